@@ -1,6 +1,7 @@
 // Import rules of the house (docs/architecture.md): arrows point one way, no cycles, pure modules stay pure.
 const room = (name) => `^agent/src/${name}/`
-const core = '^(node:)?(net|fs|fs/promises|timers|timers/promises|process|child_process|http|worker_threads)$'
+const core =
+  '^(node:)?(net|fs|fs/promises|timers|timers/promises|process|child_process|http|worker_threads)$'
 
 export default {
   forbidden: [
@@ -76,7 +77,10 @@ export default {
       name: 'declared-dependencies-only',
       severity: 'error',
       from: { pathNot: '[.](test|config)[.]ts$' },
-      to: { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'], pathNot: 'node_modules/(@types|vitest|esbuild|typescript)/' },
+      to: {
+        dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'],
+        pathNot: 'node_modules/(@types|vitest|esbuild|typescript)/',
+      },
     },
   ],
   options: {
@@ -85,6 +89,10 @@ export default {
     tsConfig: { fileName: 'tsconfig.json' },
     tsPreCompilationDeps: true,
     combinedDependencies: true,
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default'], extensions: ['.ts', '.mjs', '.js', '.json'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default'],
+      extensions: ['.ts', '.mjs', '.js', '.json'],
+    },
   },
 }

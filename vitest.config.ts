@@ -1,0 +1,46 @@
+// One vitest for the whole tree: `unit` needs nothing, `exec` the built executable, `kernel` root and namespaces of its own.
+import { defineConfig } from 'vitest/config'
+
+const exclude = ['**/node_modules/**', '**/build/**', '**/dist/**', '**/target/**']
+
+export default defineConfig({
+  test: {
+    pool: 'forks',
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['*/**/*.test.ts'],
+          exclude: [...exclude, '**/*.kernel.test.ts', '**/*.exec.test.ts', 'test/integration/**'],
+        },
+      },
+      {
+        test: {
+          name: 'exec',
+          include: ['*/**/*.exec.test.ts'],
+          exclude,
+          testTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          name: 'kernel',
+          include: ['{netlink,bpf,agent,setup}/**/*.kernel.test.ts'],
+          exclude,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'integration',
+          include: ['test/**/*.kernel.test.ts'],
+          exclude,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+})
