@@ -45,6 +45,10 @@ for (const [level, count] of counts) {
     failed++
   }
 }
+if (passed + failed === 0) {
+  console.log(`no test file matches ${filters.join(' ')}`)
+  failed++
+}
 console.log(`${passed} passed, ${failed} failed`)
 process.exitCode = failed === 0 ? 0 : 1
 
