@@ -1,0 +1,116 @@
+// Decodes what came over the socket into a request that the rest of the room may trust; refuses what it cannot name.
+import {
+  type CniRequest,
+  codes,
+  limits,
+  type NetworkConfig,
+  type Sequence,
+} from '@sinabro/cni/wire'
+import { CniError } from './error.ts'
+
+/** CNI specification, "Network configuration format" and "Parameters": the same pattern for names and container ids. */
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/
+
+export interface PodOwner {
+  readonly podNamespace?: string
+  readonly podName?: string
+  readonly podUid?: string
+}
+
+/** @throws CniError with the code of what is wrong; nothing was done by then */
+export function decodeRequest(body: unknown): CniRequest {
+  const request = object(body, 'request')
+  const config = decodeConfig(request.config)
+  const containerId = text(request, 'containerId')
+  if (!NAME.test(containerId) || containerId.length > limits.containerIdLength) {
+    throw new CniError(
+      codes.invalidEnvironment,
+      `CNI_CONTAINERID: not a container id: ${show(containerId)}`,
+    )
+  }
+  const ifname = text(request, 'ifname')
+  if (!isInterfaceName(ifname)) {
+    throw new CniError(
+      codes.invalidEnvironment,
+      `CNI_IFNAME: not an interface name: ${show(ifname)}`,
+    )
+  }
+  const netns = text(request, 'netns')
+  if (netns !== '' && (!netns.startsWith('/') || netns.includes('\0'))) {
+    throw new CniError(codes.invalidEnvironment, `CNI_NETNS: not an absolute path: ${show(netns)}`)
+  }
+  return {
+    cniVersion: text(request, 'cniVersion'),
+    containerId,
+    netns,
+    ifname,
+    args: text(request, 'args'),
+    path: text(request, 'path'),
+    config,
+    sequence: decodeSequence(request.sequence),
+  }
+}
+
+/** CNI_ARGS as Kubernetes' runtimes fill it; other members are other people's and are left alone. */
+export function decodeOwner(args: string): PodOwner {
+  const values = new Map(
+    args.split(';').map((pair): [string, string] => {
+      const at = pair.indexOf('=')
+      return at < 0 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)]
+    }),
+  )
+  const owner: { podNamespace?: string; podName?: string; podUid?: string } = {}
+  const namespace = values.get('K8S_POD_NAMESPACE')
+  const name = values.get('K8S_POD_NAME')
+  const uid = values.get('K8S_POD_UID')
+  if (namespace) owner.podNamespace = namespace
+  if (name) owner.podName = name
+  if (uid) owner.podUid = uid
+  return owner
+}
+
+/** dev_valid_name() of the kernel (net/core/dev.c). */
+function isInterfaceName(name: string): boolean {
+  if (name === '' || Buffer.byteLength(name) > limits.interfaceNameLength) return false
+  return name !== '.' && name !== '..' && !/[\s/:\0]/.test(name)
+}
+
+function decodeConfig(value: unknown): NetworkConfig {
+  const config = object(value, 'config')
+  const name = text(config, 'name')
+  if (!NAME.test(name) || name.length > limits.networkNameLength) {
+    throw new CniError(codes.invalidConfig, `config: not a network name: ${show(name)}`)
+  }
+  return { ...config, cniVersion: text(config, 'cniVersion'), name, type: text(config, 'type') }
+}
+
+function decodeSequence(value: unknown): Sequence {
+  const sequence = object(value, 'sequence')
+  const bootTimeUs = sequence.bootTimeUs
+  if (typeof bootTimeUs !== 'number' || !Number.isSafeInteger(bootTimeUs) || bootTimeUs < 0) {
+    throw new CniError(
+      codes.decodingFailure,
+      'sequence.bootTimeUs: expected a whole number of microseconds',
+    )
+  }
+  return { bootId: text(sequence, 'bootId'), bootTimeUs }
+}
+
+function object(value: unknown, what: string): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new CniError(codes.decodingFailure, `${what}: expected an object`)
+  }
+  return { ...value }
+}
+
+function text(from: Record<string, unknown>, member: string): string {
+  const value = from[member]
+  if (typeof value !== 'string') {
+    throw new CniError(codes.decodingFailure, `${member}: expected a string`)
+  }
+  return value
+}
+
+function show(value: string): string {
+  return JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}…` : value)
+}

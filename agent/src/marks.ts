@@ -1,0 +1,31 @@
+// Every mark we leave in the kernel and on disk, in one place: what carries none of these is not ours and is never touched (docs/marks.md).
+
+/** Protocol number of every route we add (`ip route show proto 91`); systemd-networkd must be told to keep them. */
+export const ROUTE_PROTOCOL = 91
+
+/** Filter preference and handle under clsact; with tcx the pinned link is the mark. */
+export const TC_PRIORITY = 91
+export const TC_HANDLE = 0x5b
+
+/** Bit of the packet mark that says "finished": set by our programs, cleared by the next one of ours (bpf/lib). */
+export const SB_DONE = 0x20
+
+/** Start of the alias of every device of ours. Device names start with `sb`, but the alias is what we go by. */
+export const ALIAS_PREFIX = 'sinabro:'
+export const OVERLAY_ALIAS = `${ALIAS_PREFIX}overlay`
+export const POD_ALIAS_PREFIX = `${ALIAS_PREFIX}pod/`
+
+export const OVERLAY_DEVICE = 'sb-vxlan'
+
+/** Folder under --bpf-dir; it names the layout of the maps inside, so that two layouts never meet. */
+export const LAYOUT_VERSION = 'v1'
+
+/** The first file a runtime reads wins: containerd sorts by name. */
+export const CONFLIST_FILE = '05-sinabro.conflist'
+export const CNI_PLUGIN = 'sinabro-cni'
+/** Name of the network in the conflist, and so the first part of every allocation's key. */
+export const NETWORK_NAME = 'sinabro'
+
+/** What a pod sees as its gateways: on-link, link-local, answered by a permanent neighbour entry. */
+export const POD_GATEWAY_IPV4 = '169.254.1.1'
+export const POD_GATEWAY_IPV6 = 'fe80::1'
