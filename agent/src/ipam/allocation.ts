@@ -1,0 +1,61 @@
+// What an attachment is given and what is remembered of it: the rows of address allocation and how they are named.
+import { createHash } from 'node:crypto'
+
+/** An attachment: one interface of one container in one network. The same container may have several. */
+export interface AttachmentKey {
+  readonly network: string
+  readonly containerId: string
+  readonly ifname: string
+}
+
+export interface AllocationRequest {
+  readonly key: AttachmentKey
+  /** Path of the container's network namespace, as the runtime gave it. */
+  readonly netns: string
+  readonly podNamespace?: string
+  readonly podName?: string
+  readonly podUid?: string
+}
+
+export interface Allocation extends AllocationRequest {
+  /** Canonical text, one per family the node has a range for, in the order of the ranges. */
+  readonly addresses: readonly string[]
+  /** Small; unique among live attachments, and used again only after all others have been. */
+  readonly endpointId: number
+  /** 32 bits; never the same twice on this node, so that nothing remembered of an address outlives its owner. */
+  readonly incarnation: number
+  /** Name of the interface's end in the node's namespace. */
+  readonly hostDevice: string
+  /** ISO 8601. */
+  readonly createdAt: string
+}
+
+/** One string for a key; the separator occurs in none of the parts (the CNI specification allows letters, digits, `_.-`). */
+export function keyText({ network, containerId, ifname }: AttachmentKey): string {
+  return `${network}/${containerId}/${ifname}`
+}
+
+/** 13 base32 characters, 65 bits, of the key: names the record's file and the host device. */
+export function keyDigest(key: AttachmentKey): string {
+  const digest = createHash('sha256')
+    .update(JSON.stringify(Object.values(ordered(key))))
+    .digest()
+  let bits = digest.readBigUInt64BE(0) * 2n + BigInt((digest[8] ?? 0) >> 7)
+  let text = ''
+  for (let index = 0; index < 13; index++) {
+    text = BASE32[Number(bits & 31n)] + text
+    bits >>= 5n
+  }
+  return text
+}
+
+/** 15 characters, which is all the kernel has room for. */
+export function hostDeviceOf(key: AttachmentKey): string {
+  return `sb${keyDigest(key)}`
+}
+
+const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567'
+
+function ordered({ network, containerId, ifname }: AttachmentKey): AttachmentKey {
+  return { network, containerId, ifname }
+}

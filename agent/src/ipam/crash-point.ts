@@ -1,0 +1,6 @@
+// A place in the code where a test may stop the world: called after each durable write, does nothing by default.
+
+/** May return a promise that never settles, or end the process. */
+export type CrashPoint = (name: string) => void | Promise<void>
+
+export const noCrash: CrashPoint = () => undefined

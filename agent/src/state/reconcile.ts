@@ -1,0 +1,369 @@
+// Makes what is like what should be: diff, coalescing, retry per row, slow refresh against drift, careful pruning.
+import { isDeepStrictEqual } from 'node:util'
+import { Backoff, type BackoffOptions } from '../runtime/backoff.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Health } from '../runtime/health.ts'
+import type { Log } from '../runtime/log.ts'
+import { type RowStatus, TrackedRow } from './row-status.ts'
+import { type Source, Table } from './table.ts'
+import type { Target } from './target.ts'
+
+export interface ReconcilerOptions<Row extends object, Actual> {
+  readonly target: Target<Row, Actual>
+  /**
+   * A table, whose changes cost what changed; or a pure function of the sources, computed again after each of their changes,
+   * of which only the rows that differ reach the target.
+   */
+  readonly desired: Table<Row> | (() => Iterable<Row>)
+  /** Nothing is pruned before each of these has finished its first list. A desired table counts without being named. */
+  readonly sources: readonly Source[]
+  readonly log: Log
+  readonly clock: Clock
+  readonly health: Health
+  /** How often everything is listed and compared again although nothing changed (± a tenth). */
+  readonly refreshMs?: number
+  readonly backoff?: BackoffOptions
+  /** Whether an error in a row of the first pass keeps the process from being ready. */
+  readonly readyAfter?: 'first-pass' | 'no-errors'
+}
+
+const DEFAULT_REFRESH_MS = 300_000
+const DEFAULT_BACKOFF: BackoffOptions = { firstMs: 100, longestMs: 60_000 }
+/** A pass that fails as a whole (a list that cannot be had) leaves every row waiting, so it is tried again sooner than a row. */
+const LONGEST_PASS_RETRY_MS = 5_000
+
+export class Reconciler<Row extends object, Actual> {
+  readonly #target: Target<Row, Actual>
+  readonly #desired: Table<Row> | (() => Iterable<Row>)
+  readonly #sources: readonly Source[]
+  readonly #options: ReconcilerOptions<Row, Actual>
+  readonly #backoffOptions: BackoffOptions
+  readonly #passBackoff: Backoff
+  readonly #tracked = new Map<string, TrackedRow<Row>>()
+  /** Keys whose row changed since they were last handed to the target. */
+  readonly #dirty = new Set<string>()
+  /** Those in state error: what is retried and reported is found without a walk over all rows. */
+  readonly #failing = new Set<TrackedRow<Row>>()
+  #mustList = true
+  #mustCompute = true
+  /** A removal was held back because a source was not ready. */
+  #owesPrune = false
+  #isInPass = false
+  #isStarting = true
+  #refreshAtMs = 0
+  #wake: () => void = () => undefined
+  readonly #settledWaiters = new Set<() => void>()
+
+  constructor(options: ReconcilerOptions<Row, Actual>) {
+    this.#options = options
+    this.#target = options.target
+    this.#desired = options.desired
+    this.#sources =
+      options.desired instanceof Table ? [options.desired, ...options.sources] : options.sources
+    this.#backoffOptions = options.backoff ?? DEFAULT_BACKOFF
+    this.#passBackoff = new Backoff({
+      ...this.#backoffOptions,
+      longestMs: Math.min(this.#backoffOptions.longestMs, LONGEST_PASS_RETRY_MS),
+    })
+    options.health.starting(options.target.name)
+  }
+
+  /** Works until the signal is aborted: hand it to a job. */
+  async run(signal: AbortSignal): Promise<void> {
+    const ends = this.#subscribe()
+    const onAbort = (): void => this.#wake()
+    signal.addEventListener('abort', onAbort)
+    this.#mustList = true
+    this.#mustCompute = true
+    try {
+      while (!signal.aborted) {
+        await this.#pass(signal)
+        await this.#sleep(signal)
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      for (const end of ends) end()
+    }
+  }
+
+  /** Something outside may have changed: list and compare soon. Rows in back-off stay there. */
+  kick(): void {
+    this.#mustList = true
+    this.#wake()
+  }
+
+  statuses(): RowStatus[] {
+    return [...this.#tracked.values()].map((tracked) => tracked.status())
+  }
+
+  /** Resolves once every row known now is done or has failed at least once. */
+  settled(): Promise<void> {
+    if (!this.#isInPass && !this.#hasWork()) return Promise.resolve()
+    return new Promise((resolve) => this.#settledWaiters.add(resolve))
+  }
+
+  #subscribe(): (() => void)[] {
+    const desired = this.#desired
+    const ends = this.#sources.map((source) =>
+      source.subscribe(() => {
+        if (source !== desired) this.#mustCompute = true
+        if (this.#owesPrune && this.#canPrune()) this.#mustList = true
+        this.#wake()
+      }),
+    )
+    if (desired instanceof Table) {
+      ends.push(
+        desired.subscribe((changes) => {
+          for (const { key, row } of changes) this.#track(key, row)
+          this.#wake()
+        }),
+      )
+    }
+    return ends
+  }
+
+  #track(key: string, row: Row | undefined): void {
+    const now = this.#options.clock.now()
+    const tracked = this.#tracked.get(key)
+    if (tracked === undefined) {
+      this.#tracked.set(key, new TrackedRow(key, row, now, this.#backoffOptions))
+    } else {
+      tracked.change(row, now)
+      this.#failing.delete(tracked)
+    }
+    this.#dirty.add(key)
+  }
+
+  #compute(): void {
+    const desired = this.#desired
+    const wanted = new Map<string, Row>()
+    for (const row of desired instanceof Table ? desired.values() : desired()) {
+      const key = this.#target.key(row)
+      if (wanted.has(key)) throw new Error(`${this.#target.name}: two desired rows for ${key}`)
+      wanted.set(key, row)
+    }
+    for (const [key, row] of wanted) {
+      const before = this.#tracked.get(key)?.row
+      if (before === row || (before !== undefined && isDeepStrictEqual(before, row))) continue
+      this.#track(key, Object.freeze(row))
+    }
+    for (const [key, tracked] of this.#tracked) {
+      if (tracked.row !== undefined && !wanted.has(key)) this.#track(key, undefined)
+    }
+  }
+
+  /** One pass over what is due. */
+  async #pass(signal: AbortSignal): Promise<void> {
+    const { clock, health, log } = this.#options
+    this.#isInPass = true
+    const isListing = this.#mustList
+    const isComputing = this.#mustCompute
+    try {
+      this.#mustCompute = false
+      if (isComputing) this.#compute()
+      this.#mustList = false
+      if (isListing) await this.#passOverAll(signal)
+      else await this.#passOverDue(signal)
+      this.#passBackoff.reset()
+      this.#report()
+    } catch (error) {
+      if (signal.aborted) return
+      this.#mustList ||= isListing
+      this.#mustCompute ||= isComputing
+      const delayMs = this.#passBackoff.nextMs()
+      health.degraded(this.#target.name, error)
+      log.error({ target: this.#target.name, error, retryInMs: Math.round(delayMs) }, 'pass failed')
+      await clock.sleep(delayMs, signal).catch(() => undefined)
+    } finally {
+      this.#isInPass = false
+    }
+    if (this.#hasWork()) return
+    for (const resolve of this.#settledWaiters) resolve()
+    this.#settledWaiters.clear()
+  }
+
+  async #passOverAll(signal: AbortSignal): Promise<void> {
+    this.#owesPrune = false
+    const actuals = new Map<string, Actual>()
+    for (const actual of await this.#target.list(signal)) {
+      actuals.set(this.#target.keyOf(actual), actual)
+    }
+    const now = this.#options.clock.now()
+    const updates: TrackedRow<Row>[] = []
+    for (const tracked of this.#tracked.values()) {
+      if (tracked.row === undefined) continue
+      const actual = actuals.get(tracked.key)
+      actuals.delete(tracked.key)
+      const isDirty = this.#dirty.delete(tracked.key)
+      if (actual !== undefined && this.#target.isEqual(tracked.row, actual)) this.#done(tracked)
+      else if (isDirty || !this.#isBackingOff(tracked)) updates.push(tracked)
+    }
+    const removals: [TrackedRow<Row>, Actual][] = []
+    for (const [key, actual] of actuals) {
+      const tracked =
+        this.#tracked.get(key) ?? new TrackedRow<Row>(key, undefined, now, this.#backoffOptions)
+      this.#tracked.set(key, tracked)
+      const isDirty = this.#dirty.delete(key)
+      if (isDirty || !this.#isBackingOff(tracked)) removals.push([tracked, actual])
+    }
+    for (const [key, tracked] of this.#tracked) {
+      if (tracked.row === undefined && !actuals.has(key)) this.#forget(tracked)
+    }
+    await this.#apply(updates, removals, signal)
+    const { clock, refreshMs = DEFAULT_REFRESH_MS } = this.#options
+    const random = this.#backoffOptions.random ?? Math.random
+    this.#refreshAtMs = clock.monotonicMs() + refreshMs * (0.9 + random() / 5)
+  }
+
+  async #passOverDue(signal: AbortSignal): Promise<void> {
+    const due = [...this.#failing].filter((tracked) => !this.#isBackingOff(tracked))
+    for (const key of this.#dirty) {
+      const tracked = this.#tracked.get(key)
+      if (tracked !== undefined) due.push(tracked)
+    }
+    const updates = due.filter((tracked) => tracked.row !== undefined)
+    const gone = due.filter((tracked) => tracked.row === undefined)
+    if (gone.length > 0 && !this.#canPrune()) {
+      this.#owesPrune = true
+      for (const { key } of gone) this.#dirty.delete(key)
+    } else if (gone.length > 0) {
+      const find = this.#target.find?.bind(this.#target)
+      if (find === undefined) return this.#passOverAll(signal)
+      const removals: [TrackedRow<Row>, Actual][] = []
+      for (const tracked of gone) {
+        const actual = await find(tracked.key, signal)
+        if (tracked.row !== undefined) continue
+        if (actual === undefined) {
+          this.#forget(tracked)
+        } else {
+          this.#dirty.delete(tracked.key)
+          removals.push([tracked, actual])
+        }
+      }
+      return this.#apply(updates, removals, signal)
+    }
+    return this.#apply(updates, [], signal)
+  }
+
+  async #apply(
+    updates: readonly TrackedRow<Row>[],
+    removals: readonly (readonly [TrackedRow<Row>, Actual])[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const target = this.#target
+    const claims = new Set(
+      updates.flatMap(({ row }) => (row === undefined ? [] : (target.claim?.(row) ?? []))),
+    )
+    const isInTheWay = ([, actual]: readonly [TrackedRow<Row>, Actual]): boolean => {
+      const claim = target.claimOf?.(actual)
+      return claim !== undefined && claims.has(claim)
+    }
+    for (const removal of removals) if (isInTheWay(removal)) await this.#remove(...removal, signal)
+    for (const tracked of updates) await this.#update(tracked, signal)
+    for (const removal of removals) if (!isInTheWay(removal)) await this.#remove(...removal, signal)
+  }
+
+  async #update(tracked: TrackedRow<Row>, signal: AbortSignal): Promise<void> {
+    const row = tracked.row
+    if (row === undefined) return
+    this.#dirty.delete(tracked.key)
+    try {
+      await this.#target.update(row, signal)
+      if (tracked.row === row) this.#done(tracked)
+    } catch (error) {
+      this.#failed(tracked, row, error, signal)
+    }
+  }
+
+  async #remove(tracked: TrackedRow<Row>, actual: Actual, signal: AbortSignal): Promise<void> {
+    if (!this.#canPrune()) {
+      this.#owesPrune = true
+      return
+    }
+    // Wanted again while this pass ran: its own update comes with the next one.
+    if (tracked.row !== undefined) return
+    try {
+      await this.#target.remove(actual, signal)
+      if (tracked.row === undefined) this.#forget(tracked)
+    } catch (error) {
+      this.#failed(tracked, undefined, error, signal)
+    }
+  }
+
+  #done(tracked: TrackedRow<Row>): void {
+    tracked.done(this.#options.clock.now())
+    this.#failing.delete(tracked)
+  }
+
+  #forget(tracked: TrackedRow<Row>): void {
+    this.#tracked.delete(tracked.key)
+    this.#dirty.delete(tracked.key)
+    this.#failing.delete(tracked)
+  }
+
+  #failed(
+    tracked: TrackedRow<Row>,
+    row: Row | undefined,
+    error: unknown,
+    signal: AbortSignal,
+  ): void {
+    if (signal.aborted) throw signal.reason
+    if (tracked.row !== row) return
+    const { clock, log } = this.#options
+    tracked.failed(error, clock.now(), clock.monotonicMs())
+    this.#failing.add(tracked)
+    log.warn(
+      { target: this.#target.name, row: tracked.key, isRemoval: row === undefined, error },
+      'row failed',
+    )
+  }
+
+  #report(): void {
+    const { health, readyAfter = 'first-pass' } = this.#options
+    const name = this.#target.name
+    const [first] = this.#failing
+    if (first === undefined) {
+      this.#isStarting = false
+      health.ok(name)
+      return
+    }
+    if (this.#isStarting && readyAfter === 'first-pass') {
+      this.#isStarting = false
+      health.ok(name)
+    }
+    const others = this.#failing.size > 1 ? ` (and ${this.#failing.size - 1} more)` : ''
+    health.degraded(name, new Error(`${first.key}: ${first.message}${others}`))
+  }
+
+  #canPrune(): boolean {
+    return this.#sources.every((source) => source.isReady)
+  }
+
+  #isBackingOff(tracked: TrackedRow<Row>): boolean {
+    return tracked.retryAtMs !== undefined && tracked.retryAtMs > this.#options.clock.monotonicMs()
+  }
+
+  #hasWork(): boolean {
+    return this.#mustList || this.#mustCompute || this.#dirty.size > 0
+  }
+
+  /** How long there is nothing to do, if nothing happens. */
+  #idleMs(): number {
+    let dueAtMs = this.#refreshAtMs
+    for (const { retryAtMs } of this.#failing) dueAtMs = Math.min(dueAtMs, retryAtMs ?? dueAtMs)
+    return Math.max(0, dueAtMs - this.#options.clock.monotonicMs())
+  }
+
+  async #sleep(signal: AbortSignal): Promise<void> {
+    if (signal.aborted || this.#hasWork()) return
+    const { clock } = this.#options
+    const woken = new AbortController()
+    this.#wake = () => woken.abort()
+    try {
+      await clock.sleep(this.#idleMs(), woken.signal)
+    } catch {
+      // Woken before the time was over: the loop looks at what there is to do.
+    }
+    if (clock.monotonicMs() >= this.#refreshAtMs) this.#mustList = true
+  }
+}
