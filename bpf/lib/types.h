@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Every struct that programs share with user space, and nothing else.
+ *
+ * Padding is explicit and always zero; sizes are asserted here. bpf/src/layouts.ts has one codec per
+ * struct and a test compares both with the BTF of the objects. A change of any of them is a new
+ * layout version: it moves the pin path (docs/packet-path.md, "Maps").
+ */
+#pragma once
+
+#include <linux/types.h>
+
+/* One address shape for both families: IPv4 as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2). */
+struct addr {
+	union {
+		__u8 b[16];
+		__be32 w[4];
+	};
+};
+_Static_assert(sizeof(struct addr) == 16, "addr");
+
+/* Largest number of rows in sb_nodes; node ids are 1 … NODES_MAX - 1, and 0 means "no node". */
+#define NODES_MAX 16384
+
+/* -- sb_config: array of one row. Written by the agent, read by every program. --------------- */
+
+enum config_flag {
+	CONFIG_READY = 1 << 0,		/* the other maps were filled once; until then all is dropped */
+	CONFIG_TUNNEL_IPV6 = 1 << 1,	/* most outer packets are IPv6: which tunnel key to try first */
+};
+
+struct config {
+	/* Bumped after a change of sb_ipcache, or of ids in sb_nodes and sb_node_ids. Flow rows of an
+	 * older generation are judged again. Not bumped when a node's tunnel address, MAC or MTU
+	 * changes, nor for endpoints: their incarnation does that. */
+	__u32 generation;
+	__u32 flags;			/* enum config_flag */
+	__u32 own_node;			/* this node's id in sb_nodes */
+	__u32 overlay_ifindex;		/* the VXLAN device; 0 = none, no node is reachable by it */
+	__u32 vni;
+	__u8 overlay_mac[6];		/* of the overlay device: inner source of what we send */
+	__u8 pad[6];
+	struct addr tunnel_local4;	/* outer source towards IPv4 peers; all zero = kernel's choice */
+	struct addr tunnel_local6;	/* outer source towards IPv6 peers; all zero = kernel's choice */
+};
+_Static_assert(sizeof(struct config) == 64, "config");
+
+/* -- sb_endpoints: hash, addr → endpoint. Written by the agent. ------------------------------ */
+
+enum endpoint_flag {
+	ENDPOINT_LOCAL_POD = 1 << 0,	/* behind ifindex, by redirect to its peer */
+	ENDPOINT_NODE_OWN = 1 << 1,	/* an address of this node: delivered by the kernel's stack */
+};
+
+struct endpoint {
+	__u32 ifindex;			/* host end of the pod's pair; 0 for NODE_OWN */
+	__u32 id;			/* endpoint id, names the pod in events */
+	/* Another number each time the address is given out, never 0 for a pod. 0 for NODE_OWN. */
+	__u32 incarnation;
+	__u32 flags;			/* enum endpoint_flag */
+	__u8 pod_mac[6];
+	__u8 host_mac[6];
+	__u32 mtu;			/* of the pod's device, bytes of IP packet; 0 = not checked */
+};
+_Static_assert(sizeof(struct endpoint) == 32, "endpoint");
+
+/* -- sb_nodes: array, node id → node; sb_node_ids: hash, addr → node id (__u32). ------------- */
+/* Written by the agent. sb_node_ids holds every InternalIP of every other node. */
+
+enum node_flag {
+	NODE_VALID = 1 << 0,		/* tunnel address and MAC are usable */
+};
+
+struct node {
+	struct addr tunnel;		/* outer destination */
+	__u8 mac[6];			/* of its overlay device: inner destination */
+	__u8 pad[2];
+	__u32 mtu;			/* largest IP packet the tunnel to it carries; 0 = not checked */
+	__u32 flags;			/* enum node_flag */
+};
+_Static_assert(sizeof(struct node) == 32, "node");
+
+/* -- sb_ipcache: LPM trie, prefix → who is behind it. Written by the agent. ------------------ */
+
+struct prefix_key {
+	__u32 prefix_len;		/* bits of addr: an IPv4 prefix length plus 96 */
+	struct addr addr;
+};
+_Static_assert(sizeof(struct prefix_key) == 20, "prefix_key");
+
+struct ipcache_entry {
+	__u32 node;			/* id in sb_nodes; 0 = on no node, by the kernel's routes */
+	__u32 identity;			/* of the pods behind it; 0 = none yet */
+	__u32 flags;			/* none yet */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct ipcache_entry) == 16, "ipcache_entry");
+
+/* -- sb_flows: hash, 5-tuple as seen on the wire at that place → flow. ----------------------- */
+/* Written by the programs, emptied by sb_sweep, read by the agent for show. One row per direction. */
+
+enum icmp_class {
+	ICMP_CLASS_NONE = 0,		/* not ICMP */
+	ICMP_CLASS_ECHO = 1,		/* request and reply; sport = dport = id */
+	ICMP_CLASS_TIMESTAMP = 2,	/* request and reply; sport = dport = id */
+	ICMP_CLASS_OTHER = 3,		/* anything that is neither these nor an error; no ports */
+};
+
+struct flow_key {
+	struct addr saddr;
+	struct addr daddr;
+	__be16 sport;
+	__be16 dport;
+	__u8 proto;			/* IPPROTO_*; of the last header we could walk to */
+	__u8 icmp_class;		/* enum icmp_class */
+	__u8 pad[2];
+};
+_Static_assert(sizeof(struct flow_key) == 40, "flow_key");
+
+/* The way of a flow is one 64-bit word, so that it is read and written at once:
+ * bits 63–56 enum way_kind, bits 55–32 node id, bits 31–0 config generation it was chosen in. */
+enum way_kind {
+	WAY_LOCAL = 1,			/* redirect to the local pod that has daddr */
+	WAY_NODE = 2,			/* tunnel to the node */
+	WAY_STACK = 3,			/* the kernel's; the node id, if any, is where sb_to_overlay sends */
+};
+
+enum flow_flag {
+	FLOW_SEEN = 1 << 0,		/* a packet of this direction has passed */
+	FLOW_FIN = 1 << 1,		/* TCP FIN of this direction has passed */
+	FLOW_FIN_REPLY = 1 << 2,	/* … of the other direction */
+	FLOW_RST = 1 << 3,		/* TCP RST of either direction has passed */
+};
+
+struct flow {
+	__u64 way;
+	__u32 source_incarnation;	/* of the local pod that has saddr; 0 = none has it */
+	__u32 target_incarnation;	/* of the local pod that has daddr; 0 = none has it */
+	__u32 source_node;		/* node whose tunnel may bring these packets; 0 = none may */
+	__u32 flags;			/* enum flow_flag; written by several CPUs without a lock: hints */
+	__u32 seen;			/* last packet, in units of 2^30 ns of CLOCK_MONOTONIC */
+	__u32 created;			/* first packet, same unit */
+};
+_Static_assert(sizeof(struct flow) == 32, "flow");
+
+/* -- sb_fragments: LRU hash, IP fragment id → ports of its first fragment. ------------------- */
+/* Written and read by the programs only. */
+
+struct fragment_key {
+	struct addr saddr;
+	struct addr daddr;
+	__be32 id;			/* IPv4's 16 bits in the low half */
+	__u8 proto;
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct fragment_key) == 40, "fragment_key");
+
+struct fragment_ports {
+	__be16 sport;
+	__be16 dport;
+	__u8 icmp_class;
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct fragment_ports) == 8, "fragment_ports");
+
+/* -- sb_counters: per-CPU array, place * OUTCOMES_MAX + outcome → counter (outcomes.h). ------ */
+/* Written by the programs, read by the agent. */
+
+struct counter {
+	__u64 packets;
+	__u64 bytes;			/* skb->len: with the Ethernet header, GSO packets as one */
+};
+_Static_assert(sizeof(struct counter) == 16, "counter");
+
+/* -- context of sb_sweep (BPF_PROG_TYPE_SYSCALL). Filled in by the agent, results by the program. */
+
+struct sweep {
+	/* Idle time after which a row goes, in seconds. Keep them above the kernel's own conntrack
+	 * timeouts: a stack-way flow must not lose its mark while the kernel still translates it. */
+	__u32 tcp_established_sec;
+	__u32 tcp_opening_sec;		/* no answer seen yet */
+	__u32 tcp_closing_sec;		/* FIN both ways or RST seen */
+	__u32 udp_sec;
+	__u32 icmp_sec;
+	__u32 other_sec;
+	__u32 rows;			/* result: rows looked at */
+	__u32 removed;			/* result: rows removed */
+};
+_Static_assert(sizeof(struct sweep) == 32, "sweep");

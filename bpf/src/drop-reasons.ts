@@ -1,0 +1,88 @@
+// Mirror of bpf/lib/outcomes.h: places, outcomes and drop reasons by number, with words for people.
+
+/** The hooks that count, by number (enum place). Append only. */
+export const PLACES = ['from_pod', 'to_pod', 'from_overlay', 'to_overlay'] as const
+export type Place = (typeof PLACES)[number]
+
+export const PLACES_MAX = 8
+export const OUTCOMES_MAX = 64
+/** Outcomes from this number on are drops. */
+export const DROP_FIRST = 16
+
+export interface Outcome {
+  /** Value of enum outcome. Append only. */
+  readonly number: number
+  /** Name in bpf/lib/outcomes.h. */
+  readonly symbol: string
+  /** Stable short name for metrics and output. */
+  readonly name: string
+  /** What a person at 3 a.m. should read. */
+  readonly text: string
+  /** Normal noise: shown only when asked for. */
+  readonly isQuiet: boolean
+}
+
+export const OUTCOMES: readonly Outcome[] = [
+  pass(0, 'PASS_LOCAL', 'redirected into a local pod'),
+  pass(1, 'PASS_NODE', 'sent to another node through the tunnel'),
+  pass(2, 'PASS_STACK', "took the kernel's stack, as its flow does"),
+  pass(3, 'PASS_DONE', 'finished by an earlier program'),
+  pass(4, 'PASS_NEIGHBOUR', 'honest ARP or neighbour discovery, left to the kernel'),
+  pass(5, 'PASS_UNTRACKED', 'multicast, broadcast, loopback or link-local, left to the kernel'),
+  pass(6, 'PASS_STACK_TTL', 'TTL ran out: the stack tells the sender'),
+  pass(7, 'PASS_STACK_MTU', 'above the MTU: the stack tells the sender or fragments'),
+  pass(8, 'PASS_STACK_FRAGMENT', 'later fragment whose first was not seen'),
+  pass(9, 'PASS_STACK_ERROR', 'ICMP error about a flow without a row'),
+
+  drop(16, 'DROP_TRUNCATED', 'packet ends before its headers do'),
+  drop(17, 'DROP_BAD_HEADER', 'header with a version or length that cannot be'),
+  drop(18, 'DROP_EXTENSION_HEADERS', 'more IPv6 extension headers than are followed'),
+  drop(19, 'DROP_NOT_IP', 'neither IPv4, IPv6 nor ARP'),
+  drop(20, 'DROP_SPOOFED_SOURCE', "source address is not the sending pod's"),
+  drop(21, 'DROP_SPOOFED_ARP', "ARP that claims an address or MAC that is not the pod's"),
+  drop(22, 'DROP_SPOOFED_ND', "neighbour discovery that claims an address or MAC not the pod's"),
+  drop(23, 'DROP_ROUTER_ADVERTISEMENT', 'router advertisement or ICMPv6 redirect from a pod'),
+  drop(24, 'DROP_UNKNOWN_NODE', 'tunnel packet from an address that is no node'),
+  drop(25, 'DROP_FOREIGN_SOURCE', 'tunnel packet whose inner source is not of the sending node'),
+  drop(26, 'DROP_WRONG_VNI', 'tunnel packet of another network identifier'),
+  quiet(27, 'DROP_DAD', 'duplicate address detection'),
+  quiet(28, 'DROP_MULTICAST_LISTENER', 'multicast listener discovery'),
+  quiet(29, 'DROP_LINK_LOCAL', 'IPv6 link-local source, for example a router solicitation'),
+  quiet(30, 'DROP_OVERLAY_MULTICAST', 'multicast, broadcast or ARP on the overlay'),
+  drop(31, 'DROP_NOT_READY', 'the agent has not filled the maps yet'),
+  drop(32, 'DROP_NO_ENDPOINT', 'tunnel packet for an address no local pod has'),
+  drop(33, 'DROP_NO_NODE', 'no usable node is known for the destination'),
+  drop(34, 'DROP_NO_TUNNEL_KEY', 'tunnel metadata missing or refused'),
+  drop(35, 'DROP_FLOWS_FULL', 'flow table is full'),
+]
+
+/** Key of sb_counters. */
+export function counterIndex(place: number, outcome: number): number {
+  return place * OUTCOMES_MAX + outcome
+}
+
+export function isDrop(outcome: Outcome): boolean {
+  return outcome.number >= DROP_FIRST
+}
+
+/** Undefined for a number this version does not know. */
+export function outcomeByNumber(number: number): Outcome | undefined {
+  return OUTCOMES.find((outcome) => outcome.number === number)
+}
+
+function outcome(number: number, symbol: string, text: string, isQuiet: boolean): Outcome {
+  const name = symbol.replace(/^(PASS|DROP)_/, '').toLowerCase()
+  return { number, symbol, name, text, isQuiet }
+}
+
+function pass(number: number, symbol: string, text: string): Outcome {
+  return outcome(number, symbol, text, true)
+}
+
+function drop(number: number, symbol: string, text: string): Outcome {
+  return outcome(number, symbol, text, false)
+}
+
+function quiet(number: number, symbol: string, text: string): Outcome {
+  return outcome(number, symbol, text, true)
+}

@@ -1,0 +1,214 @@
+// One codec per struct of bpf/lib/types.h, in its order; a test compares both with the objects' BTF.
+import { addr, be16, be32, type Infer, mac, pad, struct, u8, u32, u64 } from './struct.ts'
+
+/** Version of all layouts together: part of the pin path, moves when any of them changes. */
+export const LAYOUT_VERSION = 1
+
+/** Maps every object shares by pin, by their kernel names. */
+export const MAP_NAMES = {
+  config: 'sb_config',
+  endpoints: 'sb_endpoints',
+  nodes: 'sb_nodes',
+  nodeIds: 'sb_node_ids',
+  ipcache: 'sb_ipcache',
+  flows: 'sb_flows',
+  fragments: 'sb_fragments',
+  counters: 'sb_counters',
+} as const
+
+/** Rows of sb_nodes: ids are 1 … NODES_MAX - 1, and 0 means "no node". */
+export const NODES_MAX = 16384
+
+export const CONFIG_READY = 1 << 0
+export const CONFIG_TUNNEL_IPV6 = 1 << 1
+
+/** The one row (key 0) of sb_config. `tunnelLocal…` all zero ('::') leaves the choice to the kernel. */
+export const config = struct('config', {
+  generation: u32,
+  flags: u32,
+  ownNode: u32,
+  overlayIfindex: u32,
+  vni: u32,
+  overlayMac: mac,
+  pad: pad(6),
+  tunnelLocal4: addr,
+  tunnelLocal6: addr,
+})
+export type Config = Infer<typeof config>
+
+export const ENDPOINT_LOCAL_POD = 1 << 0
+export const ENDPOINT_NODE_OWN = 1 << 1
+
+/** Value of sb_endpoints, whose key is `addr`. */
+export const endpoint = struct('endpoint', {
+  ifindex: u32,
+  id: u32,
+  incarnation: u32,
+  flags: u32,
+  podMac: mac,
+  hostMac: mac,
+  mtu: u32,
+})
+export type Endpoint = Infer<typeof endpoint>
+
+export const NODE_VALID = 1 << 0
+
+/** Value of sb_nodes, whose key is the node id (u32). sb_node_ids goes from `addr` to that id. */
+export const node = struct('node', {
+  tunnel: addr,
+  mac,
+  pad: pad(2),
+  mtu: u32,
+  flags: u32,
+})
+export type Node = Infer<typeof node>
+
+/** Key of sb_ipcache. `prefixLen` counts bits of the 16-byte address: IPv4 lengths plus 96. */
+export const prefixKey = struct('prefix_key', {
+  prefixLen: u32,
+  addr,
+})
+export type PrefixKey = Infer<typeof prefixKey>
+
+/** Value of sb_ipcache. */
+export const ipcacheEntry = struct('ipcache_entry', {
+  node: u32,
+  identity: u32,
+  flags: u32,
+  pad: pad(4),
+})
+export type IpcacheEntry = Infer<typeof ipcacheEntry>
+
+export const ICMP_CLASS_NONE = 0
+export const ICMP_CLASS_ECHO = 1
+export const ICMP_CLASS_TIMESTAMP = 2
+export const ICMP_CLASS_OTHER = 3
+
+/** Key of sb_flows: the packet as seen on the wire at that place. */
+export const flowKey = struct('flow_key', {
+  saddr: addr,
+  daddr: addr,
+  sport: be16,
+  dport: be16,
+  proto: u8,
+  icmpClass: u8,
+  pad: pad(2),
+})
+export type FlowKey = Infer<typeof flowKey>
+
+export const FLOW_SEEN = 1 << 0
+export const FLOW_FIN = 1 << 1
+export const FLOW_FIN_REPLY = 1 << 2
+export const FLOW_RST = 1 << 3
+
+/** Value of sb_flows. `way` is one word: see `decodeWay`. */
+export const flow = struct('flow', {
+  way: u64,
+  sourceIncarnation: u32,
+  targetIncarnation: u32,
+  sourceNode: u32,
+  flags: u32,
+  seen: u32,
+  created: u32,
+})
+export type Flow = Infer<typeof flow>
+
+/** Length of one unit of `seen` and `created` in a flow row: 2^30 ns of CLOCK_MONOTONIC. */
+export const FLOW_TIME_UNIT_NS = 1n << 30n
+
+export type WayKind = 'local' | 'node' | 'stack'
+const WAY_KINDS: readonly (WayKind | undefined)[] = [undefined, 'local', 'node', 'stack']
+
+export interface Way {
+  readonly kind: WayKind
+  /** Node the flow's packets go to; 0 = none. */
+  readonly node: number
+  /** Config generation in which the way was chosen. */
+  readonly generation: number
+}
+
+/** Bits 63–56 kind, 55–32 node id, 31–0 generation. */
+export function encodeWay(way: Way): bigint {
+  const kind = BigInt(WAY_KINDS.indexOf(way.kind))
+  return (kind << 56n) | (BigInt(way.node) << 32n) | BigInt(way.generation >>> 0)
+}
+
+/** Undefined for a word no program writes. */
+export function decodeWay(word: bigint): Way | undefined {
+  const kind = WAY_KINDS[Number(word >> 56n)]
+  if (kind === undefined) return undefined
+  return {
+    kind,
+    node: Number((word >> 32n) & 0xffffffn),
+    generation: Number(word & 0xffffffffn),
+  }
+}
+
+/** Key of sb_fragments. */
+export const fragmentKey = struct('fragment_key', {
+  saddr: addr,
+  daddr: addr,
+  id: be32,
+  proto: u8,
+  pad: pad(3),
+})
+export type FragmentKey = Infer<typeof fragmentKey>
+
+/** Value of sb_fragments. */
+export const fragmentPorts = struct('fragment_ports', {
+  sport: be16,
+  dport: be16,
+  icmpClass: u8,
+  pad: pad(3),
+})
+export type FragmentPorts = Infer<typeof fragmentPorts>
+
+/** Value of sb_counters, per CPU; the key is `counterIndex(place, outcome)` (drop-reasons.ts). */
+export const counter = struct('counter', {
+  packets: u64,
+  bytes: u64,
+})
+export type Counter = Infer<typeof counter>
+
+/** Context of sb_sweep, in and out. Times are idle seconds after which a row goes. */
+export const sweep = struct('sweep', {
+  tcpEstablishedSec: u32,
+  tcpOpeningSec: u32,
+  tcpClosingSec: u32,
+  udpSec: u32,
+  icmpSec: u32,
+  otherSec: u32,
+  rows: u32,
+  removed: u32,
+})
+export type Sweep = Infer<typeof sweep>
+
+/**
+ * Longer than the kernel's own conntrack keeps the same flows by default, so that a stack-way flow
+ * never loses its mark while the kernel still translates it (ADR 0011).
+ */
+export const DEFAULT_SWEEP: Sweep = {
+  tcpEstablishedSec: 8000,
+  tcpOpeningSec: 130,
+  tcpClosingSec: 130,
+  udpSec: 200,
+  icmpSec: 60,
+  otherSec: 620,
+  rows: 0,
+  removed: 0,
+}
+
+/** All structs, for the test that compares them with BTF. */
+export const LAYOUTS = [
+  config,
+  endpoint,
+  node,
+  prefixKey,
+  ipcacheEntry,
+  flowKey,
+  flow,
+  fragmentKey,
+  fragmentPorts,
+  counter,
+  sweep,
+] as const
