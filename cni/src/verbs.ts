@@ -1,0 +1,53 @@
+// The one place that says which versions of the specification we speak, which verbs there are, and since when.
+
+/** Ascending; the last one answers when the caller named none that we know. */
+export const versions = ['0.3.0', '0.3.1', '0.4.0', '1.0.0'] as const
+export type Version = (typeof versions)[number]
+export const newestVersion: Version = versions[versions.length - 1] ?? '1.0.0'
+
+export interface VerbRules {
+  /** A configuration of an older version may not ask for it. */
+  readonly since: Version
+  /** Which part of the environment it needs; the rest is passed on if given. */
+  readonly needs: readonly ('CNI_CONTAINERID' | 'CNI_IFNAME' | 'CNI_NETNS')[]
+  /** What becomes of `prevResult`. */
+  readonly prevResult: 'required' | 'optional' | 'dropped'
+  /** Handed to the agent by file when it cannot be reached. */
+  readonly isQueued: boolean
+}
+
+export const verbs = {
+  ADD: {
+    since: '0.3.0',
+    needs: ['CNI_CONTAINERID', 'CNI_NETNS', 'CNI_IFNAME'],
+    prevResult: 'optional',
+    isQueued: false,
+  },
+  DEL: {
+    since: '0.3.0',
+    needs: ['CNI_CONTAINERID', 'CNI_IFNAME'],
+    prevResult: 'dropped',
+    isQueued: true,
+  },
+  CHECK: {
+    since: '0.4.0',
+    needs: ['CNI_CONTAINERID', 'CNI_NETNS', 'CNI_IFNAME'],
+    prevResult: 'required',
+    isQueued: false,
+  },
+} as const satisfies Record<string, VerbRules>
+/** Verbs that go to the agent. VERSION is answered by the executable alone. */
+export type Verb = keyof typeof verbs
+
+export function isVerb(text: string): text is Verb {
+  return Object.hasOwn(verbs, text)
+}
+
+export function isVersion(text: string): text is Version {
+  return (versions as readonly string[]).includes(text)
+}
+
+/** Versions have one digit per part, so their texts sort as they do. */
+export function isAtLeast(version: Version, other: string): boolean {
+  return version >= other
+}
