@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Descriptors of any kind (pin, get, info, close) and links to devices, where the kernel's namespace matters. */
+#define _GNU_SOURCE /* setns() */
+#include "args.h"
+#include "uapi.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* pin(fd, path): 0 */
+static napi_value pin(napi_env env, napi_callback_info info)
+{
+	struct text path;
+	struct args args;
+	int fd;
+
+	args_open(&args, env, info);
+	fd = args_int(&args, 0);
+	args_text(&args, 1, &path);
+	if (args.is_bad)
+		return answer(env, -EINVAL);
+	return answer(env, bpf_obj_pin(fd, path.data));
+}
+
+/* getPinned(path): fd */
+static napi_value get_pinned(napi_env env, napi_callback_info info)
+{
+	struct text path;
+	struct args args;
+
+	args_open(&args, env, info);
+	args_text(&args, 0, &path);
+	if (args.is_bad)
+		return answer(env, -EINVAL);
+	return answer(env, bpf_obj_get(path.data));
+}
+
+/* info(fd, into): how many bytes the kernel filled in */
+static napi_value object_info(napi_env env, napi_callback_info info)
+{
+	struct args args;
+	struct bytes into;
+	__u32 size;
+	int fd, err;
+
+	args_open(&args, env, info);
+	fd = args_int(&args, 0);
+	into = args_bytes(&args, 1);
+	if (args.is_bad)
+		return answer(env, -EINVAL);
+	size = into.size;
+	err = bpf_obj_get_info_by_fd(fd, into.data, &size);
+	return answer(env, err < 0 ? err : (int64_t)size);
+}
+
+/* close(fd): 0 */
+static napi_value close_fd(napi_env env, napi_callback_info info)
+{
+	struct args args;
+	int fd;
+
+	args_open(&args, env, info);
+	fd = args_int(&args, 0);
+	if (args.is_bad)
+		return answer(env, -EINVAL);
+	return answer(env, close(fd) < 0 ? -errno : 0);
+}
+
+/* One bpf(2) call that means something only inside a network namespace. */
+struct namespaced_call {
+	int netns_fd;
+	int command;
+	void *attr;
+	unsigned int attr_size;
+	long result;
+};
+
+/*
+ * Runs on a thread of its own that ends right after: the namespace goes with it, so no other thread ever has to be
+ * moved back, which could fail.
+ */
+static void *call_in_namespace(void *data)
+{
+	struct namespaced_call *call = data;
+
+	if (setns(call->netns_fd, CLONE_NEWNET) < 0) {
+		call->result = -errno;
+		return NULL;
+	}
+	call->result = syscall(SYS_bpf, call->command, call->attr, call->attr_size);
+	if (call->result < 0)
+		call->result = -errno;
+	return NULL;
+}
+
+static long call_bpf(int netns_fd, int command, void *attr, unsigned int attr_size)
+{
+	struct namespaced_call call = { netns_fd, command, attr, attr_size, 0 };
+	pthread_t thread;
+	long result;
+	int err;
+
+	if (netns_fd < 0) {
+		result = syscall(SYS_bpf, command, attr, attr_size);
+		return result < 0 ? -errno : result;
+	}
+	err = pthread_create(&thread, NULL, call_in_namespace, &call);
+	if (err != 0)
+		return -err;
+	pthread_join(thread, NULL);
+	return call.result;
+}
+
+/* linkCreate(netnsFd or -1 for here, programFd, ifindex, attachType, flags): fd */
+static napi_value link_create(napi_env env, napi_callback_info info)
+{
+	struct link_create_attr attr = { 0 };
+	struct args args;
+	int netns_fd;
+
+	args_open(&args, env, info);
+	netns_fd = args_int(&args, 0);
+	attr.prog_fd = args_int(&args, 1);
+	attr.target_ifindex = args_u32(&args, 2);
+	attr.attach_type = args_u32(&args, 3);
+	attr.flags = args_u32(&args, 4);
+	if (args.is_bad)
+		return answer(env, -EINVAL);
+	return answer(env, call_bpf(netns_fd, BPF_LINK_CREATE, &attr, sizeof(attr)));
+}
+
+/* linkUpdate(linkFd, programFd): 0 */
+static napi_value link_update(napi_env env, napi_callback_info info)
+{
+	int link_fd, program_fd;
+	struct args args;
+
+	args_open(&args, env, info);
+	link_fd = args_int(&args, 0);
+	program_fd = args_int(&args, 1);
+	if (args.is_bad)
+		return answer(env, -EINVAL);
+	return answer(env, bpf_link_update(link_fd, program_fd, NULL));
+}
+
+/* linkDetach(linkFd): 0 */
+static napi_value link_detach(napi_env env, napi_callback_info info)
+{
+	struct args args;
+	int link_fd;
+
+	args_open(&args, env, info);
+	link_fd = args_int(&args, 0);
+	if (args.is_bad)
+		return answer(env, -EINVAL);
+	return answer(env, bpf_link_detach(link_fd));
+}
+
+/*
+ * attachedQuery(netnsFd or -1, ifindex, attachType, programIds, linkIds): how many programs are attached, in the order they run.
+ * Both arrays are __u32 in memory, of the same length; a link id of 0 is a program attached without a link.
+ */
+static napi_value attached_query(napi_env env, napi_callback_info info)
+{
+	struct prog_query_attr attr = { 0 };
+	struct bytes programs, links;
+	struct args args;
+	int netns_fd;
+	long err;
+
+	args_open(&args, env, info);
+	netns_fd = args_int(&args, 0);
+	attr.target_ifindex = args_u32(&args, 1);
+	attr.attach_type = args_u32(&args, 2);
+	programs = args_bytes(&args, 3);
+	links = args_bytes(&args, 4);
+	if (args.is_bad || links.size != programs.size)
+		return answer(env, -EINVAL);
+	attr.prog_ids = (uintptr_t)programs.data;
+	attr.link_ids = (uintptr_t)links.data;
+	attr.count = programs.size / sizeof(__u32);
+	err = call_bpf(netns_fd, BPF_PROG_QUERY, &attr, sizeof(attr));
+	return answer(env, err < 0 ? err : (int64_t)attr.count);
+}
+
+const struct function link_functions[] = {
+	{ "pin", pin },
+	{ "getPinned", get_pinned },
+	{ "info", object_info },
+	{ "close", close_fd },
+	{ "linkCreate", link_create },
+	{ "linkUpdate", link_update },
+	{ "linkDetach", link_detach },
+	{ "attachedQuery", attached_query },
+	{ NULL, NULL },
+};

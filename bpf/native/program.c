@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Running a program by BPF_PROG_TEST_RUN: at once with a packet, or on the thread pool if it may take long. */
+#include "args.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+
+/* What programTestRun() writes into its last argument. */
+struct test_run_result {
+	__u32 retval;
+	__u32 duration_ns;
+	__u32 data_size;
+	__u32 ctx_size;
+};
+
+/* programTestRun(fd, dataIn, dataOut, ctxIn, ctxOut, repeat, flags, result): 0 */
+static napi_value program_test_run(napi_env env, napi_callback_info info)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	struct bytes data_in, data_out, ctx_in, ctx_out;
+	struct test_run_result *result;
+	struct args args;
+	int fd, err;
+
+	args_open(&args, env, info);
+	fd = args_int(&args, 0);
+	data_in = args_bytes(&args, 1);
+	data_out = args_bytes(&args, 2);
+	ctx_in = args_bytes(&args, 3);
+	ctx_out = args_bytes(&args, 4);
+	opts.repeat = args_int(&args, 5);
+	opts.flags = args_u32(&args, 6);
+	result = args_room(&args, 7, sizeof(*result));
+	if (args.is_bad)
+		return answer(env, -EINVAL);
+	opts.data_in = data_in.data;
+	opts.data_size_in = data_in.size;
+	opts.data_out = data_out.data;
+	opts.data_size_out = data_out.size;
+	opts.ctx_in = ctx_in.data;
+	opts.ctx_size_in = ctx_in.size;
+	opts.ctx_out = ctx_out.data;
+	opts.ctx_size_out = ctx_out.size;
+	err = bpf_prog_test_run_opts(fd, &opts);
+	result->retval = opts.retval;
+	result->duration_ns = opts.duration;
+	result->data_size = opts.data_size_out;
+	result->ctx_size = opts.ctx_size_out;
+	return answer(env, err);
+}
+
+struct run {
+	int fd;
+	struct bytes ctx;
+	napi_ref keep; /* the Uint8Array behind ctx: the kernel reads it and writes it back */
+	napi_deferred deferred;
+	napi_async_work work;
+	int64_t result;
+};
+
+static void run_execute(napi_env env, void *data)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	struct run *run = data;
+	int err;
+
+	(void)env;
+	opts.ctx_in = run->ctx.data;
+	opts.ctx_size_in = run->ctx.size;
+	err = bpf_prog_test_run_opts(run->fd, &opts);
+	run->result = err < 0 ? err : (int64_t)opts.retval;
+}
+
+static void run_complete(napi_env env, napi_status status, void *data)
+{
+	struct run *run = data;
+
+	napi_resolve_deferred(env, run->deferred,
+			      answer(env, status == napi_cancelled ? -ECANCELED : run->result));
+	if (run->keep != NULL)
+		napi_delete_reference(env, run->keep);
+	napi_delete_async_work(env, run->work);
+	free(run);
+}
+
+/* programRun(fd, ctx): promise of the program's return value (0 … 2^32-1) or -errno; for SEC("syscall") */
+static napi_value program_run(napi_env env, napi_callback_info info)
+{
+	napi_value promise;
+	struct args args;
+	struct run *run;
+
+	run = calloc(1, sizeof(*run));
+	if (run == NULL)
+		return answer(env, -ENOMEM);
+	args_open(&args, env, info);
+	run->fd = args_int(&args, 0);
+	run->ctx = args_bytes(&args, 1);
+	if (args.is_bad) {
+		free(run);
+		return answer(env, -EINVAL);
+	}
+	if ((run->ctx.size > 0 &&
+	     napi_create_reference(env, args.at[1], 1, &run->keep) != napi_ok) ||
+	    napi_create_async_work(env, NULL, answer_text(env, "sinabro bpf run"), run_execute,
+				   run_complete, run, &run->work) != napi_ok ||
+	    napi_create_promise(env, &run->deferred, &promise) != napi_ok ||
+	    napi_queue_async_work(env, run->work) != napi_ok) {
+		free(run);
+		return answer(env, -ENOMEM);
+	}
+	return promise;
+}
+
+const struct function program_functions[] = {
+	{ "programTestRun", program_test_run },
+	{ "programRun", program_run },
+	{ NULL, NULL },
+};

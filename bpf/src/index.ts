@@ -1,0 +1,54 @@
+// The public API of @sinabro/libbpf-ts; layouts of our own maps are under '@sinabro/libbpf-ts/layouts'.
+export { BpfError, type BpfErrorCode, errnoName } from './error.ts'
+export type { MapType, ProgramType } from './kernel-info.ts'
+export {
+  type AttachedProgram,
+  BpfLink,
+  type Direction,
+  type LinkInfo,
+  listTcx,
+  type Namespace,
+  probeTcx,
+  type TcxPlace,
+} from './link.ts'
+export {
+  BpfMap,
+  type MapInfo,
+  type MapSpec,
+  possibleCpus,
+  type Row,
+  type UpdateMode,
+} from './map.ts'
+export { BpfObject, type OpenOptions } from './object.ts'
+export { OBJECTS, type ObjectName, objectPath } from './objects.ts'
+export { unpin } from './pin.ts'
+export { BpfProgram, type TestRunOptions, type TestRunResult } from './program.ts'
+export {
+  addr,
+  array,
+  be16,
+  be32,
+  bytes,
+  type Codec,
+  codec,
+  type Field,
+  type Infer,
+  mac,
+  type Pad,
+  pad,
+  type Struct,
+  struct,
+  text,
+  u8,
+  u16,
+  u32,
+  u64,
+} from './struct.ts'
+export {
+  type TcAttached,
+  TcAttachment,
+  type TcAttachOptions,
+  type TcHook,
+  type TcMode,
+} from './tc.ts'
+export { TypedMap, TypedPerCpuMap } from './typed-map.ts'

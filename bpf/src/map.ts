@@ -1,0 +1,323 @@
+// One kernel map by its descriptor: single entries, whole content, pins. Bytes only; TypedMap knows what they mean.
+import { rmSync } from 'node:fs'
+import { constants } from 'node:os'
+import { Descriptor } from './descriptor.ts'
+import { BpfError, check, ENOTSUPP } from './error.ts'
+import { bpfMapInfo, infoOf, type MapType, mapTypeName, mapTypeNumber } from './kernel-info.ts'
+import { native } from './native.ts'
+import { pinAt } from './pin.ts'
+
+const { ENOENT, ENOSPC, EINTR, EOPNOTSUPP } = constants.errno
+
+/** `BPF_ANY`, `BPF_NOEXIST`, `BPF_EXIST`. */
+export type UpdateMode = 'any' | 'noexist' | 'exist'
+const modeFlags: Readonly<Record<UpdateMode, number>> = { any: 0, noexist: 1, exist: 2 }
+
+export type Row = readonly [key: Uint8Array, value: Uint8Array]
+
+export interface MapInfo {
+  readonly id: number
+  readonly name: string
+  readonly type: MapType
+  readonly keySize: number
+  readonly valueSize: number
+  readonly maxEntries: number
+  /** `BPF_F_…` of creation. */
+  readonly flags: number
+}
+
+export interface MapSpec {
+  readonly type: Exclude<MapType, 'unknown'>
+  readonly keySize: number
+  readonly valueSize: number
+  readonly maxEntries: number
+  /** At most 15 characters: all the kernel keeps. */
+  readonly name: string
+  readonly flags?: number
+  /** The template of a map of maps. */
+  readonly inner?: BpfMap
+}
+
+/** How many CPUs a per-CPU value has room for: possible ones, not those online. */
+export function possibleCpus(): number {
+  return check(native().possibleCpus(), 'possible CPUs')
+}
+
+export class BpfMap {
+  readonly info: MapInfo
+  readonly isPerCpu: boolean
+  readonly #descriptor: Descriptor
+  /** Of what the kernel moves per entry: for per-CPU maps all CPUs' values, each on 8 bytes. */
+  readonly #valueBytes: number
+  #hasBatch: boolean
+
+  /** Takes over `fd`. */
+  constructor(fd: number) {
+    const info = infoOf(fd, bpfMapInfo)
+    this.info = {
+      id: info.id,
+      name: info.name,
+      type: mapTypeName(info.type),
+      keySize: info.keySize,
+      valueSize: info.valueSize,
+      maxEntries: info.maxEntries,
+      flags: info.mapFlags,
+    }
+    this.#descriptor = new Descriptor(fd, `map ${info.name}`)
+    this.isPerCpu = this.info.type.includes('percpu')
+    this.#valueBytes = this.isPerCpu ? roundUp8(info.valueSize) * possibleCpus() : info.valueSize
+    this.#hasBatch = true
+  }
+
+  /** @throws BpfError ENOENT if nothing is pinned there */
+  static openPinned(path: string): BpfMap {
+    return new BpfMap(check(native().getPinned(path), `BPF_OBJ_GET ${path}`))
+  }
+
+  static create(spec: MapSpec): BpfMap {
+    const { type, keySize, valueSize, maxEntries, name, flags = 0, inner } = spec
+    const number = mapTypeNumber(type)
+    return new BpfMap(
+      check(
+        native().mapCreate(number, keySize, valueSize, maxEntries, flags, name, inner?.fd ?? -1),
+        `BPF_MAP_CREATE ${name}`,
+      ),
+    )
+  }
+
+  get fd(): number {
+    return this.#descriptor.fd
+  }
+
+  /** Undefined if there is no such entry. Not for per-CPU maps. */
+  lookup(key: Uint8Array): Uint8Array | undefined {
+    this.#isNotPerCpu('lookup')
+    return this.#lookup(key)
+  }
+
+  /** One value per possible CPU. */
+  lookupPerCpu(key: Uint8Array): Uint8Array[] | undefined {
+    const value = this.#lookup(key)
+    return value === undefined ? undefined : this.splitPerCpu(value)
+  }
+
+  /** @throws BpfError EEXIST ('noexist'), ENOENT ('exist'), E2BIG (full) */
+  update(key: Uint8Array, value: Uint8Array, mode: UpdateMode = 'any'): void {
+    this.#isNotPerCpu('update')
+    this.#update(key, value, mode)
+  }
+
+  updatePerCpu(key: Uint8Array, values: readonly Uint8Array[], mode: UpdateMode = 'any'): void {
+    const stride = roundUp8(this.info.valueSize)
+    const all = new Uint8Array(this.#valueBytes)
+    if (values.length * stride !== all.length) {
+      throw this.#invalid(`${all.length / stride} values expected, ${values.length} given`)
+    }
+    for (const [cpu, value] of values.entries()) {
+      this.#checkSize('value', value, this.info.valueSize)
+      all.set(value, cpu * stride)
+    }
+    this.#update(key, all, mode)
+  }
+
+  /** False if it was not there. */
+  delete(key: Uint8Array): boolean {
+    this.#checkSize('key', key, this.info.keySize)
+    const result = native().mapDelete(this.fd, key)
+    if (result === -ENOENT) return false
+    check(result, this.#op('BPF_MAP_DELETE_ELEM'))
+    return true
+  }
+
+  /**
+   * Adds or replaces many entries, in one call where the kernel has batches.
+   * @throws BpfError of the first entry refused; those before it stay
+   */
+  updateMany(rows: readonly Row[], mode: UpdateMode = 'any'): void {
+    this.#isNotPerCpu('updateMany')
+    const { keySize } = this.info
+    for (const [key, value] of rows) {
+      this.#checkSize('key', key, keySize)
+      this.#checkSize('value', value, this.#valueBytes)
+    }
+    // Batches take no mode: the kernel refuses every flag but BPF_F_LOCK.
+    if (rows.length > 1 && mode === 'any' && this.#hasBatch) {
+      const keys = joined(rows.map(([key]) => key))
+      const values = joined(rows.map(([, value]) => value))
+      const result = native().mapUpdateBatch(this.fd, keys, values, u32Bytes(rows.length), 0)
+      if (!this.#isUnsupported(result)) {
+        check(result, this.#op('BPF_MAP_UPDATE_BATCH'))
+        return
+      }
+    }
+    for (const [key, value] of rows) this.#update(key, value, mode)
+  }
+
+  /** Deletes what is there of these; returns how many that were. */
+  deleteMany(keys: readonly Uint8Array[]): number {
+    for (const key of keys) this.#checkSize('key', key, this.info.keySize)
+    let deleted = 0
+    let at = 0
+    while (at < keys.length && this.#hasBatch) {
+      const count = u32Bytes(keys.length - at)
+      const result = native().mapDeleteBatch(this.fd, joined(keys.slice(at)), count)
+      if (this.#isUnsupported(result)) break
+      const done = u32Of(count)
+      deleted += done
+      at += done
+      // The batch ends at a key that is absent: go on behind it.
+      if (result === -ENOENT) at++
+      else check(result, this.#op('BPF_MAP_DELETE_BATCH'))
+    }
+    for (const key of keys.slice(at)) if (this.delete(key)) deleted++
+    return deleted
+  }
+
+  /** Every key at some moment during the iteration. The entry last given may be deleted meanwhile. */
+  *keys(): Generator<Uint8Array, void, undefined> {
+    let next = this.#nextKey(null)
+    while (next !== undefined) {
+      const key = next
+      next = this.#nextKey(key)
+      yield key
+    }
+  }
+
+  /**
+   * Every entry; what changes meanwhile may be missed, and without batches a deletion by others may repeat some.
+   * Values of per-CPU maps come whole: see splitPerCpu().
+   */
+  *entries(): Generator<Row, void, undefined> {
+    if (this.#hasBatch && (yield* this.#batches())) return
+    for (const key of this.keys()) {
+      const value = this.#lookup(key)
+      if (value !== undefined) yield [key, value]
+    }
+  }
+
+  /** One value per possible CPU out of a whole one, as entries() gives it. */
+  splitPerCpu(value: Uint8Array): Uint8Array[] {
+    const stride = roundUp8(this.info.valueSize)
+    return Array.from({ length: this.#valueBytes / stride }, (_, cpu) =>
+      value.slice(cpu * stride, cpu * stride + this.info.valueSize),
+    )
+  }
+
+  pin(path: string): void {
+    pinAt(this.fd, path)
+  }
+
+  /** Removes the pin, whatever it holds; the map lives on while it is used. */
+  static unpin(path: string): void {
+    rmSync(path, { force: true })
+  }
+
+  close(): void {
+    this.#descriptor.close()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  #lookup(key: Uint8Array): Uint8Array | undefined {
+    this.#checkSize('key', key, this.info.keySize)
+    const value = new Uint8Array(this.#valueBytes)
+    const result = native().mapLookup(this.fd, key, value, 0)
+    if (result === -ENOENT) return undefined
+    check(result, this.#op('BPF_MAP_LOOKUP_ELEM'))
+    return value
+  }
+
+  #update(key: Uint8Array, value: Uint8Array, mode: UpdateMode): void {
+    this.#checkSize('key', key, this.info.keySize)
+    this.#checkSize('value', value, this.#valueBytes)
+    check(native().mapUpdate(this.fd, key, value, modeFlags[mode]), this.#op('BPF_MAP_UPDATE_ELEM'))
+  }
+
+  #nextKey(key: Uint8Array | null): Uint8Array | undefined {
+    const next = new Uint8Array(this.info.keySize)
+    const result = native().mapNextKey(this.fd, key, next)
+    if (result === -ENOENT) return undefined
+    check(result, this.#op('BPF_MAP_GET_NEXT_KEY'))
+    return next
+  }
+
+  /** False, before the first entry, if this map or kernel has no batches. */
+  *#batches(): Generator<Row, boolean, undefined> {
+    const { keySize } = this.info
+    let room = Math.max(16, Math.floor(65536 / (keySize + this.#valueBytes)))
+    // Where to go on: a bucket number (hash) or a key (everything else), opaque to us.
+    const tokens = [new Uint8Array(Math.max(8, keySize)), new Uint8Array(Math.max(8, keySize))]
+    let from: Uint8Array | null = null
+    for (;;) {
+      const next: Uint8Array = from === tokens[0] ? at(tokens, 1) : at(tokens, 0)
+      const keys = new Uint8Array(room * keySize)
+      const values = new Uint8Array(room * this.#valueBytes)
+      const count = u32Bytes(room)
+      const result = native().mapLookupBatch(this.fd, from, next, keys, values, count)
+      if (from === null && this.#isUnsupported(result)) return false
+      if (result === -ENOSPC) {
+        room *= 2 // one bucket of the hash holds more than that
+        continue
+      }
+      if (result === -EINTR) continue
+      if (result !== -ENOENT) check(result, this.#op('BPF_MAP_LOOKUP_BATCH'))
+      for (let i = 0; i < u32Of(count); i++) {
+        yield [
+          keys.slice(i * keySize, (i + 1) * keySize),
+          values.slice(i * this.#valueBytes, (i + 1) * this.#valueBytes),
+        ]
+      }
+      if (result === -ENOENT) return true
+      from = next
+    }
+  }
+
+  #isUnsupported(result: number): boolean {
+    if (result !== -ENOTSUPP && result !== -EOPNOTSUPP) return false
+    this.#hasBatch = false
+    return true
+  }
+
+  /** The kernel copies as many bytes as the map says, whatever the buffer's length. */
+  #checkSize(what: 'key' | 'value', bytes: Uint8Array, size: number): void {
+    if (bytes.length !== size) {
+      throw this.#invalid(`${what} of ${size} bytes expected, ${bytes.length} given`)
+    }
+  }
+
+  #isNotPerCpu(method: string): void {
+    if (this.isPerCpu) throw this.#invalid(`${method}() on a per-CPU map`)
+  }
+
+  #invalid(detail: string): BpfError {
+    return new BpfError(`map ${this.info.name}`, { errno: constants.errno.EINVAL, detail })
+  }
+
+  #op(command: string): string {
+    return `${command} ${this.info.name}`
+  }
+}
+
+function at<T>(list: readonly T[], index: number): T {
+  const value = list[index]
+  if (value === undefined) throw new RangeError(`no element ${index}`)
+  return value
+}
+
+function roundUp8(size: number): number {
+  return Math.ceil(size / 8) * 8
+}
+
+function u32Bytes(value: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(value).buffer)
+}
+
+function u32Of(bytes: Uint8Array): number {
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, 1)[0] ?? 0
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  return Buffer.concat(parts)
+}
