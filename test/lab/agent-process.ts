@@ -1,0 +1,135 @@
+// The agent of one lab node as a process: start it, see whether it is ready, kill it with any signal.
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { join } from 'node:path'
+import { processesIn } from './cgroup.ts'
+import { LabError } from './errors.ts'
+import { eventually } from './eventually.ts'
+import type { Machine } from './machine.ts'
+import { TREE } from './places.ts'
+import { readNetworkList } from './runtime.ts'
+
+export interface AgentOptions {
+  /** Run the sources or the bundle that ships. */
+  readonly from?: 'source' | 'bundle'
+  /** Added to the command line. */
+  readonly args?: readonly string[]
+  readonly env?: Record<string, string>
+}
+
+const CGROUP = 'agent'
+const SOCKET = '/run/sinabro/agent.sock'
+const READY_DEADLINE_MS = 30_000
+
+export class AgentProcess {
+  readonly #machine: Machine
+  readonly #manifestsDir: string
+
+  constructor(machine: Machine, manifestsDir: string) {
+    this.#machine = machine
+    this.#manifestsDir = manifestsDir
+  }
+
+  /** Starts it and returns at once; what it prints goes to the machine's agent.log. */
+  start(options: AgentOptions = {}): void {
+    if (this.pids().length > 0) {
+      throw new LabError('in-use', `an agent runs on ${this.#machine.name} already`)
+    }
+    const program = options.from === 'bundle' ? 'agent/build/sinabro.mjs' : 'agent/src/main.ts'
+    const log = openSync(this.#machine.places.agentLog, 'a')
+    const child = this.#machine.spawn(
+      [
+        ...[process.execPath, join(TREE, program), 'agent'],
+        ...['--source', `manifests:${this.#manifestsDir}`, '--node-name', this.#machine.name],
+        ...(options.args ?? []),
+      ],
+      {
+        cgroup: CGROUP,
+        stdio: ['ignore', log, log],
+        detached: true,
+        ...(options.env === undefined ? {} : { env: options.env }),
+      },
+    )
+    closeSync(log)
+    child.unref()
+  }
+
+  /** Host pids of the agent; empty when it does not run. */
+  pids(): number[] {
+    return processesIn(join(this.#machine.state.cgroup, CGROUP)).filter(isInside)
+  }
+
+  /** Sends the signal and waits until no agent is left. */
+  async kill(signal: NodeJS.Signals): Promise<void> {
+    for (const pid of this.pids()) {
+      try {
+        process.kill(pid, signal)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+      }
+    }
+    const cgroup = join(this.#machine.state.cgroup, CGROUP)
+    await eventually(
+      `the agent of ${this.#machine.name} to end`,
+      () => processesIn(cgroup).length === 0,
+    )
+  }
+
+  /** Until the agent answers, says it is ready, and the CNI configuration is there. */
+  async waitReady(deadlineMs = READY_DEADLINE_MS): Promise<void> {
+    const cgroup = join(this.#machine.state.cgroup, CGROUP)
+    const isReady = async (): Promise<boolean> => {
+      if (processesIn(cgroup).length === 0) throw new LabError('absent', 'the agent ended')
+      return (
+        readNetworkList(this.#machine.places.cniConfDir) !== undefined &&
+        isReadyStatus(await this.get('/v1/status'))
+      )
+    }
+    try {
+      await eventually(`the agent of ${this.#machine.name} to be ready`, isReady, deadlineMs)
+    } catch (cause) {
+      const what = cause instanceof Error ? cause.message : String(cause)
+      throw new LabError('timeout', `${what}; its log ends with\n${this.logTail()}`, { cause })
+    }
+  }
+
+  /** Asks the agent's API from outside its namespaces; undefined if nobody answers. */
+  get(path: string): Promise<unknown> {
+    const socketPath = this.#machine.pathOnHost(SOCKET)
+    return new Promise((resolve) => {
+      const call = request({ socketPath, path, method: 'GET' }, (response) => {
+        let body = ''
+        response.setEncoding('utf8').on('data', (part: string) => {
+          body += part
+        })
+        response.on('end', () =>
+          resolve(response.statusCode === 200 ? JSON.parse(body) : undefined),
+        )
+        response.on('error', () => resolve(undefined))
+      })
+      call.on('error', () => resolve(undefined)).end()
+    })
+  }
+
+  logTail(lines = 20): string {
+    return readFileSync(this.#machine.places.agentLog, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .slice(-lines)
+      .join('\n')
+  }
+}
+
+function isReadyStatus(status: unknown): boolean {
+  return typeof status === 'object' && status !== null && 'ready' in status && status.ready === true
+}
+
+/** The agent itself lives in the machine's pid namespace; the nsenter that waits for it does not. */
+function isInside(pid: number): boolean {
+  try {
+    const line = /^NSpid:(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+    return (line?.trim().split(/\s+/).length ?? 0) > 1
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,11 @@
+// The lab as a library.
+export { AgentProcess } from './agent-process.ts'
+export { closed, run, statusOf } from './command.ts'
+export { LabError, type LabErrorCode } from './errors.ts'
+export { eventually } from './eventually.ts'
+export { Lab, type LabOptions } from './lab.ts'
+export { Machine } from './machine.ts'
+export { LabNode } from './node.ts'
+export { TREE } from './places.ts'
+export { Pod } from './pod.ts'
+export { CniFailure } from './runtime.ts'

@@ -1,0 +1,151 @@
+// Runs inside pods: servers and clients whose every byte is checked. `node traffic.ts serve | upload | udp | http …`
+import { createHash, type Hash } from 'node:crypto'
+import { createSocket } from 'node:dgram'
+import { createServer as createHttpServer, get } from 'node:http'
+import { connect, createServer, type Socket } from 'node:net'
+import { hostname } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+export const TCP_PORT = 5001
+export const UDP_PORT = 5002
+export const HTTP_PORT = 8080
+
+/** What `upload` prints at its end, one line of JSON. */
+export interface UploadReport {
+  readonly bytes: number
+  readonly seconds: number
+  readonly sha256: string
+  /** What the server counted and hashed. */
+  readonly received: { readonly bytes: number; readonly sha256: string }
+}
+
+/** What `udp` prints. */
+export interface UdpReport {
+  readonly sent: number
+  readonly echoed: number
+}
+
+/** What a GET of `/` answers. */
+export interface Greeting {
+  readonly server: string
+  readonly client: string
+}
+
+const BLOCK_BYTES = 1 << 16
+const UDP_WAIT_MS = 2_000
+
+/** Takes what clients send until they end, and answers with its length and hash; echoes UDP; greets over HTTP. */
+async function serve(name: string): Promise<void> {
+  const tcp = createServer({ allowHalfOpen: true }, (socket) => {
+    const hash = createHash('sha256')
+    let bytes = 0
+    socket.on('data', (chunk) => {
+      bytes += chunk.length
+      hash.update(chunk)
+    })
+    socket.on('end', () => socket.end(JSON.stringify({ bytes, sha256: hash.digest('hex') })))
+    socket.on('error', (error) => console.error(`tcp: ${error.message}`))
+  })
+  const udp = createSocket({ type: 'udp6' })
+  udp.on('message', (message, from) => udp.send(message, from.port, from.address))
+  const http = createHttpServer((request, response) => {
+    const client = request.socket.remoteAddress?.replace(/^::ffff:/, '') ?? ''
+    response.end(JSON.stringify({ server: name, client } satisfies Greeting))
+  })
+  await Promise.all([
+    new Promise<void>((resolve) => tcp.listen(TCP_PORT, '::', resolve)),
+    new Promise<void>((resolve) => udp.bind(UDP_PORT, '::', resolve)),
+    new Promise<void>((resolve) => http.listen(HTTP_PORT, '::', resolve)),
+  ])
+  console.log('listening')
+}
+
+/** Sends so many bytes, no faster than so many MiB/s (0: as fast as it goes); prints a line per MiB of progress to stderr. */
+async function upload(host: string, bytes: number, mibPerSec: number): Promise<void> {
+  const socket = connect({ host, port: TCP_PORT, allowHalfOpen: true })
+  const answer = readAll(socket)
+  const hash = createHash('sha256')
+  const start = performance.now()
+  let sent = 0
+  for (let number = 0; sent < bytes; number++) {
+    const block = blockOf(number, Math.min(BLOCK_BYTES, bytes - sent), hash)
+    sent += block.length
+    if (!socket.write(block)) {
+      await Promise.race([new Promise((resolve) => socket.once('drain', resolve)), answer])
+    }
+    if (sent % (1 << 20) === 0) process.stderr.write(`${sent >> 20}\n`)
+    if (mibPerSec > 0) {
+      const dueMs = (sent / (mibPerSec * (1 << 20))) * 1000
+      await sleep(Math.max(0, start + dueMs - performance.now()))
+    }
+  }
+  socket.end()
+  const received = JSON.parse(await answer) as UploadReport['received']
+  const seconds = (performance.now() - start) / 1000
+  const report: UploadReport = { bytes, seconds, sha256: hash.digest('hex'), received }
+  console.log(JSON.stringify(report))
+  process.exitCode = report.sha256 === received.sha256 && bytes === received.bytes ? 0 : 1
+}
+
+/** No two blocks alike, so that one lost, doubled or swapped shows in the hash. */
+function blockOf(number: number, length: number, hash: Hash): Buffer {
+  const block = Buffer.alloc(length, number & 0xff)
+  if (length >= 4) block.writeUInt32LE(number)
+  hash.update(block)
+  return block
+}
+
+function readAll(socket: Socket): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = ''
+    socket.on('data', (chunk) => {
+      text += chunk.toString()
+    })
+    socket.on('end', () => resolve(text))
+    socket.on('error', reject)
+  })
+}
+
+/** Sends datagrams one after the other, each after the echo of the one before or a while. */
+async function udp(host: string, count: number, bytes: number): Promise<void> {
+  const socket = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4' })
+  let echoed = 0
+  for (let number = 0; number < count; number++) {
+    const message = blockOf(number, bytes, createHash('sha256'))
+    const echo = new Promise<boolean>((resolve) => {
+      socket.once('message', (answer) => resolve(answer.equals(message)))
+      socket.once('error', () => resolve(false))
+    })
+    socket.send(message, UDP_PORT, host)
+    if (await Promise.race([echo, sleep(UDP_WAIT_MS, false, { ref: false })])) echoed++
+    socket.removeAllListeners()
+  }
+  socket.close()
+  console.log(JSON.stringify({ sent: count, echoed } satisfies UdpReport))
+  process.exitCode = echoed === count ? 0 : 1
+}
+
+function http(host: string): Promise<void> {
+  const address = host.includes(':') ? `[${host}]` : host
+  return new Promise((resolve, reject) => {
+    const call = get(`http://${address}:${HTTP_PORT}/`, { timeout: 10_000 }, (response) => {
+      response.pipe(process.stdout)
+      response.on('end', resolve)
+    })
+    call.on('timeout', () => call.destroy(new Error('no answer in 10 s')))
+    call.on('error', reject)
+  })
+}
+
+if (import.meta.main) {
+  const [verb, ...rest] = process.argv.slice(2)
+  const [host = '', first = '0', second = '0'] = rest
+  if (verb === 'serve') await serve(host || hostname())
+  else if (verb === 'upload') await upload(host, Number(first), Number(second))
+  else if (verb === 'udp') await udp(host, Number(first), Number(second))
+  else if (verb === 'http') await http(host)
+  else
+    throw new Error(
+      `traffic: serve NAME | upload HOST BYTES MIB/S | udp HOST COUNT BYTES | http HOST`,
+    )
+}
