@@ -1,0 +1,35 @@
+// The rule set as nftables text: one table, replaced whole in one transaction.
+import type { RuleSet } from './rows.ts'
+
+/**
+ * Postrouting, just after the place where others translate sources. `fib daddr type unicast` leaves out the node's own addresses,
+ * broadcast and multicast. Ports are chosen at random so that many pods behind one address do not meet.
+ */
+export function formatRuleSet(table: string, rules: RuleSet): string {
+  const set = (name: string, type: string, prefixes: readonly string[]): string => {
+    const elements = prefixes.length === 0 ? '' : ` elements = { ${prefixes.join(', ')} };`
+    return `  set ${name} { type ${type}; flags interval; auto-merge;${elements} }`
+  }
+  const v4 = (prefixes: readonly string[]): string[] => prefixes.filter((one) => !one.includes(':'))
+  const v6 = (prefixes: readonly string[]): string[] => prefixes.filter((one) => one.includes(':'))
+  return [
+    formatRemoval(table),
+    `table inet ${table} {`,
+    set('pods4', 'ipv4_addr', v4(rules.pods)),
+    set('pods6', 'ipv6_addr', v6(rules.pods)),
+    set('keep4', 'ipv4_addr', v4(rules.keep)),
+    set('keep6', 'ipv6_addr', v6(rules.keep)),
+    '  chain postrouting {',
+    '    type nat hook postrouting priority srcnat + 5; policy accept;',
+    '    ip saddr @pods4 ip daddr != @keep4 fib daddr type unicast masquerade fully-random',
+    '    ip6 saddr @pods6 ip6 daddr != @keep6 fib daddr type unicast masquerade fully-random',
+    '  }',
+    '}',
+    '',
+  ].join('\n')
+}
+
+/** Declaring before deleting makes the removal of an absent table a success. */
+export function formatRemoval(table: string): string {
+  return `table inet ${table}\ndelete table inet ${table}\n`
+}
