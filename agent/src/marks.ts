@@ -17,9 +17,6 @@ export const POD_ALIAS_PREFIX = `${ALIAS_PREFIX}pod/`
 
 export const OVERLAY_DEVICE = 'sb-vxlan'
 
-/** Folder under --bpf-dir; it names the layout of the maps inside, so that two layouts never meet. */
-export const LAYOUT_VERSION = 'v1'
-
 /** The first file a runtime reads wins: containerd sorts by name. */
 export const CONFLIST_FILE = '05-sinabro.conflist'
 export const CNI_PLUGIN = 'sinabro-cni'

@@ -20,18 +20,21 @@ export class CniError extends Error {
 
 /** What rooms below us throw, by their own stable codes. What is not here is our bug or the kernel's refusal: 100. */
 const BY_CODE: ReadonlyMap<string, { cniCode: number; what: string }> = new Map([
+  // ipam
   ['pool-exhausted', { cniCode: codes.poolExhausted, what: 'no free address' }],
-  ['no-ranges', { cniCode: codes.tryAgainLater, what: 'this node has no pod ranges yet' }],
-  ['corrupted', { cniCode: codes.corruptedRecord, what: 'a record on disk cannot be read' }],
+  ['no-range', { cniCode: codes.tryAgainLater, what: 'this node has no pod range yet' }],
+  ['range-invalid', { cniCode: codes.tryAgainLater, what: 'this node has no usable pod range' }],
+  ['disk-full', { cniCode: codes.ioFailure, what: 'the state folder is full' }],
+  ['read-only', { cniCode: codes.ioFailure, what: 'the state folder is read-only' }],
+  ['storage', { cniCode: codes.ioFailure, what: 'the state folder cannot be used' }],
+  // pods
   ['interface-taken', { cniCode: codes.interfaceTaken, what: 'the interface name is taken' }],
-  ['netns-gone', { cniCode: codes.invalidNetns, what: 'the network namespace is gone' }],
-  ['check-failed', { cniCode: codes.checkFailed, what: 'the attachment is not as it should be' }],
+  ['netns-gone', { cniCode: codes.invalidNetns, what: 'not a network namespace' }],
+  ['netns-own', { cniCode: codes.invalidNetns, what: "the node's own network namespace" }],
+  ['check-failed', { cniCode: codes.checkFailed, what: 'not as ADD left it' }],
+  // this room
   ['not-ready', { cniCode: codes.tryAgainLater, what: 'the agent is not ready' }],
   ['aborted', { cniCode: codes.tryAgainLater, what: 'the call was cancelled' }],
-  ['ENOSPC', { cniCode: codes.ioFailure, what: 'no space left' }],
-  ['EROFS', { cniCode: codes.ioFailure, what: 'the file system is read-only' }],
-  ['EDQUOT', { cniCode: codes.ioFailure, what: 'the disk quota is used up' }],
-  ['EIO', { cniCode: codes.ioFailure, what: 'input/output error' }],
 ])
 
 export function toCniError(error: unknown): CniError {

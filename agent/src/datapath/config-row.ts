@@ -1,0 +1,68 @@
+// The one row of sb_config: kept as the kernel has it over restarts, changed member by member, its generation bumped last.
+import type { TypedMap } from '@sinabro/libbpf-ts'
+import { CONFIG_READY, type Config } from '@sinabro/libbpf-ts/layouts'
+
+const ROW = 0
+const FIRST_GENERATION = 1
+const NO_MAC = '00:00:00:00:00:00'
+
+const EMPTY: Config = {
+  generation: FIRST_GENERATION,
+  flags: 0,
+  ownNode: 0,
+  overlayIfindex: 0,
+  vni: 0,
+  overlayMac: NO_MAC,
+  tunnelLocal4: '::',
+  tunnelLocal6: '::',
+}
+
+export class ConfigRow {
+  readonly #map: TypedMap<number, Config>
+  #row: Config
+
+  /** What an earlier agent wrote goes on: flow rows name its generation. */
+  constructor(map: TypedMap<number, Config>) {
+    this.#map = map
+    const pinned = map.get(ROW)
+    this.#row = pinned === undefined || pinned.generation === 0 ? EMPTY : pinned
+  }
+
+  get value(): Config {
+    return this.#row
+  }
+
+  get isReady(): boolean {
+    return (this.#row.flags & CONFIG_READY) !== 0
+  }
+
+  /** From now on packets are judged instead of dropped. Never taken back: a restart must not stop running pods. */
+  markReady(): void {
+    if (!this.isReady) this.#write({ ...this.#row, flags: this.#row.flags | CONFIG_READY })
+  }
+
+  /** Everything but generation and readiness. An equal row is not written. */
+  change(
+    change: Partial<Omit<Config, 'generation' | 'flags'>> & { readonly flags?: number },
+  ): void {
+    const { flags = this.#row.flags, ...members } = change
+    const kept = this.#row.flags & CONFIG_READY
+    const next = { ...this.#row, ...members, flags: (flags & ~CONFIG_READY) | kept }
+    const isSame = (Object.keys(next) as (keyof Config)[]).every((k) => next[k] === this.#row[k])
+    if (!isSame) this.#write(next)
+  }
+
+  /**
+   * Makes every flow be judged again. Only after the maps say what is new: a program reads the generation first, so what it
+   * then finds is at least as new as that. 0 is skipped, it means "never written".
+   */
+  bumpGeneration(): void {
+    const next = (this.#row.generation + 1) >>> 0
+    this.#write({ ...this.#row, generation: next === 0 ? FIRST_GENERATION : next })
+  }
+
+  #write(row: Config): void {
+    this.#map.set(ROW, row)
+    this.#row = row
+  }
+}

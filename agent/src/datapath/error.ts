@@ -1,0 +1,19 @@
+// Why the datapath could not be brought up, by codes that callers may compare.
+
+export type DatapathErrorCode =
+  /** The pin directory is not on a bpf file system. */
+  | 'no-bpffs'
+  /** A pinned map has another layout than the programs of this version. */
+  | 'layout'
+  /** The kernel's verifier refused a program. */
+  | 'verifier'
+
+export class DatapathError extends Error {
+  override readonly name = 'DatapathError'
+  readonly code: DatapathErrorCode
+
+  constructor(code: DatapathErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}

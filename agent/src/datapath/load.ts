@@ -1,0 +1,114 @@
+// Loads the eBPF objects onto the maps that are pinned, or makes and pins them; says what to do when they do not fit.
+import { statfsSync } from 'node:fs'
+import { join } from 'node:path'
+import { BpfError, BpfMap, BpfObject, type BpfProgram, objectPath } from '@sinabro/libbpf-ts'
+import { LAYOUT_VERSION, MAP_NAMES } from '@sinabro/libbpf-ts/layouts'
+import { DatapathError } from './error.ts'
+
+/** `BPF_FS_MAGIC` of include/uapi/linux/magic.h. */
+const BPF_FS_MAGIC = 0xcafe4a11
+
+/** Where everything is pinned; the layout version is part of the path, so that two layouts never meet. */
+export function pinPaths(bpfDir: string) {
+  const root = join(bpfDir, `v${LAYOUT_VERSION}`)
+  return { root, maps: join(root, 'maps'), links: join(root, 'links') }
+}
+
+export interface LoadedObjects {
+  readonly fromPod: BpfProgram
+  readonly toPod: BpfProgram
+  readonly fromOverlay: BpfProgram
+  readonly toOverlay: BpfProgram
+  readonly sweep: BpfProgram
+  map(name: string): BpfMap
+  close(): void
+}
+
+export interface LoadOptions {
+  readonly bpfDir: string
+  /** Rows of the flow table, for the first start; a pinned table keeps the size it has. Default: what the object says. */
+  readonly flowsMax?: number
+}
+
+export async function loadObjects({ bpfDir, flowsMax }: LoadOptions): Promise<LoadedObjects> {
+  requireBpfFs(bpfDir)
+  const pinDir = pinPaths(bpfDir).maps
+  const flows = pinnedSize(join(pinDir, MAP_NAMES.flows)) ?? flowsMax
+  const maxEntries = flows === undefined ? {} : { [MAP_NAMES.flows]: flows }
+  const opened: BpfObject[] = []
+  const load = async (name: Parameters<typeof objectPath>[0], sizes = maxEntries) => {
+    const object = BpfObject.open(objectPath(name), { pinDir, maxEntries: sizes })
+    opened.push(object)
+    await object.load()
+    return object
+  }
+  try {
+    const fromPod = await load('from_pod')
+    const toPod = await load('to_pod')
+    const fromOverlay = await load('from_overlay')
+    const toOverlay = await load('to_overlay')
+    const sweep = await load('sweep')
+    return {
+      fromPod: fromPod.program('sb_from_pod'),
+      toPod: toPod.program('sb_to_pod'),
+      fromOverlay: fromOverlay.program('sb_from_overlay'),
+      toOverlay: toOverlay.program('sb_to_overlay'),
+      sweep: sweep.program('sb_sweep'),
+      map(name) {
+        for (const object of opened) {
+          const map = object.maps.find(({ info }) => info.name === name)
+          if (map !== undefined) return map
+        }
+        throw new Error(`no eBPF object has a map ${name}`)
+      },
+      close() {
+        for (const object of opened) object.close()
+      },
+    }
+  } catch (error) {
+    for (const object of opened) object.close()
+    throw explain(error, pinDir)
+  }
+}
+
+function requireBpfFs(bpfDir: string): void {
+  // The folder itself is made by the first pin; what holds it must be there.
+  for (let folder = bpfDir; ; folder = join(folder, '..')) {
+    try {
+      if (statfsSync(folder).type === BPF_FS_MAGIC) return
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') continue
+      throw error
+    }
+    throw new DatapathError(
+      'no-bpffs',
+      `${bpfDir} is not on a bpf file system: mount -t bpf bpf /sys/fs/bpf`,
+    )
+  }
+}
+
+/** Changing the size of a live table would mean leaving its connections behind. */
+function pinnedSize(path: string): number | undefined {
+  try {
+    using map = BpfMap.openPinned(path)
+    return map.info.maxEntries
+  } catch (error) {
+    if (error instanceof BpfError && error.code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+function explain(error: unknown, pinDir: string): unknown {
+  if (!(error instanceof BpfError)) return error
+  if (error.code === 'layout') {
+    const advice =
+      'this version of sinabro cannot take over the running maps. Either start the version that made them, or drain the ' +
+      `node, stop the agent and remove the folder ${join(pinDir, '..')}: pods then have no network until the agent runs again`
+    return new DatapathError('layout', `${error.message}. ${advice}`, { cause: error })
+  }
+  if (error.code === 'verifier') {
+    const last = error.verifierLog?.trimEnd().split('\n').slice(-3).join(' | ')
+    return new DatapathError('verifier', `${error.message}: ${last ?? 'no log'}`, { cause: error })
+  }
+  return error
+}

@@ -1,0 +1,44 @@
+// The maps that the agent reads and writes, through the codecs of their structs.
+import { addr, TypedMap, TypedPerCpuMap, u32 } from '@sinabro/libbpf-ts'
+import {
+  type Config,
+  type Counter,
+  config,
+  counter,
+  type Endpoint,
+  endpoint,
+  type Flow,
+  type FlowKey,
+  flow,
+  flowKey,
+  type IpcacheEntry,
+  ipcacheEntry,
+  MAP_NAMES,
+  type Node,
+  node,
+  type PrefixKey,
+  prefixKey,
+} from '@sinabro/libbpf-ts/layouts'
+import type { LoadedObjects } from './load.ts'
+
+export interface DatapathMaps {
+  readonly config: TypedMap<number, Config>
+  readonly endpoints: TypedMap<string, Endpoint>
+  readonly nodes: TypedMap<number, Node>
+  readonly nodeIds: TypedMap<string, number>
+  readonly ipcache: TypedMap<PrefixKey, IpcacheEntry>
+  readonly flows: TypedMap<FlowKey, Flow>
+  readonly counters: TypedPerCpuMap<number, Counter>
+}
+
+export function openMaps(objects: Pick<LoadedObjects, 'map'>): DatapathMaps {
+  return {
+    config: new TypedMap(objects.map(MAP_NAMES.config), u32, config),
+    endpoints: new TypedMap(objects.map(MAP_NAMES.endpoints), addr, endpoint),
+    nodes: new TypedMap(objects.map(MAP_NAMES.nodes), u32, node),
+    nodeIds: new TypedMap(objects.map(MAP_NAMES.nodeIds), addr, u32),
+    ipcache: new TypedMap(objects.map(MAP_NAMES.ipcache), prefixKey, ipcacheEntry),
+    flows: new TypedMap(objects.map(MAP_NAMES.flows), flowKey, flow),
+    counters: new TypedPerCpuMap(objects.map(MAP_NAMES.counters), u32, counter),
+  }
+}

@@ -1,0 +1,161 @@
+// From the Node objects to the overlay: who we are in it, who the others are, what leaves somebody out. Pure.
+import { createHash } from 'node:crypto'
+import { formatIp, parseIp, parsePrefix } from '@sinabro/node-netlink'
+import type { NodeRow } from '../cluster/rows.ts'
+import type {
+  Family,
+  OverlayNeighbourRow,
+  OverlayPlan,
+  OverlayProblem,
+  OverlayRouteRow,
+  PeerRow,
+  SelfRow,
+} from './rows.ts'
+
+/** Bytes that the tunnel adds to an IP packet: outer IP, UDP 8, VXLAN 8, inner Ethernet 14 (RFC 7348 §5). */
+const OVERHEAD: Readonly<Record<Family, number>> = { 4: 50, 6: 70 }
+
+export interface OverlayOptions {
+  readonly nodeName: string
+  /** auto: the family of this node's first InternalIP. The same for all nodes of a cluster. */
+  readonly tunnelFamily: 'auto' | Family
+}
+
+export function computeOverlay(nodes: readonly NodeRow[], options: OverlayOptions): OverlayPlan {
+  const problems: OverlayProblem[] = []
+  const own = nodes.find(({ name }) => name === options.nodeName)
+  const firstAddress = own?.internalIPs[0]
+  if (own === undefined || firstAddress === undefined) {
+    const message = own === undefined ? 'there is no Node object' : 'the Node has no InternalIP'
+    problems.push({ node: options.nodeName, code: 'no-tunnel-address', message })
+    return { peers: [], problems }
+  }
+  const family = options.tunnelFamily === 'auto' ? familyOf(firstAddress) : options.tunnelFamily
+  const self = computeSelf(own, family, problems)
+  if (self === undefined) return { peers: [], problems }
+  const takenBy = new Map(own.internalIPs.map((address) => [address, own.name]))
+  const peers: PeerRow[] = []
+  for (const node of [...nodes].sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    if (node === own) continue
+    const peer = computePeer(node, family, takenBy, problems)
+    if (peer !== undefined) peers.push(peer)
+  }
+  return { self, peers, problems }
+}
+
+function computeSelf(
+  node: NodeRow,
+  family: Family,
+  problems: OverlayProblem[],
+): SelfRow | undefined {
+  const tunnelAddress = tunnelAddressOf(node, family, problems)
+  if (tunnelAddress === undefined) return undefined
+  if (node.podCIDRs.length === 0) {
+    problems.push({ node: node.name, code: 'no-range', message: 'the Node has no podCIDRs yet' })
+  }
+  return {
+    name: node.name,
+    tunnelAddress,
+    tunnelFamily: family,
+    overlayMac: overlayMac(tunnelAddress),
+    ownAddresses: node.podCIDRs.map(ownAddress),
+  }
+}
+
+function computePeer(
+  node: NodeRow,
+  family: Family,
+  takenBy: Map<string, string>,
+  problems: OverlayProblem[],
+): PeerRow | undefined {
+  const tunnelAddress = tunnelAddressOf(node, family, problems)
+  if (tunnelAddress === undefined) return undefined
+  for (const address of node.internalIPs) {
+    const other = takenBy.get(address)
+    if (other !== undefined) {
+      const message = `its address ${address} is that of ${other} too`
+      problems.push({ node: node.name, code: 'duplicate-address', message })
+      return undefined
+    }
+  }
+  for (const address of node.internalIPs) takenBy.set(address, node.name)
+  if (node.podCIDRs.length === 0) {
+    problems.push({ node: node.name, code: 'no-range', message: 'the Node has no podCIDRs yet' })
+  }
+  return {
+    name: node.name,
+    tunnelAddress,
+    overlayMac: overlayMac(tunnelAddress),
+    nodeAddresses: node.internalIPs,
+    ranges: node.podCIDRs.map((prefix) => ({
+      family: familyOf(prefix),
+      prefix,
+      gateway: ownAddress(prefix),
+    })),
+  }
+}
+
+function tunnelAddressOf(
+  node: NodeRow,
+  family: Family,
+  problems: OverlayProblem[],
+): string | undefined {
+  const address = node.internalIPs.find((one) => familyOf(one) === family)
+  if (address === undefined) {
+    const message = `the Node has no InternalIP of family IPv${family}, which the tunnel uses`
+    problems.push({ node: node.name, code: 'no-tunnel-address', message })
+  }
+  return address
+}
+
+/** Routes to all ranges of the peers whose family this node has an own address of. */
+export function computeRoutes({ self, peers }: OverlayPlan): OverlayRouteRow[] {
+  if (self === undefined) return []
+  const prefsrc = new Map(self.ownAddresses.map((address) => [familyOf(address), address]))
+  return peers.flatMap(({ ranges }) =>
+    ranges.flatMap(({ family, prefix, gateway }) => {
+      const own = prefsrc.get(family)
+      // Without an own address the source would be the uplink's, and answers would come past the tunnel.
+      return own === undefined ? [] : [{ family, dst: prefix, via: gateway, prefsrc: own }]
+    }),
+  )
+}
+
+export function computeNeighbours({ self, peers }: OverlayPlan): OverlayNeighbourRow[] {
+  if (self === undefined) return []
+  return peers.flatMap(({ ranges, overlayMac: mac }) =>
+    ranges.map(({ gateway: address }) => ({ address, mac })),
+  )
+}
+
+/** The largest IP packet of a pod that fits through the tunnel. */
+export function tunnelMtu(underlayMtu: number, family: Family): number {
+  return underlayMtu - OVERHEAD[family]
+}
+
+/** A node's own address in a range: the network address + 1, never given to a pod. */
+export function ownAddress(range: string): string {
+  const { bytes } = parsePrefix(range)
+  const address = bytes.slice()
+  for (let at = address.length - 1; at >= 0; at--) {
+    const next = ((address[at] ?? 0) + 1) & 0xff
+    address[at] = next
+    if (next !== 0) break
+  }
+  return formatIp(address)
+}
+
+/**
+ * MAC of a node's overlay device, known to every other node without asking: `0e:5b` and the four bytes of an IPv4 tunnel address,
+ * `0e` and five bytes of a hash of an IPv6 one. One MAC for all would be dropped by the kernel as a loop.
+ */
+export function overlayMac(tunnelAddress: string): string {
+  const { family, bytes } = parseIp(tunnelAddress)
+  const tail =
+    family === 4 ? [0x5b, ...bytes] : createHash('sha256').update(bytes).digest().subarray(0, 5)
+  return [0x0e, ...tail].map((byte) => byte.toString(16).padStart(2, '0')).join(':')
+}
+
+function familyOf(text: string): Family {
+  return text.includes(':') ? 6 : 4
+}

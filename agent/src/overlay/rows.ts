@@ -1,0 +1,68 @@
+// What should be true for the overlay: this node's end of it, and one row per other node.
+
+export type Family = 4 | 6
+
+/** This node in the overlay. */
+export interface SelfRow {
+  readonly name: string
+  /** Outer source of what we send, and what others know us by. */
+  readonly tunnelAddress: string
+  readonly tunnelFamily: Family
+  readonly overlayMac: string
+  /** This node's own addresses in the pod network, one per family: the first address of each range. */
+  readonly ownAddresses: readonly string[]
+}
+
+export interface PeerRow {
+  readonly name: string
+  /** Outer destination. */
+  readonly tunnelAddress: string
+  readonly overlayMac: string
+  /** Every InternalIP: packets with one of these as outer source come from this node. */
+  readonly nodeAddresses: readonly string[]
+  readonly ranges: readonly PeerRange[]
+}
+
+export interface PeerRange {
+  readonly family: Family
+  readonly prefix: string
+  /** The peer's own address in this range, by which we route the rest of it. */
+  readonly gateway: string
+}
+
+export interface OverlayProblem {
+  readonly node: string
+  readonly code: 'no-tunnel-address' | 'no-range' | 'duplicate-address'
+  readonly message: string
+}
+
+export interface OverlayPlan {
+  /** Absent while this node cannot take part; `problems` says why. */
+  readonly self?: SelfRow
+  readonly peers: readonly PeerRow[]
+  readonly problems: readonly OverlayProblem[]
+}
+
+/** A kernel route to a range of a peer. */
+export interface OverlayRouteRow {
+  readonly family: Family
+  readonly dst: string
+  readonly via: string
+  readonly prefsrc?: string
+}
+
+export interface OverlayNeighbourRow {
+  readonly address: string
+  readonly mac: string
+}
+
+/** What the maps hold of one peer. */
+export interface PeerMapRow {
+  readonly id: number
+  readonly tunnelAddress: string
+  readonly overlayMac: string
+  /** Largest IP packet the tunnel to it carries. */
+  readonly mtu: number
+  readonly nodeAddresses: readonly string[]
+  readonly prefixes: readonly string[]
+}

@@ -1,0 +1,23 @@
+// Why a pod could not be wired, by codes that callers may compare.
+
+export type PodErrorCode =
+  /** The namespace holds another interface of that name. */
+  | 'interface-taken'
+  /** The path is no network namespace (any more). */
+  | 'netns-gone'
+  /** The path is the node's own namespace: its addresses and routes are not ours to change. */
+  | 'netns-own'
+  /** CHECK: something is missing or changed; the message lists all of it. */
+  | 'check-failed'
+  /** There is an allocation, but its device is gone or was never made: DEL or a repeated ADD settles it. */
+  | 'device-lost'
+
+export class PodError extends Error {
+  override readonly name = 'PodError'
+  readonly code: PodErrorCode
+
+  constructor(code: PodErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}

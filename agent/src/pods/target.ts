@@ -1,0 +1,164 @@
+// Local pods in the kernel, as a reconciler's target: found by our alias, repaired from the host's side, removed without a record.
+import type { Link, Neighbour } from '@sinabro/node-netlink'
+import { type AttachmentKey, keyText } from '../ipam/allocation.ts'
+import { ROUTE_PROTOCOL } from '../marks.ts'
+import type { Target } from '../state/target.ts'
+import { parseAlias } from './compute.ts'
+import { PodError } from './error.ts'
+import type { PodRow } from './rows.ts'
+import {
+  findHostEnd,
+  type PodDatapath,
+  type PodEndpoint,
+  repairHostSide,
+  type WireDeps,
+} from './wire.ts'
+
+/** A pod with an allocation, and where it lives. */
+export interface LivePod extends PodRow {
+  readonly key: AttachmentKey
+  readonly netns: string
+}
+
+/** What the kernel and the maps hold of one pod. */
+export interface PodActual {
+  readonly key: string
+  readonly device?: Link
+  readonly isAttached: boolean
+  readonly endpoints: ReadonlyMap<string, PodEndpoint>
+  readonly routes: ReadonlySet<string>
+  readonly neighbours: ReadonlyMap<string, string>
+}
+
+export interface ObservableDatapath extends PodDatapath {
+  /** Whether the programs of this process, not only some of ours, are on both directions. */
+  isPodAttached(device: { readonly name: string; readonly index: number }): boolean
+  /** Rows of local pods: address and endpoint. */
+  podEndpoints(): Iterable<readonly [string, PodEndpoint]>
+}
+
+export interface PodsTargetDeps extends WireDeps {
+  readonly datapath: ObservableDatapath
+  readonly live: { values(): LivePod[] }
+  /** A verb is working on it: it is somewhere between two states, and not ours to judge. */
+  isBusy(key: string): boolean
+  /** Its device and its namespace are both gone. */
+  onGone(pod: LivePod): Promise<void>
+  /** False while there are records that nobody can read: what looks like nobody's device may be a running pod's. */
+  mayRemoveUnrecorded(): boolean
+}
+
+export function podKey(pod: { readonly endpointId: number; readonly incarnation: number }): string {
+  return `${pod.endpointId}/${pod.incarnation}`
+}
+
+export class PodsTarget implements Target<LivePod, PodActual> {
+  readonly name = 'pods'
+  readonly #deps: PodsTargetDeps
+
+  constructor(deps: PodsTargetDeps) {
+    this.#deps = deps
+  }
+
+  key(row: LivePod): string {
+    return podKey(row)
+  }
+
+  keyOf(actual: PodActual): string {
+    return actual.key
+  }
+
+  isEqual(row: LivePod, { device, isAttached, endpoints, routes, neighbours }: PodActual): boolean {
+    if (this.#deps.isBusy(podKey(row))) return true
+    if (device === undefined || !isAttached || device.alias !== row.alias) return false
+    return row.addresses.every(({ address, prefixLen }) => {
+      const endpoint = endpoints.get(address)
+      const isWritten =
+        endpoint?.ifindex === device.index &&
+        endpoint.podMac === row.podMac &&
+        endpoint.hostMac === row.hostMac
+      if (!isWritten || !device.isUp) return isWritten
+      return neighbours.get(address) === row.podMac && routes.has(`${address}/${prefixLen}`)
+    })
+  }
+
+  async list(): Promise<PodActual[]> {
+    const { netlink, datapath, live } = this.#deps
+    const recorded = new Map(live.values().map((pod) => [pod.hostDevice, podKey(pod)]))
+    const found = new Map<string, Found>()
+    const at = (key: string): Found => {
+      const known = found.get(key) ?? new Found()
+      found.set(key, known)
+      return known
+    }
+    const byIndex = new Map<number, Found>()
+    for (const link of await netlink.links.list()) {
+      const key = identify(link, recorded)
+      if (key === undefined) continue
+      const pod = at(key)
+      pod.device = link
+      byIndex.set(link.index, pod)
+    }
+    for (const [address, endpoint] of datapath.podEndpoints()) {
+      at(podKey({ endpointId: endpoint.id, incarnation: endpoint.incarnation })).endpoints.set(
+        address,
+        endpoint,
+      )
+    }
+    for (const route of await netlink.routes.list({ protocol: ROUTE_PROTOCOL })) {
+      if (route.index !== undefined) byIndex.get(route.index)?.routes.add(route.dst)
+    }
+    for (const neighbour of await netlink.neighbours.list()) {
+      if (isUsable(neighbour)) {
+        byIndex.get(neighbour.index)?.neighbours.set(neighbour.address, neighbour.mac)
+      }
+    }
+    const records = new Set(recorded.values())
+    return [...found]
+      .filter(([key]) => records.has(key) || this.#deps.mayRemoveUnrecorded())
+      .filter(([key]) => !this.#deps.isBusy(key))
+      .map(([key, pod]) => ({ ...pod, key, isAttached: this.#isAttached(pod.device) }))
+  }
+
+  async update(row: LivePod): Promise<void> {
+    const { netlink } = this.#deps
+    if (this.#deps.isBusy(podKey(row))) return
+    const host = await findHostEnd(netlink, row)
+    if (host !== undefined) return await repairHostSide(this.#deps, row, host)
+    if (isNamespaceGone(row.netns)) return await this.#deps.onGone(row)
+    const message = `${keyText(row.key)}: device ${row.hostDevice} is gone, its namespace is not`
+    throw new PodError('device-lost', message)
+  }
+
+  async remove({ key, device, endpoints }: PodActual): Promise<void> {
+    const { netlink, datapath } = this.#deps
+    if (this.#deps.isBusy(key)) return
+    for (const [address, { incarnation }] of endpoints)
+      datapath.removeEndpoint(address, incarnation)
+    if (device === undefined) return
+    await netlink.links.del(device.index)
+    datapath.forgetDevice(device.name)
+  }
+
+  #isAttached(device: Link | undefined): boolean {
+    return device !== undefined && this.#deps.datapath.isPodAttached(device)
+  }
+}
+
+class Found {
+  device?: Link
+  readonly endpoints = new Map<string, PodEndpoint>()
+  readonly routes = new Set<string>()
+  readonly neighbours = new Map<string, string>()
+}
+
+/** By alias; by name only when a record has that name and the device was not marked yet. */
+function identify(link: Link, recorded: ReadonlyMap<string, string>): string | undefined {
+  const alias = parseAlias(link.alias)
+  if (alias !== undefined) return podKey(alias)
+  return link.kind === 'veth' && link.alias === undefined ? recorded.get(link.name) : undefined
+}
+
+function isUsable(neighbour: Neighbour): neighbour is Neighbour & { readonly mac: string } {
+  return neighbour.state === 'permanent' && neighbour.mac !== undefined
+}
