@@ -1,0 +1,23 @@
+#!/bin/sh
+# PID 1 of the guest after its initrd: guest-run.sh WORK MODULES mounts what a machine has, runs WORK/command, says
+# `@@exit STATUS` on the second serial line, where the command's output goes too, and ends the machine.
+work=$1 modules=$2
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+release=$(uname -r)
+mkdir -p "/usr/lib/modules/$release"
+mount --bind "$modules" "/usr/lib/modules/$release"
+mount -t tmpfs tmpfs /run
+mkdir -p /dev/pts /run/netns
+mount -t devpts devpts /dev/pts
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t bpf bpf /sys/fs/bpf
+ip link set lo up
+exec >/dev/ttyS1 2>&1
+stty raw 2>/dev/null <&1
+sh "$work/command"
+echo "@@exit $?"
+# Until the line has been read: what is in the port's buffer is lost when the machine ends.
+sync
+sleep 0.3
+echo o >/proc/sysrq-trigger
+sleep 10
