@@ -15,6 +15,8 @@ export interface AllocationRequest {
   readonly podNamespace?: string
   readonly podName?: string
   readonly podUid?: string
+  /** When the call that asked for it began; orders it against a queued DEL of the same key. */
+  readonly sequence?: { readonly bootId: string; readonly bootTimeUs: number }
 }
 
 export interface Allocation extends AllocationRequest {

@@ -7,6 +7,8 @@ export type IpamErrorCode =
   | 'no-range'
   /** Every address of a range is in use. */
   | 'pool-exhausted'
+  /** What this attachment holds cannot be read: it was set aside, and only its release settles it. */
+  | 'record-corrupt'
   | 'disk-full'
   | 'read-only'
   /** The state folder could not be read or written for another reason; `cause` tells. */

@@ -1,0 +1,34 @@
+// A Kubernetes Node, v1, to the row that the node network reads of it.
+import { decodeName, Field } from './decode.ts'
+import type { NodeRow } from './rows.ts'
+
+/** @throws DecodeError */
+export function decodeNode(value: unknown): NodeRow {
+  const node = new Field(value)
+  const metadata = node.at('metadata')
+  const uid = metadata.at('uid').optionalString()
+  return {
+    name: decodeName(metadata.at('name')),
+    ...(uid === undefined ? {} : { uid }),
+    podCIDRs: decodePodCIDRs(node.at('spec')),
+    internalIPs: node
+      .at('status')
+      .at('addresses')
+      .list()
+      .filter((address) => address.at('type').string() === 'InternalIP')
+      .map((address) => address.at('address').address()),
+    labels: metadata.at('labels').stringMap(),
+    annotations: metadata.at('annotations').stringMap(),
+  }
+}
+
+/** `podCIDR` is the older form of the first of `podCIDRs`. At most one per family, as the API server wants it. */
+function decodePodCIDRs(spec: Field): string[] {
+  const several = spec.at('podCIDRs')
+  const one = spec.at('podCIDR')
+  const fields = several.isAbsent && !one.isAbsent ? [one] : several.list()
+  const ranges = fields.map((field) => field.prefix())
+  const families = new Set(ranges.map((range) => range.includes(':')))
+  if (families.size < ranges.length) throw several.expected('at most one range per family')
+  return ranges
+}

@@ -1,0 +1,74 @@
+// Which address of a range comes next: first those never used, in order, then the one given back longest ago. In memory only.
+import { addressAt, canGive, capacityOf, type Range } from './range.ts'
+
+export class Pool {
+  readonly range: Range
+  readonly #taken = new Set<string>()
+  /** Oldest first: a Set keeps the order of insertion. */
+  readonly #released = new Set<string>()
+  /** Everything below was used before or is in use. */
+  #cursor: number
+
+  /** `taken` and `released` may name addresses of other ranges. */
+  constructor(range: Range, taken: Iterable<string>, released: Iterable<string>) {
+    this.range = range
+    this.#cursor = range.firstOffset
+    for (const address of taken) if (canGive(range, address)) this.#taken.add(address)
+    for (const address of released) {
+      if (!this.#taken.has(address) && covers(range, address)) this.#released.add(address)
+    }
+  }
+
+  get capacity(): number {
+    return capacityOf(this.range)
+  }
+
+  get used(): number {
+    return this.#taken.size
+  }
+
+  /** Undefined when every address is in use. */
+  take(): string | undefined {
+    const address = this.#neverUsed() ?? first(this.#released)
+    if (address === undefined) return undefined
+    this.#released.delete(address)
+    this.#taken.add(address)
+    return address
+  }
+
+  /** It goes to the end of the line. */
+  release(address: string): void {
+    if (!this.#taken.delete(address)) return
+    this.#released.add(address)
+  }
+
+  /** For an allocation that came to nothing: it goes before those that a pod has had. */
+  putBack(address: string): void {
+    if (!this.#taken.delete(address)) return
+    const others = [...this.#released]
+    this.#released.clear()
+    for (const one of [address, ...others]) this.#released.add(one)
+  }
+
+  #neverUsed(): string | undefined {
+    for (; this.#cursor <= this.range.lastOffset; this.#cursor++) {
+      const address = addressAt(this.range, this.#cursor)
+      if (!this.#taken.has(address) && !this.#released.has(address)) return address
+    }
+    return undefined
+  }
+}
+
+/** The journal may hold a torn line, which is no address at all. */
+function covers(range: Range, address: string): boolean {
+  try {
+    return canGive(range, address)
+  } catch {
+    return false
+  }
+}
+
+function first(set: ReadonlySet<string>): string | undefined {
+  for (const one of set) return one
+  return undefined
+}
