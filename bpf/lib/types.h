@@ -150,7 +150,7 @@ struct fragment_key {
 	struct addr saddr;
 	struct addr daddr;
 	__be32 id;			/* IPv4's 16 bits in the low half */
-	__u8 proto;
+	__u8 proto;			/* 0 for IPv6, whose later fragments do not tell */
 	__u8 pad[3];
 };
 _Static_assert(sizeof(struct fragment_key) == 40, "fragment_key");
@@ -158,8 +158,9 @@ _Static_assert(sizeof(struct fragment_key) == 40, "fragment_key");
 struct fragment_ports {
 	__be16 sport;
 	__be16 dport;
+	__u8 proto;
 	__u8 icmp_class;
-	__u8 pad[3];
+	__u8 pad[2];
 };
 _Static_assert(sizeof(struct fragment_ports) == 8, "fragment_ports");
 

@@ -158,8 +158,9 @@ export type FragmentKey = Infer<typeof fragmentKey>
 export const fragmentPorts = struct('fragment_ports', {
   sport: be16,
   dport: be16,
+  proto: u8,
   icmpClass: u8,
-  pad: pad(3),
+  pad: pad(2),
 })
 export type FragmentPorts = Infer<typeof fragmentPorts>
 

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The one way into a local pod that is not the kernel's: every program that can deliver calls it. */
+#pragma once
+
+#include "endpoints.h"
+#include "hop.h"
+#include "verdict.h"
+
+/* `to` is the pod that has the destination address. PASS_LOCAL, or what else became of it. */
+static __always_inline int arrive(struct __sk_buff *skb, const struct packet *p,
+				  const struct endpoint *to)
+{
+	int outcome = hop__check(skb, p, to->mtu);
+	void *data, *end;
+
+	if (outcome != CONTINUE)
+		return outcome;
+	outcome = hop__count(skb, p);
+	if (outcome != CONTINUE)
+		return outcome;
+	data = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
+	if (unlikely(data + ETH_HLEN > end))
+		return DROP_TRUNCATED;
+	*(struct mac_pair *)data = *(const struct mac_pair *)to->pod_mac;
+
+	/* The peer's stack looks at none of ours: not at our marks, nor at when we meant to send. */
+	skb->mark = 0;
+	skb->tstamp = 0;
+	/* Judged by the MAC it had when it came in, which need not have been that device's. */
+	if (unlikely(skb->pkt_type != PACKET_HOST))
+		bpf_skb_change_type(skb, PACKET_HOST);
+	redirect__note(skb, REDIRECT_PEER, to->ifindex);
+	bpf_redirect_peer(to->ifindex, 0);
+	return PASS_LOCAL;
+}

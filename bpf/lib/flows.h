@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The flow table: which way the packets of a flow go, both directions.
+ *
+ * Rows come in pairs, one per direction, made on the first packet. A row holds for the incarnations
+ * of the pods it names; the generation of its way says when its nodes must be looked up again, but a
+ * flow that is on the stack way stays there to its end (ADR 0010). The path reads and writes rows in
+ * place, without a lock: a row may be removed and its memory used for another flow under our hands,
+ * so only hints (seen, flags) are written through a pointer, and the rest by key.
+ */
+#pragma once
+
+#include "clock.h"
+#include "config.h"
+#include "endpoints.h"
+#include "ipcache.h"
+#include "parse.h"
+
+/* Answers: is this packet part of a flow, and which way does that go? Written by the programs,
+ * emptied by sb_sweep and, when full, by flows__reclaim. Not an LRU: that evicts live flows, early,
+ * and on failing inserts (docs/packet-path.md). Preallocated: a new flow fails for want of room
+ * only, never because a burst ran the allocator dry, and memory is refused at start, not later. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 131072);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} sb_flows SEC(".maps");
+
+static __always_inline __u64 way__make(enum way_kind kind, __u32 node, __u32 generation)
+{
+	return (__u64)kind << 56 | (__u64)(node & 0xffffff) << 32 | generation;
+}
+
+static __always_inline enum way_kind way__kind(__u64 way)
+{
+	return way >> 56;
+}
+
+static __always_inline __u32 way__node(__u64 way)
+{
+	return way >> 32 & 0xffffff;
+}
+
+static __always_inline __u32 way__generation(__u64 way)
+{
+	return way;
+}
+
+static __always_inline void flow_key__reverse(struct flow_key *to, const struct flow_key *from)
+{
+	to->saddr = from->daddr;
+	to->daddr = from->saddr;
+	to->sport = from->dport;
+	to->dport = from->sport;
+	to->proto = from->proto;
+	to->icmp_class = from->icmp_class;
+}
+
+#include "expiry.h"
+
+static __always_inline struct flow *flow__find(const struct flow_key *key)
+{
+	return bpf_map_lookup_elem(&sb_flows, key);
+}
+
+/* A SYN on a row of a connection that has ended begins another connection. */
+static __always_inline bool flow__is_reopened(const struct flow *flow, __u8 tcp_flags)
+{
+	return (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && flow__is_closed(flow);
+}
+
+/* FIN and RST are rare: the other row is told, so that either one knows when both have ended. */
+__rare void flow__note_end(struct flow *flow, const struct packet *p)
+{
+	struct flow_key key = {};
+	struct flow *reverse;
+	__u32 own = p->tcp_flags & TCP_RST ? FLOW_RST : FLOW_FIN;
+	__u32 other = p->tcp_flags & TCP_RST ? FLOW_RST : FLOW_FIN_REPLY;
+
+	flow->flags |= own;
+	flow_key__reverse(&key, &p->key);
+	reverse = flow__find(&key);
+	if (reverse)
+		reverse->flags |= other;
+}
+
+/* On each packet of a flow: says that it lives, with as few writes as will do. */
+static __always_inline void flow__touch(struct flow *flow, const struct packet *p)
+{
+	__u32 now = clock__now();
+
+	if (flow->seen != now)
+		flow->seen = now;
+	if (unlikely(!(flow->flags & FLOW_SEEN)))
+		flow->flags |= FLOW_SEEN;
+	if (unlikely(p->tcp_flags & (TCP_FIN | TCP_RST)))
+		flow__note_end(flow, p);
+}
+
+/* TCP packet of a connection whose beginning we have not seen, or have forgotten. */
+static __always_inline bool packet__is_midstream(const struct packet *p)
+{
+	return p->key.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN;
+}
+
+/* Both rows of a flow, as its first packet decides them. */
+struct opening {
+	__u64 way;
+	__u64 way_back;
+	__u32 source_incarnation;
+	__u32 target_incarnation;
+	__u32 source_node;		/* the tunnel packets of this direction come from */
+	__u32 target_node;		/* … of the other direction */
+	bool is_known;			/* the flow lives already: only its way is chosen again */
+};
+
+static __always_inline bool flow__write(const struct flow_key *key, struct flow *row, bool is_known)
+{
+	const struct flow *old = is_known ? flow__find(key) : NULL;
+
+	row->seen = clock__now();
+	row->created = row->seen;
+	if (old) {
+		row->flags |= old->flags;
+		row->created = old->created;
+	}
+	if (likely(!bpf_map_update_elem(&sb_flows, key, row, BPF_ANY)))
+		return true;
+	return flows__reclaim() && !bpf_map_update_elem(&sb_flows, key, row, BPF_ANY);
+}
+
+/* CONTINUE, or an outcome. Either both rows are written or the flow does not begin. */
+__rare int flow__open(const struct packet *p, const struct opening *o)
+{
+	struct flow_key key_back = {};
+	struct flow row = {
+		.way = o->way,
+		.source_incarnation = o->source_incarnation,
+		.target_incarnation = o->target_incarnation,
+		.source_node = o->source_node,
+		.flags = FLOW_SEEN,
+	};
+	struct flow row_back = {
+		.way = o->way_back,
+		.source_incarnation = o->target_incarnation,
+		.target_incarnation = o->source_incarnation,
+		.source_node = o->target_node,
+	};
+
+	if (p->tcp_flags & TCP_RST) {
+		row.flags |= FLOW_RST;
+		row_back.flags |= FLOW_RST;
+	} else if (p->tcp_flags & TCP_FIN) {
+		row.flags |= FLOW_FIN;
+		row_back.flags |= FLOW_FIN_REPLY;
+	}
+	flow_key__reverse(&key_back, &p->key);
+	if (!flow__write(&key_back, &row_back, o->is_known))
+		return DROP_FLOWS_FULL;
+	if (!flow__write(&p->key, &row, o->is_known)) {
+		bpf_map_delete_elem(&sb_flows, &key_back);
+		return DROP_FLOWS_FULL;
+	}
+	return CONTINUE;
+}
+
+/* The other direction is on the stack way, and so must this one be. */
+static __always_inline bool flow__is_stack_back(const struct packet *p, __u32 source_incarnation,
+						__u32 target_incarnation)
+{
+	struct flow_key key = {};
+	const struct flow *back;
+
+	flow_key__reverse(&key, &p->key);
+	back = flow__find(&key);
+	return back && way__kind(back->way) == WAY_STACK &&
+	       back->source_incarnation == target_incarnation &&
+	       back->target_incarnation == source_incarnation &&
+	       !flow__is_reopened(back, p->tcp_flags);
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What a pod may say about who it is: ARP, neighbour discovery, and sources that are not its own. */
+#pragma once
+
+#include "endpoints.h"
+#include "parse.h"
+
+#define ARPHRD_ETHER 1
+
+/* RFC 826, for IPv4 over Ethernet. */
+struct arp_ipv4 {
+	__be16 hardware;
+	__be16 protocol;
+	__u8 hardware_len;
+	__u8 protocol_len;
+	__be16 operation;
+	__u8 sender_mac[ETH_ALEN];
+	__u8 sender[4];
+	__u8 target_mac[ETH_ALEN];
+	__u8 target[4];
+};
+_Static_assert(sizeof(struct arp_ipv4) == 28, "arp_ipv4");
+
+#define ND_OPTION_SOURCE_MAC 1
+#define ND_OPTION_TARGET_MAC 2
+#define ND_OPTIONS_MAX 5
+
+struct nd_message {
+	__u8 type;
+	__u8 code;
+	__sum16 checksum;
+	__be32 flags;
+	struct addr target;
+};
+
+struct nd_option {
+	__u8 type;
+	__u8 units;			/* of 8 bytes, this header included */
+	__u8 mac[ETH_ALEN];
+};
+
+/* The Ethernet source is the pod's. Asked of ARP and ND only: a pod may have another MAC, set by a
+ * later plug-in, and IP packets are judged by their source address alone. */
+static __always_inline bool guard__is_sent_by(struct __sk_buff *skb, const struct endpoint *pod)
+{
+	__u8 source[ETH_ALEN];
+
+	return !bpf_skb_load_bytes(skb, ETH_ALEN, source, sizeof(source)) &&
+	       mac__equal(source, pod->pod_mac);
+}
+
+__rare int guard__arp(struct __sk_buff *skb)
+{
+	const struct endpoint *pod;
+	struct arp_ipv4 arp;
+	struct addr sender;
+	__be32 sender_ipv4;
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)))
+		return DROP_TRUNCATED;
+	if (arp.hardware != bpf_htons(ARPHRD_ETHER) || arp.protocol != bpf_htons(ETH_P_IP) ||
+	    arp.hardware_len != ETH_ALEN || arp.protocol_len != 4)
+		return DROP_BAD_HEADER;
+	__builtin_memcpy(&sender_ipv4, arp.sender, sizeof(sender_ipv4));
+	if (!sender_ipv4)		/* RFC 5227 §1.1: a probe claims nothing */
+		return DROP_DAD;
+	addr__from_ipv4(&sender, sender_ipv4);
+	pod = endpoint__find(&sender);
+	if (!endpoint__is_behind(pod, skb->ifindex) || !mac__equal(arp.sender_mac, pod->pod_mac) ||
+	    !guard__is_sent_by(skb, pod))
+		return DROP_SPOOFED_ARP;
+	return PASS_NEIGHBOUR;
+}
+
+/* No link-layer address option of the message names another MAC than the pod's. */
+static __always_inline int guard__nd_options(struct __sk_buff *skb, const struct packet *p,
+					     const struct endpoint *pod)
+{
+	__u32 at = p->l4 + sizeof(struct nd_message);
+	__u32 left = p->l4_len - sizeof(struct nd_message);
+	int i;
+
+	for (i = 0; i < ND_OPTIONS_MAX; i++) {
+		struct nd_option option;
+
+		if (!left)
+			return PASS_NEIGHBOUR;
+		if (left < sizeof(option) || bpf_skb_load_bytes(skb, at, &option, sizeof(option)))
+			return DROP_TRUNCATED;
+		if (!option.units)
+			return DROP_BAD_HEADER;
+		if ((option.type == ND_OPTION_SOURCE_MAC || option.type == ND_OPTION_TARGET_MAC) &&
+		    !mac__equal(option.mac, pod->pod_mac))
+			return DROP_SPOOFED_ND;
+		if (option.units * 8 > left)
+			return DROP_TRUNCATED;
+		at += option.units * 8;
+		left -= option.units * 8;
+	}
+	return DROP_SPOOFED_ND;
+}
+
+/* ND and MLD from a pod. What a pod's kernel says by itself when its interface comes up is dropped
+ * quietly: there is nobody on the link to hear it. */
+__rare int guard__nd(struct __sk_buff *skb, const struct packet *p)
+{
+	bool is_link_local = addr__is_link_local(&p->key.saddr);
+	const struct endpoint *pod;
+	struct nd_message nd;
+
+	switch (p->icmp_type) {
+	case ND_ROUTER_ADVERT:
+	case ND_REDIRECT:
+		return DROP_ROUTER_ADVERTISEMENT;
+	case ND_ROUTER_SOLICIT:
+		return DROP_LINK_LOCAL;
+	case MLD_QUERY:
+	case MLD_REPORT:
+	case MLD_DONE:
+	case MLD2_REPORT:
+		return DROP_MULTICAST_LISTENER;
+	}
+	if (p->l4_len < sizeof(nd) || bpf_skb_load_bytes(skb, p->l4, &nd, sizeof(nd)))
+		return DROP_TRUNCATED;
+	if (p->icmp_type == ND_NEIGHBOUR_SOLICIT) {
+		if (addr__is_zero(&p->key.saddr))	/* RFC 4862 §5.4.2 */
+			return DROP_DAD;
+		if (is_link_local)
+			return DROP_LINK_LOCAL;
+		pod = endpoint__find(&p->key.saddr);
+	} else {
+		if (is_link_local && addr__equal(&nd.target, &p->key.saddr))
+			return DROP_LINK_LOCAL;
+		pod = endpoint__find(&nd.target);
+	}
+	if (!endpoint__is_behind(pod, skb->ifindex) || !guard__is_sent_by(skb, pod))
+		return DROP_SPOOFED_ND;
+	return guard__nd_options(skb, p, pod);
+}
+
+/* A source address that is not the pod's. */
+__rare int guard__foreign_source(const struct packet *p)
+{
+	if (p->flags & PACKET_IPV6 && addr__is_link_local(&p->key.saddr))
+		return DROP_LINK_LOCAL;
+	return DROP_SPOOFED_SOURCE;
+}

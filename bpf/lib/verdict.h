@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* From outcome to what tc wants to hear: counting, redirecting, and the mark of finished packets. */
+#pragma once
+
+#include "bpf.h"
+
+/* Bit of skb->mark on a packet we are done with: egress programs clear it and pass it on.
+ * agent/src/marks.ts carries the same. */
+#define SB_DONE 0x20
+
+/* What skb->cb tells a test about a redirect, which a test run does not execute. */
+enum redirect_kind {
+	REDIRECT_NONE = 0,
+	REDIRECT_PEER = 1,		/* into the namespace of the device's peer */
+	REDIRECT_DEVICE = 2,		/* out of the device */
+};
+
+/* Answers: what became of the packets, where? Written by the programs; nothing leaves. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PLACES_MAX * OUTCOMES_MAX);
+	__type(key, __u32);
+	__type(value, struct counter);
+} sb_counters SEC(".maps");
+
+static __always_inline void redirect__note(struct __sk_buff *skb, enum redirect_kind kind,
+					   __u32 ifindex)
+{
+	skb->cb[0] = kind;
+	skb->cb[1] = ifindex;
+}
+
+/* The end of every program: counts the outcome and says what tc shall do. Passing on is
+ * TC_ACT_UNSPEC = TCX_NEXT, so that others on the hook still run. */
+static __always_inline int finish(struct __sk_buff *skb, enum place place, int outcome)
+{
+	__u32 index = place * OUTCOMES_MAX + outcome;
+	struct counter *counter = bpf_map_lookup_elem(&sb_counters, &index);
+
+	if (likely(counter)) {
+		counter->packets++;
+		counter->bytes += skb->len;
+	}
+	if (outcome == PASS_LOCAL || (outcome == PASS_NODE && place == PLACE_FROM_POD))
+		return TC_ACT_REDIRECT;
+	if (outcome >= DROP_FIRST)
+		return TC_ACT_SHOT;
+	return TC_ACT_UNSPEC;
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Overlay device, tc ingress: what other nodes send must be theirs to send, and arrives. */
+#include "bpf.h"
+#include "arrival.h"
+#include "flows.h"
+#include "fragments.h"
+#include "icmp_error.h"
+#include "overlay.h"
+
+/* First packet of a flow, or what its row says no longer holds: judges the source, chooses the way.
+ * CONTINUE with *way, or an outcome. */
+__rare int choose(const struct packet *p, const struct config *config, __u32 node,
+			     const struct flow *known, __u64 *way)
+{
+	__u32 generation = READ_ONCE(config->generation);
+	const struct endpoint *target = endpoint__find(&p->key.daddr);
+	enum way_kind kind = WAY_STACK, back = WAY_STACK;
+	struct opening o = {
+		.target_incarnation = endpoint__incarnation(target),
+		.source_node = node,
+		.is_known = known,
+	};
+
+	if (!ipcache__is_source_of(&p->key.saddr, node))
+		return DROP_FOREIGN_SOURCE;
+	if (!target)
+		return DROP_NO_ENDPOINT;
+	if (endpoint__is_pod(target))
+		kind = WAY_LOCAL;
+	if (known ? way__kind(READ_ONCE(known->way)) == WAY_STACK : packet__is_midstream(p))
+		kind = WAY_STACK;	/* to its end; and whoever translates it knows (ADR 0010) */
+	if (flow__is_stack_back(p, 0, o.target_incarnation))
+		kind = WAY_STACK;
+	if (kind != WAY_STACK)
+		back = WAY_NODE;
+	o.way = way__make(kind, 0, generation);
+	o.way_back = way__make(back, node, generation);
+	*way = o.way;
+	return flow__open(p, &o);
+}
+
+/* Not on the fast path: a way just chosen, or that of an ICMP error. */
+__rare int go(struct __sk_buff *skb, const struct packet *p, __u64 way)
+{
+	const struct endpoint *target;
+
+	if (way__kind(way) != WAY_LOCAL)
+		return PASS_STACK;
+	target = endpoint__find(&p->key.daddr);
+	return endpoint__is_pod(target) ? arrive(skb, p, target) : PASS_STACK;
+}
+
+/* Errors come from routers on the way too, so the row of their flow does not vouch for the source. */
+__rare int go_error(struct __sk_buff *skb, const struct packet *p, __u32 node,
+			       __u32 generation)
+{
+	struct flow_key about = {};
+	const struct flow *flow;
+	__u64 way;
+
+	if (!ipcache__is_source_of(&p->key.saddr, node))
+		return DROP_FOREIGN_SOURCE;
+	if (!endpoint__find(&p->key.daddr))
+		return DROP_NO_ENDPOINT;
+	if (!parse_icmp_error(skb, p, &about))
+		return PASS_STACK_ERROR;
+	flow = flow__find(&about);
+	if (!flow)
+		return PASS_STACK_ERROR;
+	way = READ_ONCE(flow->way);
+	if (way__kind(way) != WAY_STACK && way__generation(way) != generation)
+		return PASS_STACK_ERROR;
+	return go(skb, p, way);
+}
+
+__rare int pass_fragment(const struct packet *p, __u32 node)
+{
+	if (!ipcache__is_source_of(&p->key.saddr, node))
+		return DROP_FOREIGN_SOURCE;
+	return endpoint__find(&p->key.daddr) ? PASS_STACK_FRAGMENT : DROP_NO_ENDPOINT;
+}
+
+static __always_inline int from_overlay(struct __sk_buff *skb)
+{
+	const struct config *config = config__get();
+	const struct endpoint *target;
+	const struct flow *known = NULL;
+	struct packet p = {};
+	struct flow *flow;
+	__u32 generation, node;
+	int outcome;
+	__u64 way;
+
+	if (unlikely(!config))
+		return DROP_NOT_READY;
+	generation = READ_ONCE(config->generation);
+
+	outcome = overlay__sender(skb, config, &node);
+	if (unlikely(outcome != CONTINUE))
+		return outcome;
+	outcome = parse(skb, &p);
+	if (unlikely(outcome == PARSED_ARP))
+		return DROP_OVERLAY_MULTICAST;
+	if (unlikely(outcome < 0))
+		return -outcome;
+	if (unlikely(p.flags & PACKET_RARE)) {
+		if (p.flags & PACKET_NEIGHBOUR)
+			return DROP_OVERLAY_MULTICAST;
+		if (p.flags & PACKET_ICMP_ERROR)
+			return go_error(skb, &p, node, generation);
+		fragment__resolve(&p);
+		if (p.flags & PACKET_PORTS_UNKNOWN)
+			return pass_fragment(&p, node);
+	}
+
+	flow = flow__find(&p.key);
+	if (likely(flow && flow->source_node == node && !flow__is_reopened(flow, p.tcp_flags))) {
+		way = READ_ONCE(flow->way);
+		if (flow->target_incarnation) {
+			target = endpoint__find(&p.key.daddr);
+			if (likely(endpoint__is_pod(target) &&
+				   target->incarnation == flow->target_incarnation))
+				known = flow;
+		} else {
+			target = NULL;
+			known = flow;
+		}
+		if (likely(known && way__generation(way) == generation)) {
+			flow__touch(flow, &p);
+			return way__kind(way) == WAY_LOCAL && target ? arrive(skb, &p, target) :
+								      PASS_STACK;
+		}
+	}
+	if (addr__is_untracked(&p.key.daddr))
+		return DROP_OVERLAY_MULTICAST;
+	outcome = choose(&p, config, node, known, &way);
+	return outcome == CONTINUE ? go(skb, &p, way) : outcome;
+}
+
+SEC("tc")
+int sb_from_overlay(struct __sk_buff *skb)
+{
+	return finish(skb, PLACE_FROM_OVERLAY, from_overlay(skb));
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

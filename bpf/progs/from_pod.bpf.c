@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Host end of a pod, tc ingress: what a pod sends is judged, and goes by the short way if it may. */
+#include "bpf.h"
+#include "arrival.h"
+#include "flows.h"
+#include "fragments.h"
+#include "guard.h"
+#include "icmp_error.h"
+#include "overlay.h"
+
+/* First packet of a flow, or the first one in another generation: chooses the way. CONTINUE with
+ * *way, or an outcome. */
+__rare int choose(const struct packet *p, const struct config *config,
+			     __u32 source_incarnation, bool is_known, __u64 *way)
+{
+	__u32 generation = READ_ONCE(config->generation);
+	const struct endpoint *target = endpoint__find(&p->key.daddr);
+	enum way_kind kind = WAY_STACK, back = WAY_STACK;
+	__u32 node = 0;
+	struct opening o = {
+		.source_incarnation = source_incarnation,
+		.target_incarnation = endpoint__incarnation(target),
+		.is_known = is_known,
+	};
+
+	if (endpoint__is_pod(target)) {
+		kind = WAY_LOCAL;
+	} else if (!target && config->overlay_ifindex) {
+		node = ipcache__remote_node(&p->key.daddr, config->own_node);
+		if (node__find(node))
+			kind = WAY_NODE;
+	}
+	if (!is_known && packet__is_midstream(p))
+		kind = WAY_STACK;	/* whoever translates it knows (ADR 0010) */
+	if (flow__is_stack_back(p, o.source_incarnation, o.target_incarnation))
+		kind = WAY_STACK;
+	if (kind != WAY_STACK)
+		back = WAY_LOCAL;
+	o.way = way__make(kind, node, generation);
+	o.way_back = way__make(back, 0, generation);
+	o.target_node = node;
+	*way = o.way;
+	return flow__open(p, &o);
+}
+
+static __always_inline int send(struct __sk_buff *skb, const struct packet *p,
+				const struct config *config, __u64 way)
+{
+	const struct node *node = node__find(way__node(way));
+
+	return node ? overlay__send(skb, p, config, node) : DROP_NO_NODE;
+}
+
+/* Not on the fast path: a way just chosen, or that of an ICMP error. */
+__rare int go(struct __sk_buff *skb, const struct packet *p, const struct config *config,
+			 __u64 way)
+{
+	const struct endpoint *target;
+
+	switch (way__kind(way)) {
+	case WAY_LOCAL:
+		target = endpoint__find(&p->key.daddr);
+		return endpoint__is_pod(target) ? arrive(skb, p, target) : PASS_STACK;
+	case WAY_NODE:
+		return send(skb, p, config, way);
+	default:
+		return PASS_STACK;
+	}
+}
+
+/* An ICMP error goes the way of the packets it answers: a translated flow's must meet its translator,
+ * and any other must not meet a conntrack that does not know its flow. It never begins a flow. */
+__rare int go_error(struct __sk_buff *skb, const struct packet *p,
+			       const struct config *config)
+{
+	struct flow_key about = {};
+	const struct flow *flow;
+	__u64 way;
+
+	if (!parse_icmp_error(skb, p, &about))
+		return PASS_STACK_ERROR;
+	flow = flow__find(&about);
+	if (!flow)
+		return PASS_STACK_ERROR;
+	way = READ_ONCE(flow->way);
+	if (way__kind(way) != WAY_STACK && way__generation(way) != READ_ONCE(config->generation))
+		return PASS_STACK_ERROR;
+	return go(skb, p, config, way);
+}
+
+static __always_inline int from_pod(struct __sk_buff *skb)
+{
+	const struct config *config = config__get();
+	const struct endpoint *source, *target;
+	struct packet p = {};
+	struct flow *flow;
+	__u32 generation;
+	bool is_known;
+	int outcome;
+	__u64 way;
+
+	if (unlikely(!config))
+		return DROP_NOT_READY;
+	generation = READ_ONCE(config->generation);
+
+	outcome = parse(skb, &p);
+	if (unlikely(outcome == PARSED_ARP))
+		return guard__arp(skb);
+	if (unlikely(outcome < 0))
+		return -outcome;
+	if (unlikely(p.flags & PACKET_NEIGHBOUR))
+		return guard__nd(skb, &p);
+
+	source = endpoint__find(&p.key.saddr);
+	if (unlikely(!endpoint__is_behind(source, skb->ifindex)))
+		return guard__foreign_source(&p);
+
+	if (unlikely(p.flags & PACKET_RARE)) {
+		if (p.flags & PACKET_ICMP_ERROR)
+			return go_error(skb, &p, config);
+		fragment__resolve(&p);
+		if (p.flags & PACKET_PORTS_UNKNOWN)
+			return PASS_STACK_FRAGMENT;
+	}
+
+	flow = flow__find(&p.key);
+	is_known = flow && flow->source_incarnation == source->incarnation &&
+		   !flow__is_reopened(flow, p.tcp_flags);
+	if (likely(is_known)) {
+		way = READ_ONCE(flow->way);
+		flow__touch(flow, &p);
+		if (way__kind(way) == WAY_STACK)
+			return PASS_STACK;
+		if (likely(way__generation(way) == generation)) {
+			if (way__kind(way) == WAY_NODE)
+				return send(skb, &p, config, way);
+			target = endpoint__find(&p.key.daddr);
+			if (likely(endpoint__is_pod(target) &&
+				   target->incarnation == flow->target_incarnation))
+				return arrive(skb, &p, target);
+			is_known = false;
+		}
+	}
+	if (addr__is_untracked(&p.key.daddr))
+		return PASS_UNTRACKED;
+	outcome = choose(&p, config, source->incarnation, is_known, &way);
+	return outcome == CONTINUE ? go(skb, &p, config, way) : outcome;
+}
+
+SEC("tc")
+int sb_from_pod(struct __sk_buff *skb)
+{
+	return finish(skb, PLACE_FROM_POD, from_pod(skb));
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
