@@ -66,12 +66,7 @@ export function callAgent(
 function exchange(host: NativeHost, socket: string, text: string, untilMs: number): HttpResponse {
   const fd = attempt(() => checked(host.connect(socket, untilMs), 'connect', socket), 'connect')
   try {
-    try {
-      attempt(() => checked(host.send(fd, text, untilMs), 'send', socket), 'talk')
-    } catch (error) {
-      // The agent may have refused before it read everything: its answer is then still to be had.
-      if (!(error instanceof AgentUnavailable && error.reason === 'broken')) throw error
-    }
+    attempt(() => checked(host.send(fd, text, untilMs), 'send', socket), 'talk')
     return receive(host, fd, socket, untilMs)
   } finally {
     host.close(fd)

@@ -4,7 +4,10 @@ use rquickjs::{prelude::Func, Object, Result};
 pub fn install(host: &Object) -> Result<()> {
     host.set("nowMs", Func::from(now_ms))?;
     host.set("bootTimeUs", Func::from(|| read(libc::CLOCK_BOOTTIME) / 1e3))?;
-    host.set("sleepMs", Func::from(|ms: f64| std::thread::sleep(std::time::Duration::from_secs_f64(ms.clamp(0.0, 60e3) / 1e3))))
+    host.set(
+        "sleepMs",
+        Func::from(|ms: f64| std::thread::sleep(std::time::Duration::from_secs_f64(ms.clamp(0.0, 60e3) / 1e3))),
+    )
 }
 
 pub fn now_ms() -> f64 {

@@ -8,7 +8,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 pub fn install(host: &Object) -> Result<()> {
     host.set("readFile", Func::from(read_file))?;
     host.set("createFile", Func::from(|path: String, text: String| status(create_file(&path, &text))))?;
-    host.set("syncDirectory", Func::from(|path: String| status(File::open(path).and_then(|folder| folder.sync_all()))))?;
+    host.set(
+        "syncDirectory",
+        Func::from(|path: String| status(File::open(path).and_then(|folder| folder.sync_all()))),
+    )?;
     host.set("makeDirectory", Func::from(|path: String| status(DirBuilder::new().mode(0o700).create(path))))?;
     host.set("rename", Func::from(|from: String, to: String| status(std::fs::rename(from, to))))?;
     host.set("unlink", Func::from(|path: String| status(std::fs::remove_file(path))))?;

@@ -1,10 +1,13 @@
 // The process: environment, stdin with a limit and a deadline, stdout, stderr, pid and exit code.
-use crate::clock::left_ms;
+use crate::clock::{left_ms, now_ms};
 use rquickjs::{prelude::Func, Ctx, IntoJs, Object, Result, TypedArray, Value};
 
 pub fn install(host: &Object) -> Result<()> {
     // What is not UTF-8 turns into U+FFFD, which no check lets through.
-    host.set("env", Func::from(|name: String| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())))?;
+    host.set(
+        "env",
+        Func::from(|name: String| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())),
+    )?;
     host.set("pid", Func::from(std::process::id))?;
     host.set("readStdin", Func::from(read_stdin))?;
     host.set("stdout", Func::from(|text: String| write_all(libc::STDOUT_FILENO, text.as_bytes())))?;
@@ -28,6 +31,11 @@ pub fn write_all(fd: i32, mut bytes: &[u8]) -> i32 {
         match written {
             0.. => bytes = &bytes[written as usize..],
             _ if last_errno() == libc::EINTR => {}
+            // A pipe that somebody made non-blocking, and full.
+            _ if last_errno() == libc::EAGAIN => match wait(fd, libc::POLLOUT, now_ms() + 1e3) {
+                0.. => {}
+                error => return error,
+            },
             _ => return -last_errno(),
         }
     }
@@ -38,14 +46,14 @@ pub fn last_errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
-/// Waits until one of `events` or an error is there: 0, -ETIMEDOUT or -errno.
+/// Waits until one of `events` or an error is there: the events, -ETIMEDOUT or -errno.
 pub fn wait(fd: i32, events: i16, deadline_ms: f64) -> i32 {
     loop {
         let mut entry = libc::pollfd { fd, events, revents: 0 };
         // SAFETY: one entry, alive during the call.
         match unsafe { libc::poll(&mut entry, 1, left_ms(deadline_ms)) } {
             0 => return -libc::ETIMEDOUT,
-            1.. => return 0,
+            1.. => return entry.revents.into(),
             _ if last_errno() == libc::EINTR => {}
             _ => return -last_errno(),
         }

@@ -31,7 +31,13 @@ fn connect(path: &str, deadline_ms: f64) -> i32 {
     let timeout = libc::timeval { tv_sec: (left / 1000).into(), tv_usec: (left % 1000 * 1000).into() };
     // SAFETY: both structures live through their calls and have the sizes given.
     let connected = unsafe {
-        libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_SNDTIMEO, (&raw const timeout).cast(), size_of_val(&timeout) as u32);
+        libc::setsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_SNDTIMEO,
+            (&raw const timeout).cast(),
+            size_of_val(&timeout) as u32,
+        );
         libc::connect(fd, (&raw const address).cast(), size_of_val(&address) as u32)
     };
     if connected == 0 {
@@ -43,19 +49,24 @@ fn connect(path: &str, deadline_ms: f64) -> i32 {
     -errno
 }
 
-/// All of it: 0 or -errno.
+/// All of it, unless the peer answers or ends before that (it may refuse a request by its head): then reading tells what it said. 0 or -errno.
 fn send(fd: i32, mut bytes: &[u8], deadline_ms: f64) -> i32 {
     while !bytes.is_empty() {
-        let waited = wait(fd, libc::POLLOUT, deadline_ms);
-        if waited < 0 {
-            return waited;
+        match wait(fd, libc::POLLOUT | libc::POLLIN, deadline_ms) {
+            ready if ready < 0 => return ready,
+            ready if ready & i32::from(libc::POLLIN) != 0 => return 0,
+            _ => {}
         }
         // SAFETY: pointer and length are of one slice. MSG_NOSIGNAL: a gone peer is an error, not a signal.
-        let sent = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
+        let sent =
+            unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
         match sent {
             0.. => bytes = &bytes[sent as usize..],
-            _ if matches!(last_errno(), libc::EINTR | libc::EAGAIN) => {}
-            _ => return -last_errno(),
+            _ => match last_errno() {
+                libc::EINTR | libc::EAGAIN => {}
+                libc::EPIPE | libc::ECONNRESET => return 0,
+                errno => return -errno,
+            },
         }
     }
     0
