@@ -26,7 +26,7 @@ function importRules(): Outcome {
     .filter(Boolean)
   const folders = ['netlink', 'bpf', 'cni', 'agent', 'test', 'setup', 'wgctrl']
   const cruise = run(process.execPath, [
-    join(root, 'node_modules/dependency-cruiser/bin/dependency-cruise.mjs'),
+    join(root, 'node_modules/dependency-cruiser/bin/dependency-cruiser.mjs'),
     ...['--config', '.dependency-cruiser.mjs', '--output-type', 'json', ...folders],
   ])
   let report: CruiseReport
