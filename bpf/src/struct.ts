@@ -1,5 +1,5 @@
 // Codecs for C structs shared with eBPF: declared once, types inferred, padding explicit, sizes and offsets exposed.
-import { formatIp, parseIp } from '@sinabro/node-netlink'
+import { formatIp, formatMac, parseIp, parseMac } from '@sinabro/node-netlink'
 
 /** Bytes of one fixed-size C type and its value in TypeScript. */
 export interface Codec<T> {
@@ -209,18 +209,12 @@ export const addr: Codec<string> = codec(
   },
 )
 
-const macPattern = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i
-
 /** `__u8 mac[6]`, lower-case text with colons. */
 export const mac: Codec<string> = codec(
   6,
   1,
-  (view, at) =>
-    Array.from(bytesAt(view, at, 6), (byte) => byte.toString(16).padStart(2, '0')).join(':'),
-  (view, at, value) => {
-    if (!macPattern.test(value)) throw new RangeError(`expected a MAC address, found '${value}'`)
-    bytesAt(view, at, 6).set(value.split(':').map((byte) => Number.parseInt(byte, 16)))
-  },
+  (view, at) => formatMac(bytesAt(view, at, 6)),
+  (view, at, value) => bytesAt(view, at, 6).set(parseMac(value)),
 )
 
 function isPad(member: Codec<unknown>): member is Pad {

@@ -1,5 +1,9 @@
 // The public API of '@sinabro/libbpf-ts/testing': packets, vectors and scenarios, layouts against BTF.
+export { mountBpffs, type PrivateBpffs } from './bpffs.ts'
+export { type Btf, type BtfEnum, type BtfField, type BtfStruct, readBtf } from './btf.ts'
 export { internetChecksum } from './checksum.ts'
+export { describePacket } from './describe.ts'
+export { assertSamePacket, diffPackets } from './diff.ts'
 export {
   type AdvertisementOptions,
   type ArpOptions,
@@ -33,6 +37,16 @@ export {
   type RoutingOptions,
   routing,
 } from './ip.ts'
+export { compareLayout, snakeCase } from './layouts.ts'
+export {
+  type Changes,
+  type MapChanges,
+  type MapShape,
+  type MapShapes,
+  mapShape,
+  type Rows,
+} from './map-state.ts'
+export type { Expected } from './match.ts'
 export { eth, type Layer, packet, payload, vxlan } from './packet.ts'
 export {
   encodeSkBuff,
@@ -43,4 +57,15 @@ export {
   verdictName,
   verdicts,
 } from './skb.ts'
+export { testObject } from './test-object.ts'
 export { type TcpFlag, type TcpOptions, tcp, type UdpOptions, udp } from './transport.ts'
+export {
+  type Expectation,
+  type Hop,
+  runScenario,
+  type Step,
+  type StepResult,
+  TestNode,
+  type TestNodeOptions,
+  type Vector,
+} from './vector.ts'

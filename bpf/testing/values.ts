@@ -1,13 +1,12 @@
 // Addresses in packets: text to bytes and back.
-import { formatIp, parseIp } from '@sinabro/node-netlink'
-import { mac } from '../src/struct.ts'
+import { formatIp, formatMac, parseIp, parseMac } from '@sinabro/node-netlink'
 
 export function macBytes(text: string): Uint8Array {
-  return mac.encode(text)
+  return parseMac(text)
 }
 
 export function macText(bytes: Uint8Array): string {
-  return mac.decode(bytes)
+  return formatMac(bytes)
 }
 
 /** @throws RangeError if the text is of the other family */
