@@ -20,9 +20,10 @@
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
 
-/* A function of its own, to keep what is rare out of the fast path's instructions and stack. Not
- * every program that includes the header calls it. */
-#define __rare static __attribute__((noinline, unused))
+/* A function of its own, to keep what is rare out of the fast path's instructions and stack. Global, so
+ * that the verifier walks it once and not again for each caller; the price is that it knows nothing of
+ * the arguments, so each pointer is checked. ADR 0012. */
+#define __rare __attribute__((noinline))
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

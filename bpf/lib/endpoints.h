@@ -15,7 +15,9 @@ struct {
 
 static __always_inline const struct endpoint *endpoint__find(const struct addr *addr)
 {
-	return bpf_map_lookup_elem(&sb_endpoints, addr);
+	struct addr key = *addr;	/* Linux 6.1 takes no argument of a global function as key */
+
+	return bpf_map_lookup_elem(&sb_endpoints, &key);
 }
 
 static __always_inline bool endpoint__is_pod(const struct endpoint *endpoint)

@@ -97,7 +97,7 @@ struct {
 /* The table is full: removes what has expired, so that a node without its agent, and so without
  * sb_sweep, is not without new flows for ever. Idle times are those of DEFAULT_SWEEP (layouts.ts).
  * False if nothing was removed or another program has just tried. */
-__rare bool flows__reclaim(void)
+__rare int flows__reclaim(void)
 {
 	struct expiry expiry = {
 		.sweep = {

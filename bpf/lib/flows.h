@@ -71,18 +71,19 @@ static __always_inline bool flow__is_reopened(const struct flow *flow, __u8 tcp_
 }
 
 /* FIN and RST are rare: the other row is told, so that either one knows when both have ended. */
-__rare void flow__note_end(struct flow *flow, const struct packet *p)
+__rare int flow__note_end(struct flow *flow, const struct packet *p)
 {
 	struct flow_key key = {};
 	struct flow *reverse;
-	__u32 own = p->tcp_flags & TCP_RST ? FLOW_RST : FLOW_FIN;
-	__u32 other = p->tcp_flags & TCP_RST ? FLOW_RST : FLOW_FIN_REPLY;
 
-	flow->flags |= own;
+	if (!flow || !p)
+		return 0;
+	flow->flags |= p->tcp_flags & TCP_RST ? FLOW_RST : FLOW_FIN;
 	flow_key__reverse(&key, &p->key);
 	reverse = flow__find(&key);
 	if (reverse)
-		reverse->flags |= other;
+		reverse->flags |= p->tcp_flags & TCP_RST ? FLOW_RST : FLOW_FIN_REPLY;
+	return 0;
 }
 
 /* On each packet of a flow: says that it lives, with as few writes as will do. */
@@ -112,7 +113,7 @@ struct opening {
 	__u32 target_incarnation;
 	__u32 source_node;		/* the tunnel packets of this direction come from */
 	__u32 target_node;		/* … of the other direction */
-	bool is_known;			/* the flow lives already: only its way is chosen again */
+	__u32 is_known;			/* the flow lives already: only its way is chosen again */
 };
 
 static __always_inline bool flow__write(const struct flow_key *key, struct flow *row, bool is_known)
@@ -125,44 +126,38 @@ static __always_inline bool flow__write(const struct flow_key *key, struct flow 
 		row->flags |= old->flags;
 		row->created = old->created;
 	}
-	if (likely(!bpf_map_update_elem(&sb_flows, key, row, BPF_ANY)))
-		return true;
-	return flows__reclaim() && !bpf_map_update_elem(&sb_flows, key, row, BPF_ANY);
+	return !bpf_map_update_elem(&sb_flows, key, row, BPF_ANY);
 }
 
-/* CONTINUE, or an outcome. Either both rows are written or the flow does not begin. */
+/* CONTINUE or DROP_FLOWS_FULL. Either both rows are written or the flow does not begin. */
 __rare int flow__open(const struct packet *p, const struct opening *o)
 {
-	struct flow_key key_back = {};
-	struct flow row = {
-		.way = o->way,
-		.source_incarnation = o->source_incarnation,
-		.target_incarnation = o->target_incarnation,
-		.source_node = o->source_node,
-		.flags = FLOW_SEEN,
-	};
-	struct flow row_back = {
-		.way = o->way_back,
-		.source_incarnation = o->target_incarnation,
-		.target_incarnation = o->source_incarnation,
-		.source_node = o->target_node,
-	};
+	struct flow_key key = {};
+	struct flow row = {};
 
-	if (p->tcp_flags & TCP_RST) {
-		row.flags |= FLOW_RST;
-		row_back.flags |= FLOW_RST;
-	} else if (p->tcp_flags & TCP_FIN) {
-		row.flags |= FLOW_FIN;
-		row_back.flags |= FLOW_FIN_REPLY;
-	}
-	flow_key__reverse(&key_back, &p->key);
-	if (!flow__write(&key_back, &row_back, o->is_known))
+	if (!p || !o)
 		return DROP_FLOWS_FULL;
-	if (!flow__write(&p->key, &row, o->is_known)) {
-		bpf_map_delete_elem(&sb_flows, &key_back);
+	row.way = o->way_back;
+	row.source_incarnation = o->target_incarnation;
+	row.target_incarnation = o->source_incarnation;
+	row.source_node = o->target_node;
+	row.flags = p->tcp_flags & TCP_RST ? FLOW_RST : p->tcp_flags & TCP_FIN ? FLOW_FIN_REPLY : 0;
+	flow_key__reverse(&key, &p->key);
+	if (!flow__write(&key, &row, o->is_known))
 		return DROP_FLOWS_FULL;
-	}
-	return CONTINUE;
+
+	row.way = o->way;
+	row.source_incarnation = o->source_incarnation;
+	row.target_incarnation = o->target_incarnation;
+	row.source_node = o->source_node;
+	row.flags = FLOW_SEEN;
+	row.flags |= p->tcp_flags & TCP_RST ? FLOW_RST : p->tcp_flags & TCP_FIN ? FLOW_FIN : 0;
+	key = p->key;
+	if (flow__write(&key, &row, o->is_known))
+		return CONTINUE;
+	flow_key__reverse(&key, &p->key);
+	bpf_map_delete_elem(&sb_flows, &key);
+	return DROP_FLOWS_FULL;
 }
 
 /* The other direction is on the stack way, and so must this one be. */

@@ -14,15 +14,16 @@ struct {
 } sb_fragments SEC(".maps");
 
 /* Call after the source was checked: else a pod could name ports for another's fragments. */
-__rare void fragment__resolve(struct packet *p)
+__rare int fragment__resolve(struct packet *p)
 {
-	struct fragment_key key = {
-		.saddr = p->key.saddr,
-		.daddr = p->key.daddr,
-		.id = p->fragment_id,
-		.proto = p->flags & PACKET_IPV6 ? 0 : p->key.proto,
-	};
+	struct fragment_key key = {};
 
+	if (!p)
+		return 0;
+	key.saddr = p->key.saddr;
+	key.daddr = p->key.daddr;
+	key.id = p->fragment_id;
+	key.proto = p->flags & PACKET_IPV6 ? 0 : p->key.proto;
 	if (p->flags & PACKET_FRAGMENT_FIRST) {
 		struct fragment_ports first = {
 			.sport = p->key.sport,
@@ -37,11 +38,12 @@ __rare void fragment__resolve(struct packet *p)
 
 		if (!first) {
 			p->flags |= PACKET_PORTS_UNKNOWN;
-			return;
+			return 0;
 		}
 		p->key.sport = first->sport;
 		p->key.dport = first->dport;
 		p->key.proto = first->proto;
 		p->key.icmp_class = first->icmp_class;
 	}
+	return 0;
 }

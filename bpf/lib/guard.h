@@ -104,10 +104,13 @@ static __always_inline int guard__nd_options(struct __sk_buff *skb, const struct
  * quietly: there is nobody on the link to hear it. */
 __rare int guard__nd(struct __sk_buff *skb, const struct packet *p)
 {
-	bool is_link_local = addr__is_link_local(&p->key.saddr);
 	const struct endpoint *pod;
 	struct nd_message nd;
+	bool is_link_local;
 
+	if (!p)
+		return DROP_TRUNCATED;
+	is_link_local = addr__is_link_local(&p->key.saddr);
 	switch (p->icmp_type) {
 	case ND_ROUTER_ADVERT:
 	case ND_REDIRECT:
@@ -141,7 +144,7 @@ __rare int guard__nd(struct __sk_buff *skb, const struct packet *p)
 /* A source address that is not the pod's. */
 __rare int guard__foreign_source(const struct packet *p)
 {
-	if (p->flags & PACKET_IPV6 && addr__is_link_local(&p->key.saddr))
+	if (p && p->flags & PACKET_IPV6 && addr__is_link_local(&p->key.saddr))
 		return DROP_LINK_LOCAL;
 	return DROP_SPOOFED_SOURCE;
 }

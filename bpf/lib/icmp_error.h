@@ -7,11 +7,14 @@
 /* The packet inside an ICMP error, as `about`: its own key, swapped, which is the key of the packets
  * that go where the error goes. False if too little of it is there, or it is not about a packet of
  * the error's receiver. Extension headers inside are not followed: such errors take the stack. */
-__rare bool parse_icmp_error(struct __sk_buff *skb, const struct packet *p,
-					struct flow_key *about)
+__rare int parse_icmp_error(struct __sk_buff *skb, const struct packet *p, struct flow_key *about)
 {
-	__u32 at = p->l4 + sizeof(struct icmp_header);
 	__u8 ports[8];				/* RFC 792: the first 8 bytes are there */
+	__u32 at;
+
+	if (!p || !about)
+		return false;
+	at = p->l4 + sizeof(struct icmp_header);
 
 	if (p->flags & PACKET_IPV6) {
 		struct ipv6hdr ip;

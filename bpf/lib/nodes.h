@@ -38,7 +38,8 @@ static __always_inline const struct node *node__find(__u32 id)
 /* 0 if no other node has the address. */
 static __always_inline __u32 node__id_of(const struct addr *addr)
 {
-	const __u32 *id = bpf_map_lookup_elem(&sb_node_ids, addr);
+	struct addr key = *addr;	/* Linux 6.1 takes no argument of a global function as key */
+	const __u32 *id = bpf_map_lookup_elem(&sb_node_ids, &key);
 
 	return id ? *id : 0;
 }

@@ -73,6 +73,8 @@ __rare int parse_extension_headers(struct __sk_buff *skb, struct packet *p)
 {
 	int i;
 
+	if (!p)
+		return -DROP_TRUNCATED;
 	for (i = 0; i < EXTENSION_HEADERS_MAX; i++) {
 		struct fragment_header h;	/* its first two bytes fit every kind */
 		__u32 len;
@@ -161,6 +163,8 @@ __rare int parse_rare_transport(struct __sk_buff *skb, struct packet *p)
 {
 	struct tcphdr tcp;
 
+	if (!p)
+		return -DROP_TRUNCATED;
 	if (p->flags & PACKET_FRAGMENT_LATER)
 		return PARSED_IP;
 	switch (p->key.proto) {

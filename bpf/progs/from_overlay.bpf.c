@@ -12,15 +12,18 @@
 __rare int choose(const struct packet *p, const struct config *config, __u32 node,
 			     const struct flow *known, __u64 *way)
 {
-	__u32 generation = READ_ONCE(config->generation);
-	const struct endpoint *target = endpoint__find(&p->key.daddr);
 	enum way_kind kind = WAY_STACK, back = WAY_STACK;
-	struct opening o = {
-		.target_incarnation = endpoint__incarnation(target),
-		.source_node = node,
-		.is_known = known,
-	};
+	const struct endpoint *target;
+	struct opening o = {};
+	__u32 generation;
 
+	if (!p || !config || !way)
+		return DROP_NOT_READY;
+	generation = READ_ONCE(config->generation);
+	target = endpoint__find(&p->key.daddr);
+	o.target_incarnation = endpoint__incarnation(target);
+	o.source_node = node;
+	o.is_known = !!known;
 	if (!ipcache__is_source_of(&p->key.saddr, node))
 		return DROP_FOREIGN_SOURCE;
 	if (!target)
@@ -44,6 +47,8 @@ __rare int go(struct __sk_buff *skb, const struct packet *p, __u64 way)
 {
 	const struct endpoint *target;
 
+	if (!p)
+		return DROP_NOT_READY;
 	if (way__kind(way) != WAY_LOCAL)
 		return PASS_STACK;
 	target = endpoint__find(&p->key.daddr);
@@ -58,6 +63,8 @@ __rare int go_error(struct __sk_buff *skb, const struct packet *p, __u32 node,
 	const struct flow *flow;
 	__u64 way;
 
+	if (!p)
+		return DROP_NOT_READY;
 	if (!ipcache__is_source_of(&p->key.saddr, node))
 		return DROP_FOREIGN_SOURCE;
 	if (!endpoint__find(&p->key.daddr))
@@ -75,6 +82,8 @@ __rare int go_error(struct __sk_buff *skb, const struct packet *p, __u32 node,
 
 __rare int pass_fragment(const struct packet *p, __u32 node)
 {
+	if (!p)
+		return DROP_NOT_READY;
 	if (!ipcache__is_source_of(&p->key.saddr, node))
 		return DROP_FOREIGN_SOURCE;
 	return endpoint__find(&p->key.daddr) ? PASS_STACK_FRAGMENT : DROP_NO_ENDPOINT;
@@ -89,7 +98,7 @@ static __always_inline int from_overlay(struct __sk_buff *skb)
 	struct flow *flow;
 	__u32 generation, node;
 	int outcome;
-	__u64 way;
+	__u64 way = 0;
 
 	if (unlikely(!config))
 		return DROP_NOT_READY;
@@ -134,6 +143,8 @@ static __always_inline int from_overlay(struct __sk_buff *skb)
 	if (addr__is_untracked(&p.key.daddr))
 		return DROP_OVERLAY_MULTICAST;
 	outcome = choose(&p, config, node, known, &way);
+	if (unlikely(outcome == DROP_FLOWS_FULL) && flows__reclaim())
+		outcome = choose(&p, config, node, known, &way);
 	return outcome == CONTINUE ? go(skb, &p, way) : outcome;
 }
 

@@ -13,16 +13,18 @@
 __rare int choose(const struct packet *p, const struct config *config,
 			     __u32 source_incarnation, bool is_known, __u64 *way)
 {
-	__u32 generation = READ_ONCE(config->generation);
-	const struct endpoint *target = endpoint__find(&p->key.daddr);
 	enum way_kind kind = WAY_STACK, back = WAY_STACK;
-	__u32 node = 0;
-	struct opening o = {
-		.source_incarnation = source_incarnation,
-		.target_incarnation = endpoint__incarnation(target),
-		.is_known = is_known,
-	};
+	const struct endpoint *target;
+	__u32 generation, node = 0;
+	struct opening o = {};
 
+	if (!p || !config || !way)
+		return DROP_NOT_READY;
+	generation = READ_ONCE(config->generation);
+	target = endpoint__find(&p->key.daddr);
+	o.source_incarnation = source_incarnation;
+	o.target_incarnation = endpoint__incarnation(target);
+	o.is_known = is_known;
 	if (endpoint__is_pod(target)) {
 		kind = WAY_LOCAL;
 	} else if (!target && config->overlay_ifindex) {
@@ -57,6 +59,8 @@ __rare int go(struct __sk_buff *skb, const struct packet *p, const struct config
 {
 	const struct endpoint *target;
 
+	if (!p || !config)
+		return DROP_NOT_READY;
 	switch (way__kind(way)) {
 	case WAY_LOCAL:
 		target = endpoint__find(&p->key.daddr);
@@ -77,6 +81,8 @@ __rare int go_error(struct __sk_buff *skb, const struct packet *p,
 	const struct flow *flow;
 	__u64 way;
 
+	if (!p || !config)
+		return DROP_NOT_READY;
 	if (!parse_icmp_error(skb, p, &about))
 		return PASS_STACK_ERROR;
 	flow = flow__find(&about);
@@ -97,7 +103,7 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	__u32 generation;
 	bool is_known;
 	int outcome;
-	__u64 way;
+	__u64 way = 0;
 
 	if (unlikely(!config))
 		return DROP_NOT_READY;
@@ -144,6 +150,8 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	if (addr__is_untracked(&p.key.daddr))
 		return PASS_UNTRACKED;
 	outcome = choose(&p, config, source->incarnation, is_known, &way);
+	if (unlikely(outcome == DROP_FLOWS_FULL) && flows__reclaim())
+		outcome = choose(&p, config, source->incarnation, is_known, &way);
 	return outcome == CONTINUE ? go(skb, &p, config, way) : outcome;
 }
 

@@ -8,11 +8,14 @@
 
 /* The node of a destination, chosen anew; the flow, if the packet is of one, is on the stack way. */
 __rare int choose(const struct packet *p, const struct config *config,
-			     const struct flow *known, bool is_flow, __u32 *node)
+			     bool is_known, bool is_flow, __u32 *node)
 {
-	__u32 generation = READ_ONCE(config->generation);
 	struct opening o = {};
+	__u32 generation;
 
+	if (!p || !config || !node)
+		return DROP_NOT_READY;
+	generation = READ_ONCE(config->generation);
 	*node = ipcache__remote_node(&p->key.daddr, config->own_node);
 	if (!*node)
 		*node = node__id_of(&p->key.daddr);
@@ -24,7 +27,7 @@ __rare int choose(const struct packet *p, const struct config *config,
 	o.way_back = way__make(WAY_STACK, 0, generation);
 	o.source_incarnation = endpoint__incarnation(endpoint__find(&p->key.saddr));
 	o.target_node = *node;
-	o.is_known = known;
+	o.is_known = is_known;
 	return flow__open(p, &o);
 }
 
@@ -36,7 +39,7 @@ static __always_inline int to_overlay(struct __sk_buff *skb)
 	struct packet p = {};
 	bool is_flow = true;
 	int outcome;
-	__u32 id;
+	__u32 id = 0;
 	__u64 way;
 
 	if (likely(skb->mark & SB_DONE)) {
@@ -81,6 +84,8 @@ static __always_inline int to_overlay(struct __sk_buff *skb)
 		id = way__node(way);
 	} else {
 		outcome = choose(&p, config, flow, is_flow, &id);
+		if (unlikely(outcome == DROP_FLOWS_FULL) && flows__reclaim())
+			outcome = choose(&p, config, flow, is_flow, &id);
 		if (outcome != CONTINUE)
 			return outcome;
 	}

@@ -6,23 +6,23 @@
 #include "fragments.h"
 #include "verdict.h"
 
-/* First packet, or the first one that came through the stack. */
-__rare int open(const struct packet *p, const struct config *config,
-			   __u32 target_incarnation, const struct flow *known)
+/* First packet, or the first one that came through the stack; `known` may be NULL. */
+__rare int open(const struct packet *p, const struct config *config, __u32 target_incarnation,
+		const struct flow *known)
 {
-	__u32 node = known ? known->source_node : 0;
-	__u32 generation = READ_ONCE(config->generation);
-	struct opening o = {
-		.way = way__make(WAY_STACK, 0, generation),
-		.way_back = way__make(WAY_STACK, node, generation),
-		.source_incarnation = endpoint__incarnation(endpoint__find(&p->key.saddr)),
-		.target_incarnation = target_incarnation,
-		.source_node = node,
-		.is_known = known,
-	};
-	int outcome = flow__open(p, &o);
+	__u32 generation, node = known ? known->source_node : 0;
+	struct opening o = {};
 
-	return outcome == CONTINUE ? PASS_STACK : outcome;
+	if (!p || !config)
+		return DROP_NOT_READY;
+	generation = READ_ONCE(config->generation);
+	o.way = way__make(WAY_STACK, 0, generation);
+	o.way_back = way__make(WAY_STACK, node, generation);
+	o.source_incarnation = endpoint__incarnation(endpoint__find(&p->key.saddr));
+	o.target_incarnation = target_incarnation;
+	o.source_node = node;
+	o.is_known = !!known;
+	return flow__open(p, &o);
 }
 
 static __always_inline int to_pod(struct __sk_buff *skb)
@@ -58,11 +58,16 @@ static __always_inline int to_pod(struct __sk_buff *skb)
 	flow = flow__find(&p.key);
 	if (unlikely(!flow || flow->target_incarnation != target->incarnation ||
 		     flow__is_reopened(flow, p.tcp_flags)))
-		return open(&p, config, target->incarnation, NULL);
-	flow__touch(flow, &p);
-	if (unlikely(way__kind(READ_ONCE(flow->way)) != WAY_STACK))
-		return open(&p, config, target->incarnation, flow);
-	return PASS_STACK;
+		flow = NULL;
+	if (likely(flow)) {
+		flow__touch(flow, &p);
+		if (likely(way__kind(READ_ONCE(flow->way)) == WAY_STACK))
+			return PASS_STACK;
+	}
+	outcome = open(&p, config, target->incarnation, flow);
+	if (unlikely(outcome == DROP_FLOWS_FULL) && flows__reclaim())
+		outcome = open(&p, config, target->incarnation, flow);
+	return outcome == CONTINUE ? PASS_STACK : outcome;
 }
 
 SEC("tc")
