@@ -24,6 +24,7 @@ const BY_CODE: ReadonlyMap<string, { cniCode: number; what: string }> = new Map(
   ['pool-exhausted', { cniCode: codes.poolExhausted, what: 'no free address' }],
   ['no-range', { cniCode: codes.tryAgainLater, what: 'this node has no pod range yet' }],
   ['range-invalid', { cniCode: codes.tryAgainLater, what: 'this node has no usable pod range' }],
+  ['record-corrupt', { cniCode: codes.corruptedRecord, what: 'its record on disk is unreadable' }],
   ['disk-full', { cniCode: codes.ioFailure, what: 'the state folder is full' }],
   ['read-only', { cniCode: codes.ioFailure, what: 'the state folder is read-only' }],
   ['storage', { cniCode: codes.ioFailure, what: 'the state folder cannot be used' }],

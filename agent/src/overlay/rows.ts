@@ -48,7 +48,9 @@ export interface OverlayRouteRow {
   readonly family: Family
   readonly dst: string
   readonly via: string
-  readonly prefsrc?: string
+  readonly prefsrc: string
+  /** Only when the way to the peer carries less than the overlay device. */
+  readonly mtu?: number
 }
 
 export interface OverlayNeighbourRow {

@@ -11,6 +11,10 @@ export type PodErrorCode =
   | 'check-failed'
   /** There is an allocation, but its device is gone or was never made: DEL or a repeated ADD settles it. */
   | 'device-lost'
+  /** Nothing is known of the underlay yet: the overlay has not found this node's own device. */
+  | 'no-mtu'
+  /** An ADD failed and so did taking it back: the next pass or DEL finds what is left. */
+  | 'undo-failed'
 
 export class PodError extends Error {
   override readonly name = 'PodError'

@@ -5,8 +5,10 @@ import { ROUTE_PROTOCOL } from '../marks.ts'
 import type { Target } from '../state/target.ts'
 import { parseAlias } from './compute.ts'
 import { PodError } from './error.ts'
+import { isNamespaceGone } from './namespace.ts'
 import type { PodRow } from './rows.ts'
 import {
+  type Device,
   findHostEnd,
   type PodDatapath,
   type PodEndpoint,
@@ -32,7 +34,7 @@ export interface PodActual {
 
 export interface ObservableDatapath extends PodDatapath {
   /** Whether the programs of this process, not only some of ours, are on both directions. */
-  isPodAttached(device: { readonly name: string; readonly index: number }): boolean
+  isPodAttached(device: Device): Promise<boolean>
   /** Rows of local pods: address and endpoint. */
   podEndpoints(): Iterable<readonly [string, PodEndpoint]>
 }
@@ -114,10 +116,20 @@ export class PodsTarget implements Target<LivePod, PodActual> {
       }
     }
     const records = new Set(recorded.values())
-    return [...found]
-      .filter(([key]) => records.has(key) || this.#deps.mayRemoveUnrecorded())
-      .filter(([key]) => !this.#deps.isBusy(key))
-      .map(([key, pod]) => ({ ...pod, key, isAttached: this.#isAttached(pod.device) }))
+    const actuals: PodActual[] = []
+    for (const [key, pod] of found) {
+      if (this.#deps.isBusy(key)) continue
+      if (!records.has(key) && !this.#deps.mayRemoveUnrecorded()) continue
+      const { device } = pod
+      const isAttached = device !== undefined && (await datapath.isPodAttached(device))
+      actuals.push({ ...pod, key, isAttached })
+    }
+    return actuals
+  }
+
+  /** A row leaves only after its pod was taken apart: what is found then is nothing. */
+  async find(): Promise<undefined> {
+    return undefined
   }
 
   async update(row: LivePod): Promise<void> {
@@ -138,10 +150,6 @@ export class PodsTarget implements Target<LivePod, PodActual> {
     if (device === undefined) return
     await netlink.links.del(device.index)
     datapath.forgetDevice(device.name)
-  }
-
-  #isAttached(device: Link | undefined): boolean {
-    return device !== undefined && this.#deps.datapath.isPodAttached(device)
   }
 }
 

@@ -51,7 +51,7 @@ export async function wire(
   row: PodRow,
   netns: NetworkNamespace,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<Link> {
   using inPod = RouteNetlink.open({ netns })
   const host = await pair(deps, row, netns, inPod)
   const podIndex = host.peerIndex
@@ -65,7 +65,7 @@ export async function wire(
   await deps.datapath.attachPod(host)
   await deps.crashPoint('pods.programs')
   signal.throwIfAborted()
-  for (const { address } of row.addresses) setEndpoint(deps, row, address, host.index)
+  setEndpoints(deps, row, host)
   await deps.crashPoint('pods.endpoints')
   await configurePodEnd(inPod, row, podIndex)
   await deps.crashPoint('pods.inside')
@@ -74,6 +74,8 @@ export async function wire(
   await deps.crashPoint('pods.up')
   await routeToPod(deps.netlink, row, host.index)
   await deps.crashPoint('pods.routes')
+  signal.throwIfAborted()
+  return host
 }
 
 /** Takes away all of it, in reverse. What is absent is fine, so it may be repeated after being cut short anywhere. */
@@ -93,7 +95,7 @@ export async function repairHostSide(deps: WireDeps, row: PodRow, host: Link): P
   const hasIpv6 = row.addresses.some(({ family }) => family === 6)
   settleHostEnd(deps.hostNamespace, host.name, hasIpv6)
   await deps.datapath.attachPod(host)
-  for (const { address } of row.addresses) setEndpoint(deps, row, address, host.index)
+  setEndpoints(deps, row, host)
   // A device that is down takes no routes. It was never brought up, or somebody means it to be down.
   if (host.isUp) await routeToPod(deps.netlink, row, host.index)
 }
@@ -162,9 +164,12 @@ export async function findHostEnd(netlink: RouteNetlink, row: PodRow): Promise<L
   return isOurs ? link : undefined
 }
 
-function setEndpoint(deps: WireDeps, row: PodRow, address: string, ifindex: number): void {
-  const { endpointId: id, incarnation, podMac, hostMac, mtu } = row
-  deps.datapath.setEndpoint(address, { ifindex, id, incarnation, podMac, hostMac, mtu })
+/** The MTU is that of the device: a pod of an earlier day keeps what it was given. */
+function setEndpoints(deps: WireDeps, row: PodRow, { index: ifindex, mtu }: Link): void {
+  const { endpointId: id, incarnation, podMac, hostMac } = row
+  for (const { address } of row.addresses) {
+    deps.datapath.setEndpoint(address, { ifindex, id, incarnation, podMac, hostMac, mtu })
+  }
 }
 
 /** LOOPBACK_IFINDEX of include/net/flow.h: the same in every namespace. */

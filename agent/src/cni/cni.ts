@@ -1,0 +1,132 @@
+// The server side of the CNI executable: routes of the verbs, replay of queued DELs, and the files that make the runtime call us.
+//
+// createCni(deps)        makes the room
+//   .register(api)       the routes; verbs answer "try again later" until the agent is ready
+//   .replay()            works off queued DELs; once before the socket is served
+//   .start(jobs)         watches the queue; installs executable and conflist as soon as the agent is ready
+import { agentPaths, type CniRequest, callTimeoutMs, codes, limits } from '@sinabro/cni/wire'
+import type { Api, ApiError, ApiHandler, ApiReply } from '../api/routes.ts'
+import type { Health } from '../runtime/health.ts'
+import type { Jobs } from '../runtime/jobs.ts'
+import { CniError, errorBody, toCniError } from './error.ts'
+import { type InstallOptions, installConflist, installExecutable } from './install.ts'
+import { DelQueue } from './queue.ts'
+import { decodeRequest } from './request.ts'
+import { Verbs, type VerbsDeps } from './verbs.ts'
+
+export interface CniDeps extends VerbsDeps {
+  readonly health: Health
+  readonly stateDir: string
+  readonly install: InstallOptions
+}
+
+/** How long an ADD waits for an agent that is starting. */
+const READY_WITHIN_MS = 10_000
+/** Left to the executable to hear of our own time-out before its own. */
+const MARGIN_MS = 500
+
+export function createCni(deps: CniDeps): Cni {
+  return new Cni(deps)
+}
+
+export class Cni {
+  readonly #deps: CniDeps
+  readonly #verbs: Verbs
+  readonly #queue: DelQueue
+
+  constructor(deps: CniDeps) {
+    this.#deps = deps
+    this.#verbs = new Verbs(deps)
+    this.#queue = new DelQueue({
+      stateDir: deps.stateDir,
+      del: (request) => this.#verbs.answer('queued DEL', request, () => this.#verbs.del(request)),
+      log: deps.log,
+    })
+  }
+
+  register(api: Api): void {
+    const verbs = this.#verbs
+    const route = (verb: 'ADD' | 'DEL' | 'CHECK', run: Run) => {
+      api.route('POST', agentPaths[verb], this.#handler(verb, run), {
+        maxBodyBytes: limits.requestBytes,
+        timeoutMs: callTimeoutMs[verb] - MARGIN_MS,
+        errorBody: formatApiError,
+      })
+    }
+    route('ADD', async (request, signal) => {
+      await this.#whenReady(signal)
+      return await verbs.add(request, signal)
+    })
+    route('DEL', async (request) => {
+      await verbs.del(request)
+      return {}
+    })
+    route('CHECK', async (request, signal) => {
+      await this.#whenReady(signal)
+      await verbs.check(request, signal)
+      return {}
+    })
+  }
+
+  replay(): Promise<void> {
+    return this.#queue.replay()
+  }
+
+  start(jobs: Jobs): void {
+    jobs.start('cni queue', (signal, alive) => this.#queue.watch(signal, alive))
+    jobs.start('cni install', async (signal) => {
+      const { health, install, log } = this.#deps
+      await health.whenReady(signal)
+      if (await installExecutable(install))
+        log.info({ folder: install.binDir }, 'installed the executable')
+      if (await installConflist(install))
+        log.info({ folder: install.confDir }, 'installed the conflist')
+    })
+  }
+
+  #handler(verb: string, run: Run): ApiHandler {
+    return async ({ body, signal }): Promise<ApiReply> => {
+      let version = ''
+      try {
+        const request = decodeRequest(body)
+        version = request.cniVersion
+        const result = await this.#verbs.answer(verb, request, () => run(request, signal))
+        return { status: 200, body: result }
+      } catch (error) {
+        return { status: 500, body: errorBody(toCniError(error), version) }
+      }
+    }
+  }
+
+  /** @throws CniError 11 with what the agent is waiting for */
+  async #whenReady(signal: AbortSignal): Promise<void> {
+    const { health } = this.#deps
+    if (health.snapshot().isReady) return
+    const late = AbortSignal.any([signal, AbortSignal.timeout(READY_WITHIN_MS)])
+    try {
+      await health.whenReady(late)
+    } catch (error) {
+      signal.throwIfAborted()
+      const waiting = health
+        .snapshot()
+        .components.filter(({ state }) => state === 'starting')
+        .map(({ component, message }) => `${component}: ${message ?? 'starting'}`)
+      const message = `the agent is not ready: ${waiting.join('; ')}`
+      throw new CniError(codes.tryAgainLater, message, { cause: error })
+    }
+  }
+}
+
+type Run = (request: CniRequest, signal: AbortSignal) => Promise<unknown>
+
+/** What the server itself refuses, in the words of CNI. */
+function formatApiError(error: ApiError): unknown {
+  const byCode: Readonly<Record<string, number>> = {
+    'bad-request': codes.decodingFailure,
+    'body-too-large': codes.decodingFailure,
+    timeout: codes.tryAgainLater,
+    stopping: codes.tryAgainLater,
+  }
+  const cniCode = byCode[error.code] ?? codes.internal
+  return errorBody(new CniError(cniCode, error.message), '')
+}

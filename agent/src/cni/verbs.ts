@@ -1,0 +1,146 @@
+// ADD, DEL and CHECK: what each does with allocation and wiring, in which order, and what is taken back when it fails.
+import { type CniRequest, type CniResult, codes, mayUndo, type Sequence } from '@sinabro/cni/wire'
+import type { NetworkNamespace } from '@sinabro/node-netlink'
+import {
+  type Allocation,
+  type AllocationRequest,
+  type AttachmentKey,
+  hostDeviceOf,
+  keyText,
+} from '../ipam/allocation.ts'
+import { openPodNamespace } from '../pods/namespace.ts'
+import type { PodRow } from '../pods/rows.ts'
+import type { Log } from '../runtime/log.ts'
+import { CniError, toCniError } from './error.ts'
+import { decodeOwner } from './request.ts'
+import { computeResult } from './result.ts'
+import { Turns } from './turns.ts'
+
+export interface VerbsDeps {
+  readonly ipam: {
+    allocate(request: AllocationRequest): Promise<Allocation>
+    release(key: AttachmentKey): Promise<unknown>
+    get(key: AttachmentKey): Allocation | undefined
+  }
+  readonly pods: {
+    add(allocation: Allocation, netns: NetworkNamespace, signal: AbortSignal): Promise<PodRow>
+    remove(allocation: Allocation): Promise<void>
+    removeDevice(hostDevice: string): Promise<void>
+    check(allocation: Allocation, netns: NetworkNamespace): Promise<void>
+  }
+  /** The node's own namespace: never a pod's. */
+  readonly hostNamespace: NetworkNamespace
+  /** Of this boot: /proc/sys/kernel/random/boot_id. */
+  readonly bootId: string
+  readonly log: Log
+}
+
+export class Verbs {
+  readonly #deps: VerbsDeps
+  readonly #turns = new Turns()
+  /** When the latest ADD of each attachment began, from the moment it came in; more than the record knows of a repeated one. */
+  readonly #added = new Map<string, Sequence>()
+
+  constructor(deps: VerbsDeps) {
+    this.#deps = deps
+  }
+
+  get running(): number {
+    return this.#turns.size
+  }
+
+  /** @throws CniError */
+  async add(request: CniRequest, signal: AbortSignal): Promise<CniResult> {
+    const { key, text } = identify(request)
+    if (request.netns === '') {
+      throw new CniError(codes.invalidEnvironment, 'CNI_NETNS: ADD needs a network namespace')
+    }
+    this.#added.set(text, request.sequence)
+    return await this.#turns.take(text, 'add', signal, async (running) => {
+      const { ipam, pods, hostNamespace } = this.#deps
+      using netns = openPodNamespace(request.netns, hostNamespace)
+      const wasThere = ipam.get(key) !== undefined
+      const allocation = await ipam.allocate({
+        key,
+        netns: request.netns,
+        sequence: request.sequence,
+        ...decodeOwner(request.args),
+      })
+      try {
+        running.throwIfAborted()
+        const pod = await pods.add(allocation, netns, running)
+        return computeResult(pod, request.netns)
+      } catch (error) {
+        // The pods room took its part back. An address whose wiring could not be undone stays with this key till its DEL.
+        if (!wasThere && codeOf(error) !== 'undo-failed') await ipam.release(key)
+        throw error
+      }
+    })
+  }
+
+  /** Goes on to its end even if the caller has gone away: half a removal helps nobody. @throws CniError */
+  async del(request: CniRequest): Promise<void> {
+    const { key, text } = identify(request)
+    const { ipam, pods, bootId, log } = this.#deps
+    const isOvertaken = () => {
+      const add = this.#added.get(text) ?? ipam.get(key)?.sequence
+      return add !== undefined && !mayUndo(request.sequence, add, bootId)
+    }
+    if (isOvertaken()) {
+      log.info({ attachment: text }, 'DEL began before the ADD of the same attachment: ignored')
+      return
+    }
+    await this.#turns.take(text, 'del', new AbortController().signal, async () => {
+      if (isOvertaken()) return
+      const allocation = ipam.get(key)
+      // The address last: until then nobody else can get it while something of this pod is left.
+      if (allocation !== undefined) await pods.remove(allocation)
+      else await pods.removeDevice(hostDeviceOf(key))
+      await ipam.release(key)
+      this.#added.delete(text)
+    })
+  }
+
+  /** @throws CniError */
+  async check(request: CniRequest, signal: AbortSignal): Promise<void> {
+    const { key, text } = identify(request)
+    await this.#turns.take(text, 'check', signal, async () => {
+      const { ipam, pods, hostNamespace } = this.#deps
+      const allocation = ipam.get(key)
+      if (allocation === undefined) {
+        throw new CniError(codes.checkFailed, `no allocation for ${text}`)
+      }
+      using netns = openPodNamespace(request.netns, hostNamespace)
+      await pods.check(allocation, netns)
+    })
+  }
+
+  /** Runs one verb and turns whatever goes wrong into what the runtime understands. */
+  async answer<T>(verb: string, request: CniRequest, run: () => Promise<T>): Promise<T> {
+    const { log } = this.#deps
+    const attachment = identify(request).text
+    const startedAt = performance.now()
+    const tookMs = () => Math.round((performance.now() - startedAt) * 10) / 10
+    try {
+      const result = await run()
+      log.info({ verb, attachment, tookMs: tookMs() }, 'done')
+      return result
+    } catch (error) {
+      const known = toCniError(error)
+      log.warn({ verb, attachment, tookMs: tookMs(), cniCode: known.cniCode, error }, 'failed')
+      throw known
+    }
+  }
+}
+
+function identify({ config, containerId, ifname }: CniRequest): {
+  readonly key: AttachmentKey
+  readonly text: string
+} {
+  const key = { network: config.name, containerId, ifname }
+  return { key, text: keyText(key) }
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined
+}

@@ -1,0 +1,189 @@
+// The eBPF side of this node: programs loaded onto pinned maps, attached where pods and the overlay need them, swept and counted.
+import { BpfError, type TcMode } from '@sinabro/libbpf-ts'
+import {
+  DEFAULT_SWEEP,
+  ENDPOINT_LOCAL_POD,
+  ENDPOINT_NODE_OWN,
+  type Endpoint,
+  sweep as sweepLayout,
+} from '@sinabro/libbpf-ts/layouts'
+import type { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
+import type { Clock } from '../runtime/clock.ts'
+import type { Jobs } from '../runtime/jobs.ts'
+import type { Log } from '../runtime/log.ts'
+import { ConfigRow } from './config-row.ts'
+import { type CounterRow, readCounters } from './counters.ts'
+import { type Device, type HookPrograms, Hooks } from './hooks.ts'
+import { type LoadedObjects, loadObjects, pinPaths } from './load.ts'
+import { type DatapathMaps, openMaps } from './maps.ts'
+
+const SWEEP_INTERVAL_MS = 30_000
+
+export interface DatapathOptions {
+  readonly bpfDir: string
+  readonly attach: 'auto' | TcMode
+  /** In the node's namespace. */
+  readonly netlink: RouteNetlink
+  /** The node's namespace, if it is not this process's. */
+  readonly netns?: NetworkNamespace
+  /** Rows of the flow table when it is made. */
+  readonly flowsMax?: number
+  readonly clock: Clock
+  readonly log: Log
+}
+
+export interface PodEndpoint {
+  readonly ifindex: number
+  readonly id: number
+  readonly incarnation: number
+  readonly podMac: string
+  readonly hostMac: string
+  /** Largest IP packet its device takes. */
+  readonly mtu: number
+}
+
+export interface SweepResult {
+  readonly rows: number
+  readonly removed: number
+  readonly at: number
+}
+
+const NO_MAC = '00:00:00:00:00:00'
+
+export class Datapath {
+  readonly maps: DatapathMaps
+  readonly config: ConfigRow
+  readonly #hooks: Hooks
+  readonly #objects: LoadedObjects
+  readonly #podPrograms: HookPrograms
+  readonly #overlayPrograms: HookPrograms
+  readonly #options: DatapathOptions
+  #lastSweep: SweepResult | undefined
+
+  private constructor(options: DatapathOptions, objects: LoadedObjects) {
+    this.#options = options
+    this.#objects = objects
+    this.maps = openMaps(objects)
+    this.config = new ConfigRow(this.maps.config)
+    this.#podPrograms = { ingress: objects.fromPod, egress: objects.toPod }
+    this.#overlayPrograms = { ingress: objects.fromOverlay, egress: objects.toOverlay }
+    const { bpfDir, attach, netlink, netns } = options
+    this.#hooks = new Hooks({
+      linksDir: pinPaths(bpfDir).links,
+      attach,
+      netlink,
+      ...(netns === undefined ? {} : { netns }),
+    })
+  }
+
+  /** Attaches nothing yet: running pods keep the programs they have until their room replaces them. */
+  static async open(options: DatapathOptions): Promise<Datapath> {
+    const objects = await loadObjects(options)
+    try {
+      return new Datapath(options, objects)
+    } catch (error) {
+      objects.close()
+      throw error
+    }
+  }
+
+  get attachMode(): TcMode {
+    return this.#hooks.mode
+  }
+
+  get lastSweep(): SweepResult | undefined {
+    return this.#lastSweep
+  }
+
+  start(jobs: Jobs): void {
+    jobs.start('sweep', async (signal, alive) => {
+      while (!signal.aborted) {
+        await this.sweep()
+        alive()
+        await this.#options.clock.sleep(SWEEP_INTERVAL_MS, signal)
+      }
+    })
+  }
+
+  attachPod(device: Device): Promise<void> {
+    return this.#hooks.attach(device, this.#podPrograms)
+  }
+
+  isPodAttached(device: Device): Promise<boolean> {
+    return this.#hooks.isAttached(device, this.#podPrograms)
+  }
+
+  attachOverlay(device: Device): Promise<void> {
+    return this.#hooks.attach(device, this.#overlayPrograms)
+  }
+
+  isOverlayAttached(device: Device): Promise<boolean> {
+    return this.#hooks.isAttached(device, this.#overlayPrograms)
+  }
+
+  /** For a device that is gone: removes the pins of its links. */
+  forgetDevice(name: string): void {
+    this.#hooks.forget(name)
+  }
+
+  /** Names of devices that links are pinned for, whether the devices exist or not. */
+  pinnedDevices(): string[] {
+    return this.#hooks.pinnedDevices()
+  }
+
+  setEndpoint(address: string, endpoint: PodEndpoint): void {
+    this.maps.endpoints.set(address, { ...endpoint, flags: ENDPOINT_LOCAL_POD })
+  }
+
+  /** Leaves the row alone when the address has another owner by now. */
+  removeEndpoint(address: string, incarnation: number): void {
+    if (this.maps.endpoints.get(address)?.incarnation !== incarnation) return
+    this.maps.endpoints.delete(address)
+  }
+
+  *podEndpoints(): Generator<[string, PodEndpoint]> {
+    for (const [address, row] of this.maps.endpoints.entries()) {
+      if ((row.flags & ENDPOINT_LOCAL_POD) !== 0) yield [address, row]
+    }
+  }
+
+  /** Makes these, and no others, the addresses in the pod network that are the node's own. */
+  setOwnAddresses(addresses: readonly string[]): void {
+    const row: Endpoint = {
+      ifindex: 0,
+      id: 0,
+      incarnation: 0,
+      flags: ENDPOINT_NODE_OWN,
+      podMac: NO_MAC,
+      hostMac: NO_MAC,
+      mtu: 0,
+    }
+    for (const address of addresses) this.maps.endpoints.set(address, row)
+    const stale = [...this.maps.endpoints.entries()]
+      .filter(([, { flags }]) => (flags & ENDPOINT_NODE_OWN) !== 0)
+      .filter(([address]) => !addresses.includes(address))
+    for (const [address] of stale) this.maps.endpoints.delete(address)
+  }
+
+  counters(): CounterRow[] {
+    return readCounters(this.maps)
+  }
+
+  /** Deletes expired flow rows inside the kernel: user space would race with the packets. */
+  async sweep(): Promise<SweepResult> {
+    const { ctx } = await this.#objects.sweep.run(sweepLayout.encode(DEFAULT_SWEEP))
+    const { rows, removed } = sweepLayout.decode(ctx)
+    this.#lastSweep = { rows, removed, at: this.#options.clock.now() }
+    return this.#lastSweep
+  }
+
+  /** Programs stay attached and maps pinned: packets do not notice. */
+  close(): void {
+    this.#objects.close()
+  }
+}
+
+/** Whether an error says that a map has no room. */
+export function isMapFull(error: unknown): boolean {
+  return error instanceof BpfError && (error.code === 'E2BIG' || error.code === 'ENOSPC')
+}

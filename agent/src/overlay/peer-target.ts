@@ -1,0 +1,160 @@
+// Other nodes in the maps of the datapath, as a reconciler's target; knows when a change means that flows must be judged again.
+import { u32 } from '@sinabro/libbpf-ts'
+import { NODE_VALID, type Node, node } from '@sinabro/libbpf-ts/layouts'
+import { formatIp, parsePrefix } from '@sinabro/node-netlink'
+import type { DatapathMaps } from '../datapath/maps.ts'
+import type { Target } from '../state/target.ts'
+import type { PeerMapRow } from './rows.ts'
+
+export interface PeerTargetDeps {
+  readonly maps: Pick<DatapathMaps, 'nodes' | 'nodeIds' | 'ipcache'>
+  /** Makes every flow be judged again; called after the maps were written. */
+  bumpGeneration(): void
+}
+
+export interface PeerActual {
+  readonly id: number
+  readonly node: Node | undefined
+  readonly nodeAddresses: ReadonlySet<string>
+  readonly prefixes: ReadonlySet<string>
+}
+
+/** struct addr counts IPv4 prefixes from bit 96 on. */
+const IPV4_BITS = 96
+
+const NOTHING: ReadonlySet<string> = new Set()
+
+export class PeerTarget implements Target<PeerMapRow, PeerActual> {
+  readonly name = 'overlay peers'
+  readonly #deps: PeerTargetDeps
+  /** What each id has in the two maps that are not keyed by it: as listed, and as written since. */
+  readonly #addresses = new Map<number, Set<string>>()
+  readonly #prefixes = new Map<number, Set<string>>()
+
+  constructor(deps: PeerTargetDeps) {
+    this.#deps = deps
+  }
+
+  key({ id }: { readonly id: number }): string {
+    return String(id)
+  }
+
+  keyOf({ id }: PeerActual): string {
+    return String(id)
+  }
+
+  isEqual(row: PeerMapRow, { node, nodeAddresses, prefixes }: PeerActual): boolean {
+    return (
+      node?.flags === NODE_VALID &&
+      node.tunnel === row.tunnelAddress &&
+      node.mac === row.overlayMac &&
+      node.mtu === row.mtu &&
+      isSame(nodeAddresses, row.nodeAddresses) &&
+      isSame(prefixes, row.prefixes)
+    )
+  }
+
+  async list(): Promise<PeerActual[]> {
+    const { nodes, nodeIds, ipcache } = this.#deps.maps
+    this.#addresses.clear()
+    this.#prefixes.clear()
+    const ids = new Set<number>()
+    for (const [address, id] of nodeIds.entries()) add(this.#addresses, id, address)
+    for (const [{ prefixLen, addr }, { node }] of ipcache.entries()) {
+      if (node !== 0) add(this.#prefixes, node, formatKey(addr, prefixLen))
+    }
+    for (const id of usedIds(nodes)) ids.add(id)
+    for (const id of [...this.#addresses.keys(), ...this.#prefixes.keys()]) ids.add(id)
+    return [...ids].map((id) => ({
+      id,
+      node: nodes.get(id),
+      nodeAddresses: this.#addresses.get(id) ?? NOTHING,
+      prefixes: this.#prefixes.get(id) ?? NOTHING,
+    }))
+  }
+
+  async update(row: PeerMapRow): Promise<void> {
+    const { nodes, nodeIds, ipcache } = this.#deps.maps
+    const { id } = row
+    const before = nodes.get(id)
+    nodes.set(id, {
+      tunnel: row.tunnelAddress,
+      mac: row.overlayMac,
+      mtu: row.mtu,
+      flags: NODE_VALID,
+    })
+    for (const address of row.nodeAddresses) {
+      nodeIds.set(address, id)
+      add(this.#addresses, id, address)
+    }
+    for (const address of this.#addresses.get(id) ?? NOTHING) {
+      if (!row.nodeAddresses.includes(address)) this.#dropAddress(id, address)
+    }
+    // An id that another node had: its row stays behind without NODE_VALID, so that this can be told.
+    let mustJudge = before !== undefined && before.tunnel !== '::' && before.flags !== NODE_VALID
+    for (const prefix of row.prefixes) {
+      const key = parseKey(prefix)
+      const owner = ipcache.get(key)?.node ?? 0
+      mustJudge ||= owner !== 0 && owner !== id
+      ipcache.set(key, { node: id, identity: 0, flags: 0 })
+      add(this.#prefixes, id, prefix)
+    }
+    for (const prefix of this.#prefixes.get(id) ?? NOTHING) {
+      if (row.prefixes.includes(prefix)) continue
+      // Taken from a node that lives on: flows would go on to it.
+      mustJudge ||= this.#dropPrefix(id, prefix)
+    }
+    if (mustJudge) this.#deps.bumpGeneration()
+  }
+
+  async remove({ id, nodeAddresses, prefixes }: PeerActual): Promise<void> {
+    const { nodes } = this.#deps.maps
+    for (const prefix of prefixes) this.#dropPrefix(id, prefix)
+    for (const address of nodeAddresses) this.#dropAddress(id, address)
+    const node = nodes.get(id)
+    if (node !== undefined) nodes.set(id, { ...node, flags: 0 })
+  }
+
+  /** Says whether it was there; a prefix that has gone to another node by now stays. */
+  #dropPrefix(id: number, prefix: string): boolean {
+    this.#prefixes.get(id)?.delete(prefix)
+    const { ipcache } = this.#deps.maps
+    const key = parseKey(prefix)
+    return ipcache.get(key)?.node === id && ipcache.delete(key)
+  }
+
+  #dropAddress(id: number, address: string): void {
+    this.#addresses.get(id)?.delete(address)
+    const { nodeIds } = this.#deps.maps
+    if (nodeIds.get(address) === id) nodeIds.delete(address)
+  }
+}
+
+/** Most of the array is zeros: rows are decoded only when they hold something. */
+function* usedIds({ map }: DatapathMaps['nodes']): Generator<number> {
+  for (const [key, value] of map.entries()) {
+    if (value.some((byte) => byte !== 0) && (node.decode(value).flags & NODE_VALID) !== 0) {
+      yield u32.decode(key)
+    }
+  }
+}
+
+/** '10.244.2.0/24' as the key of sb_ipcache. */
+function parseKey(prefix: string) {
+  const { family, bytes, prefixLen } = parsePrefix(prefix)
+  return { prefixLen: family === 4 ? prefixLen + IPV4_BITS : prefixLen, addr: formatIp(bytes) }
+}
+
+function formatKey(addr: string, prefixLen: number): string {
+  return `${addr}/${addr.includes(':') ? prefixLen : prefixLen - IPV4_BITS}`
+}
+
+function add(to: Map<number, Set<string>>, id: number, one: string): void {
+  const known = to.get(id)
+  if (known === undefined) to.set(id, new Set([one]))
+  else known.add(one)
+}
+
+function isSame(actual: ReadonlySet<string>, wanted: readonly string[]): boolean {
+  return actual.size === wanted.length && wanted.every((one) => actual.has(one))
+}

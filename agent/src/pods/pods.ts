@@ -1,0 +1,211 @@
+// The wiring of each local pod: birth with full undo, death, check, and adoption of what an earlier agent left (ADR 0041).
+//
+// createPods(deps)            fills the table of live pods from the allocations; does nothing to the kernel yet
+//   .start(jobs)              first pass adopts and prunes, later ones repair; follows the kernel
+//   .settled()                after the first pass
+//   .add / .remove / .check   the CNI verbs' part in the kernel
+import type { NetworkNamespace } from '@sinabro/node-netlink'
+import { type Allocation, type AttachmentKey, keyText } from '../ipam/allocation.ts'
+import { type CrashPoint, noCrash } from '../ipam/crash-point.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Health } from '../runtime/health.ts'
+import type { Jobs } from '../runtime/jobs.ts'
+import type { Log } from '../runtime/log.ts'
+import { Reconciler } from '../state/reconcile.ts'
+import type { RowStatus } from '../state/row-status.ts'
+import { Table } from '../state/table.ts'
+import { check } from './check.ts'
+import { computePod, parseAlias } from './compute.ts'
+import { PodError } from './error.ts'
+import { followPods } from './follow.ts'
+import type { PodRow } from './rows.ts'
+import { type LivePod, type ObservableDatapath, PodsTarget, podKey } from './target.ts'
+import { unwire, type WireDeps, wire } from './wire.ts'
+
+export interface PodsDeps extends Omit<WireDeps, 'crashPoint'> {
+  readonly datapath: ObservableDatapath & { pinnedDevices(): string[] }
+  readonly ipam: {
+    list(): readonly Allocation[]
+    release(key: AttachmentKey): Promise<unknown>
+    quarantined(): readonly unknown[]
+  }
+  /** What a new pod gets; undefined while nothing is known of the underlay. */
+  podMtu(): number | undefined
+  readonly crashPoint?: CrashPoint
+  readonly clock: Clock
+  readonly health: Health
+  readonly log: Log
+  readonly refreshMs?: number
+}
+
+/** Used for rows of adopted pods until the overlay knows better; their devices keep the MTU they have. */
+const UNKNOWN_MTU = 1280
+
+export function createPods(deps: PodsDeps): Pods {
+  return new Pods(deps)
+}
+
+export class Pods {
+  readonly live: Table<LivePod>
+  readonly #deps: PodsDeps
+  readonly #wire: WireDeps & { readonly datapath: PodsDeps['datapath'] }
+  readonly #busy = new Set<string>()
+  readonly #reconciler: Reconciler<LivePod, Parameters<PodsTarget['remove']>[0]>
+
+  constructor(deps: PodsDeps) {
+    this.#deps = deps
+    this.#wire = { ...deps, crashPoint: deps.crashPoint ?? noCrash }
+    this.live = new Table<LivePod>('live pods', podKey)
+    const mtu = deps.podMtu() ?? UNKNOWN_MTU
+    this.live.replaceAll(deps.ipam.list().map((allocation) => livePod(allocation, mtu)))
+    this.live.markReady()
+    const { clock, health, log, refreshMs = 60_000 } = deps
+    this.#reconciler = new Reconciler({
+      target: new PodsTarget({
+        ...this.#wire,
+        live: this.live,
+        isBusy: (key) => this.#busy.has(key),
+        onGone: (pod) => this.#bury(pod),
+        mayRemoveUnrecorded: () => deps.ipam.quarantined().length === 0,
+      }),
+      desired: this.live,
+      sources: [],
+      clock,
+      health,
+      log,
+      refreshMs,
+    })
+  }
+
+  start(jobs: Jobs): void {
+    this.#forgetDeadPins()
+    jobs.start('pods', (signal) => this.#reconciler.run(signal))
+    jobs.start('pods follow', (signal) =>
+      followPods({
+        netns: this.#deps.hostNamespace,
+        isOurs: (device) => this.live.values().some((pod) => pod.hostDevice === device),
+        isBusy: (device) => this.#isBusyDevice(device),
+        onDrift: () => this.#reconciler.kick(),
+        signal,
+      }),
+    )
+  }
+
+  /** Resolves when every pod known now was looked at. */
+  settled(): Promise<void> {
+    return this.#reconciler.settled()
+  }
+
+  statuses(): RowStatus[] {
+    return this.#reconciler.statuses()
+  }
+
+  /**
+   * Wires the pod of an allocation; repeated for one that is wired it verifies, repairs and answers the same. If it fails, what
+   * this call made is gone again; a pod that was there before stays.
+   */
+  async add(allocation: Allocation, netns: NetworkNamespace, signal: AbortSignal): Promise<PodRow> {
+    const mtu = this.#deps.podMtu()
+    if (mtu === undefined) throw new PodError('no-mtu', 'the MTU of the underlay is not known yet')
+    const pod = livePod(allocation, mtu)
+    const key = podKey(pod)
+    const wasThere = this.live.has(key) && (await this.#hasDevice(pod))
+    return await this.#exclusively(key, async () => {
+      if (!wasThere) this.live.upsert(pod)
+      try {
+        const host = await wire(this.#wire, pod, netns, signal)
+        return { ...pod, mtu: host.mtu }
+      } catch (error) {
+        if (!wasThere) await this.#undo(pod, error)
+        throw error
+      }
+    })
+  }
+
+  /** Takes the pod apart. Repeated, or for one that was never wired, it is done at once. */
+  async remove(allocation: Allocation): Promise<void> {
+    const pod = livePod(allocation, UNKNOWN_MTU)
+    const key = podKey(pod)
+    await this.#exclusively(key, async () => {
+      await unwire(this.#wire, pod)
+      this.live.remove(key)
+    })
+  }
+
+  /** For a removal without a readable allocation: whatever of ours has the name that its key gives. */
+  async removeDevice(hostDevice: string): Promise<void> {
+    const { netlink, datapath } = this.#deps
+    const link = await netlink.links.get({ name: hostDevice })
+    const identity = parseAlias(link?.alias)
+    if (link !== undefined && identity !== undefined) {
+      const rows = [...datapath.podEndpoints()].filter(
+        ([, { id, incarnation }]) =>
+          id === identity.endpointId && incarnation === identity.incarnation,
+      )
+      for (const [address, { incarnation }] of rows) datapath.removeEndpoint(address, incarnation)
+      await netlink.links.del(link.index)
+    }
+    datapath.forgetDevice(hostDevice)
+  }
+
+  /** @throws PodError check-failed */
+  async check(allocation: Allocation, netns: NetworkNamespace): Promise<void> {
+    await check(this.#wire, livePod(allocation, UNKNOWN_MTU), netns)
+  }
+
+  async #undo(pod: LivePod, reason: unknown): Promise<void> {
+    try {
+      await unwire(this.#wire, pod)
+      this.live.remove(podKey(pod))
+    } catch (error) {
+      // The row stays live, so the next pass and the runtime's DEL find what is left.
+      this.#deps.log.error({ pod: keyText(pod.key), error, reason }, 'an ADD could not be undone')
+      throw new PodError('undo-failed', `${keyText(pod.key)}: could not be undone`, {
+        cause: new AggregateError([reason, error], String(reason)),
+      })
+    }
+  }
+
+  /** Its namespace and device are gone without a DEL: nobody has the address any more. */
+  async #bury(pod: LivePod): Promise<void> {
+    this.#deps.log.info({ pod: keyText(pod.key) }, 'pod is gone without a DEL: released')
+    await unwire(this.#wire, pod)
+    await this.#deps.ipam.release(pod.key)
+    this.live.remove(podKey(pod))
+  }
+
+  async #hasDevice(pod: LivePod): Promise<boolean> {
+    const link = await this.#deps.netlink.links.get({ name: pod.hostDevice })
+    return parseAlias(link?.alias) !== undefined
+  }
+
+  async #exclusively<T>(key: string, run: () => Promise<T>): Promise<T> {
+    this.#busy.add(key)
+    try {
+      return await run()
+    } finally {
+      this.#busy.delete(key)
+    }
+  }
+
+  #isBusyDevice(device: string): boolean {
+    return this.live
+      .values()
+      .some((pod) => pod.hostDevice === device && this.#busy.has(podKey(pod)))
+  }
+
+  /** Pins of links whose allocation is gone: a crash came between removing the device and forgetting it. */
+  #forgetDeadPins(): void {
+    const { datapath } = this.#deps
+    const known = new Set(this.live.values().map(({ hostDevice }) => hostDevice))
+    for (const device of datapath.pinnedDevices()) {
+      if (/^sb[a-z2-7]{13}$/.test(device) && !known.has(device)) datapath.forgetDevice(device)
+    }
+  }
+}
+
+function livePod(allocation: Allocation, mtu: number): LivePod {
+  const { key, netns, podNamespace, podName } = allocation
+  const row = computePod({ ...allocation, ifname: key.ifname, podNamespace, podName }, mtu)
+  return { ...row, key, netns }
+}
