@@ -1,0 +1,246 @@
+// Requests and their answers over one socket: acknowledged changes, single replies, and lists that are repeated until they are whole.
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { Reader } from './codec/reader.ts'
+import { Writer } from './codec/writer.ts'
+import { EAGAIN, EBADF, EINTR, EMSGSIZE, ENOBUFS, NetlinkError } from './error.ts'
+import {
+  beginMessage,
+  decodeDone,
+  decodeError,
+  finishMessage,
+  forEachMessage,
+  type MessageHeader,
+  type Outcome,
+} from './message.ts'
+import type { Transport } from './socket.ts'
+import {
+  NLM_F_ACK,
+  NLM_F_DUMP,
+  NLM_F_DUMP_INTR,
+  NLM_F_REQUEST,
+  NLMSG_DONE,
+  NLMSG_ERROR,
+  NLMSG_NOOP,
+  NLMSG_OVERRUN,
+} from './socket-constants.ts'
+
+export interface Request {
+  readonly type: number
+  /** The kernel's name for `type`, for errors: 'RTM_NEWROUTE'. */
+  readonly op: string
+  /** Besides NLM_F_REQUEST and what the method adds. */
+  readonly flags?: number
+  /** What it is about, for errors only: 'link eth0'. */
+  readonly subject?: string
+  /** Writes what follows the message header. */
+  encode(writer: Writer): void
+}
+
+export type DecodeMessage<T> = (header: MessageHeader, payload: Reader) => T | undefined
+
+export interface ClientOptions {
+  /** First size of the receive buffer; it grows when the kernel sends more. The kernel cuts dumps to it, up to 32 KiB. */
+  readonly receiveBytes?: number
+}
+
+/** A list is read again this often when the kernel says that it changed under the reader. */
+const MAX_DUMP_TRIES = 20
+/** Between so many datagrams of one list the loop gets its turn. */
+const DATAGRAMS_PER_TURN = 32
+const DEFAULT_RECEIVE_BYTES = 32 * 1024
+/** An acknowledgement with the kernel's words fits, whatever the caller wishes. */
+const MIN_RECEIVE_BYTES = 1024
+
+type Step = 'more' | 'done'
+
+/**
+ * One request is on its way at a time; others wait in line. The kernel answers within `send()`, so a request is finished
+ * without a turn of the event loop unless a subsystem answers later.
+ */
+export class NetlinkClient {
+  readonly #transport: Transport
+  readonly #writer = new Writer()
+  #buffer: Uint8Array
+  #sequence = 0
+  #isBusy = false
+  readonly #line: (() => void)[] = []
+
+  constructor(transport: Transport, { receiveBytes = DEFAULT_RECEIVE_BYTES }: ClientOptions = {}) {
+    this.#transport = transport
+    this.#buffer = new Uint8Array(Math.max(receiveBytes, MIN_RECEIVE_BYTES))
+  }
+
+  /** Sends a change and resolves when the kernel has made it. */
+  async change(request: Request): Promise<void> {
+    await this.#exclusively(request, async () => {
+      this.#send(request, NLM_F_ACK)
+      if (await this.#receive(request, () => 'more')) throw failure(request, { errno: EMSGSIZE })
+    })
+  }
+
+  /** Sends a question with one answer. */
+  async reply<T>(request: Request, decode: DecodeMessage<T>): Promise<T> {
+    return this.#exclusively(request, async () => {
+      let answer: T | undefined
+      let isCut: boolean
+      do {
+        this.#send(request, 0)
+        isCut = await this.#receive(request, (header, payload) => {
+          answer = decode(header, payload)
+          return answer === undefined ? 'more' : 'done'
+        })
+      } while (isCut)
+      if (answer === undefined) throw failure(request, { errno: EMSGSIZE })
+      return answer
+    })
+  }
+
+  /**
+   * Lists. A list that changed while it was read (NLM_F_DUMP_INTR) or was cut is read again from its beginning.
+   * @throws NetlinkError EINTR when it never came out whole
+   */
+  async dump<T>(request: Request, decode: DecodeMessage<T>): Promise<T[]> {
+    return this.#exclusively(request, async () => {
+      for (let tries = 0; tries < MAX_DUMP_TRIES; tries++) {
+        const list: T[] = []
+        let isInterrupted = false
+        this.#send(request, NLM_F_DUMP)
+        const isCut = await this.#receive(request, (header, payload) => {
+          if (header.flags & NLM_F_DUMP_INTR) isInterrupted = true
+          if (header.type === NLMSG_DONE) return 'done'
+          // An interrupted list is thrown away, and may hold half an object: read it to its end, but not into it.
+          if (!isInterrupted) {
+            const one = decode(header, payload)
+            if (one !== undefined) list.push(one)
+          }
+          return 'more'
+        })
+        if (!isCut && !isInterrupted) return list
+      }
+      throw failure(request, {
+        errno: EINTR,
+        extAck: { message: `the list changed during each of ${MAX_DUMP_TRIES} reads`, offset: 0 },
+      })
+    })
+  }
+
+  /** Requests under way and in line are rejected with EBADF. */
+  close(): void {
+    this.#transport.close()
+  }
+
+  async #exclusively<T>(request: Request, run: () => Promise<T>): Promise<T> {
+    if (this.#isBusy) await new Promise<void>((resolve) => this.#line.push(resolve))
+    this.#isBusy = true
+    try {
+      if (this.#transport.isClosed) {
+        throw failure(request, {
+          errno: EBADF,
+          extAck: { message: 'the socket is closed', offset: 0 },
+        })
+      }
+      return await run()
+    } finally {
+      const next = this.#line.shift()
+      // The flag stays up while the next in line wakes, so that nobody slips in between.
+      if (next) next()
+      else this.#isBusy = false
+    }
+  }
+
+  #send(request: Request, flags: number): void {
+    const writer = this.#writer
+    writer.reset()
+    this.#sequence = (this.#sequence + 1) >>> 0
+    const start = beginMessage(writer, {
+      type: request.type,
+      flags: NLM_F_REQUEST | flags | (request.flags ?? 0),
+      sequence: this.#sequence,
+      port: 0,
+    })
+    request.encode(writer)
+    finishMessage(writer, start)
+    this.#transport.send(writer.buffer, writer.length)
+  }
+
+  /** Reads until the answer is complete. True when a datagram was cut: the answer is lost, the buffer has grown. */
+  async #receive(
+    request: Request,
+    onMessage: (header: MessageHeader, payload: Reader) => Step,
+  ): Promise<boolean> {
+    for (let datagrams = 1; ; datagrams++) {
+      const length = this.#transport.receive(this.#buffer)
+      if (length === -EAGAIN) {
+        await this.#transport.readable()
+        continue
+      }
+      if (length === -ENOBUFS) {
+        throw failure(request, {
+          errno: ENOBUFS,
+          extAck: { message: 'the answer was lost, the outcome is unknown', offset: 0 },
+        })
+      }
+      if (length < 0) throw failure(request, { errno: -length })
+      if (length > this.#buffer.length) {
+        this.#drain()
+        this.#buffer = new Uint8Array(length)
+        return true
+      }
+      try {
+        const reader = new Reader(this.#buffer, request.op, length)
+        if (this.#consume(request, reader, onMessage)) return false
+      } catch (error) {
+        // The kernel refuses a second list (EBUSY) while the rest of this one waits to be read.
+        this.#drain()
+        throw error
+      }
+      if (datagrams % DATAGRAMS_PER_TURN === 0) await nextTurn()
+    }
+  }
+
+  /** The kernel goes on with a list only inside receive, so an empty queue means that nothing more will come. */
+  #drain(): void {
+    let length: number
+    do {
+      length = this.#transport.receive(this.#buffer)
+    } while (length >= 0)
+  }
+
+  /** True when the answer is complete with this datagram. */
+  #consume(
+    request: Request,
+    reader: Reader,
+    onMessage: (header: MessageHeader, payload: Reader) => Step,
+  ): boolean {
+    let isDone = false
+    forEachMessage(reader, (header, payload) => {
+      // A leftover of a request that nobody waits for any more.
+      if (header.sequence !== this.#sequence) return true
+      switch (header.type) {
+        case NLMSG_NOOP:
+          return true
+        case NLMSG_OVERRUN:
+          throw failure(request, { errno: ENOBUFS })
+        case NLMSG_ERROR:
+          return finish(decodeError(header, payload))
+        case NLMSG_DONE:
+          onMessage(header, payload)
+          return finish(decodeDone(header, payload))
+        default:
+          isDone = onMessage(header, payload) === 'done'
+          return !isDone
+      }
+    })
+    return isDone
+
+    function finish(outcome: Outcome): false {
+      if (outcome.errno !== 0) throw failure(request, outcome)
+      isDone = true
+      return false
+    }
+  }
+}
+
+function failure(request: Request, { errno, extAck }: Outcome): NetlinkError {
+  return new NetlinkError({ op: request.op, subject: request.subject, errno, extAck })
+}

@@ -1,0 +1,96 @@
+// A growing buffer for one outgoing datagram; integers are in host order unless the name says otherwise.
+import { hostIsLittleEndian } from './reader.ts'
+
+export class Writer {
+  #bytes: Uint8Array
+  #view: DataView
+  #at = 0
+
+  constructor(capacity = 1024) {
+    this.#bytes = new Uint8Array(capacity)
+    this.#view = new DataView(this.#bytes.buffer)
+  }
+
+  get length(): number {
+    return this.#at
+  }
+
+  /** The buffer itself, valid up to `length` and until the next write. */
+  get buffer(): Uint8Array {
+    return this.#bytes
+  }
+
+  /** Starts over, keeping the memory. */
+  reset(): void {
+    this.#at = 0
+  }
+
+  /** A copy of what was written. */
+  toBytes(): Uint8Array {
+    return this.#bytes.slice(0, this.#at)
+  }
+
+  u8(value: number): void {
+    this.#view.setUint8(this.#grow(1), value)
+  }
+
+  u16(value: number): void {
+    this.#view.setUint16(this.#grow(2), value, hostIsLittleEndian)
+  }
+
+  u32(value: number): void {
+    this.#view.setUint32(this.#grow(4), value, hostIsLittleEndian)
+  }
+
+  i32(value: number): void {
+    this.#view.setInt32(this.#grow(4), value, hostIsLittleEndian)
+  }
+
+  u64(value: bigint): void {
+    this.#view.setBigUint64(this.#grow(8), value, hostIsLittleEndian)
+  }
+
+  be16(value: number): void {
+    this.#view.setUint16(this.#grow(2), value, false)
+  }
+
+  be32(value: number): void {
+    this.#view.setUint32(this.#grow(4), value, false)
+  }
+
+  bytes(value: Uint8Array): void {
+    this.#bytes.set(value, this.#grow(value.length))
+  }
+
+  zeros(length: number): void {
+    const at = this.#grow(length)
+    this.#bytes.fill(0, at, at + length)
+  }
+
+  /** Every netlink object begins on a multiple of four (NLMSG_ALIGNTO, NLA_ALIGNTO). */
+  align4(): void {
+    this.zeros(-this.#at & 3)
+  }
+
+  /** Overwrites a 16-bit length that could not be known when it was written. */
+  patch16(at: number, value: number): void {
+    this.#view.setUint16(at, value, hostIsLittleEndian)
+  }
+
+  patch32(at: number, value: number): void {
+    this.#view.setUint32(at, value, hostIsLittleEndian)
+  }
+
+  #grow(length: number): number {
+    const at = this.#at
+    const end = at + length
+    if (end > this.#bytes.length) {
+      const bytes = new Uint8Array(Math.max(end, this.#bytes.length * 2))
+      bytes.set(this.#bytes.subarray(0, at))
+      this.#bytes = bytes
+      this.#view = new DataView(bytes.buffer)
+    }
+    this.#at = end
+    return at
+  }
+}

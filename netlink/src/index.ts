@@ -1,0 +1,110 @@
+// Public API of @sinabro/node-netlink, by name.
+
+export { type ClientOptions, type DecodeMessage, NetlinkClient, type Request } from './client.ts'
+export { type AttrsValue, attrs, indexed, type UnknownAttribute } from './codec/attrs.ts'
+export { type Body, body } from './codec/body.ts'
+export {
+  be16,
+  be32,
+  bool8,
+  bytes,
+  type Codec,
+  flag,
+  type Infer,
+  i32,
+  ip,
+  mac,
+  named,
+  rawNest,
+  repeated,
+  text,
+  u8,
+  u16,
+  u32,
+  u64,
+} from './codec/codec.ts'
+export { DecodeError } from './codec/decode-error.ts'
+export { Reader } from './codec/reader.ts'
+export { pad, struct } from './codec/struct.ts'
+export { Writer } from './codec/writer.ts'
+export { type ExtAck, isCode, NetlinkError, ParseError } from './error.ts'
+export {
+  canonicalIp,
+  formatIp,
+  formatMac,
+  formatPrefix,
+  type Ip,
+  type IpPrefix,
+  isIp,
+  networkOf,
+  parseIp,
+  parseIpWithPrefix,
+  parseMac,
+  parsePrefix,
+  prefixContains,
+} from './ip.ts'
+export type { MessageHeader } from './message.ts'
+export { NetworkNamespace } from './namespace.ts'
+export type {
+  Address,
+  AddressFilter,
+  AddressFlag,
+  AddressKey,
+  AddressSpec,
+  Scope,
+} from './route/address.ts'
+export type { Addresses } from './route/addresses.ts'
+export type { Filters } from './route/filters.ts'
+export type {
+  AddrGenMode,
+  BridgeOptions,
+  BridgeSpec,
+  Link,
+  LinkChange,
+  LinkFilter,
+  LinkRef,
+  LinkSpec,
+  LinkStatistics,
+  OperState,
+  VethPeer,
+  VethSpec,
+  VxlanOptions,
+  VxlanSpec,
+} from './route/link.ts'
+export type { Links } from './route/links.ts'
+export type {
+  Neighbour,
+  NeighbourFilter,
+  NeighbourFlag,
+  NeighbourKey,
+  NeighbourSpec,
+  NeighbourState,
+} from './route/neighbour.ts'
+export type { Neighbours } from './route/neighbours.ts'
+export type { Qdiscs } from './route/qdiscs.ts'
+export type {
+  NextHop,
+  Route,
+  RouteFilter,
+  RouteKey,
+  RouteLookup,
+  RouteSpec,
+  RouteType,
+} from './route/route.ts'
+export type { RouteEvent } from './route/route-event.ts'
+export { type RouteGroup, RouteMonitor, type RouteMonitorOptions } from './route/route-monitor.ts'
+export { RouteNetlink, type RouteNetlinkOptions } from './route/route-netlink.ts'
+export type { Routes } from './route/routes.ts'
+export type {
+  BpfFilter,
+  BpfFilterSpec,
+  Filter,
+  FilterKey,
+  FilterList,
+  FilterParent,
+  Qdisc,
+  QdiscFilter,
+  QdiscSpec,
+} from './route/traffic.ts'
+export { NetlinkSocket, type SocketOptions, type Transport } from './socket.ts'
+export { NETLINK_GENERIC, NETLINK_ROUTE } from './socket-constants.ts'

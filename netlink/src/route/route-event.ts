@@ -1,0 +1,79 @@
+// A notification of the kernel as the object that appeared, changed or went.
+import type { Reader } from '../codec/reader.ts'
+import type { Address } from './address.ts'
+import { decodeAddress } from './address-message.ts'
+import {
+  RTM_DELADDR,
+  RTM_DELLINK,
+  RTM_DELNEIGH,
+  RTM_DELQDISC,
+  RTM_DELROUTE,
+  RTM_DELTFILTER,
+  RTM_NEWADDR,
+  RTM_NEWLINK,
+  RTM_NEWNEIGH,
+  RTM_NEWQDISC,
+  RTM_NEWROUTE,
+  RTM_NEWTFILTER,
+} from './constants.ts'
+import type { Link } from './link.ts'
+import { decodeLink } from './link-message.ts'
+import type { Neighbour } from './neighbour.ts'
+import { decodeNeighbour } from './neighbour-message.ts'
+import type { Route } from './route.ts'
+import { decodeRoute, RTM_F_CLONED } from './route-message.ts'
+import type { Filter, Qdisc } from './traffic.ts'
+import { decodeFilter, decodeQdisc } from './traffic-message.ts'
+
+/** `new` is also sent when something about an object changed. */
+export type RouteEvent =
+  | { readonly change: 'new' | 'del'; readonly kind: 'link'; readonly link: Link }
+  | { readonly change: 'new' | 'del'; readonly kind: 'address'; readonly address: Address }
+  | { readonly change: 'new' | 'del'; readonly kind: 'route'; readonly route: Route }
+  | { readonly change: 'new' | 'del'; readonly kind: 'neighbour'; readonly neighbour: Neighbour }
+  | { readonly change: 'new' | 'del'; readonly kind: 'qdisc'; readonly qdisc: Qdisc }
+  | { readonly change: 'new' | 'del'; readonly kind: 'filter'; readonly filter: Filter }
+
+/** Undefined for messages that are about nothing described here. */
+export function decodeRouteEvent(type: number, payload: Reader): RouteEvent | undefined {
+  switch (type) {
+    case RTM_NEWLINK:
+    case RTM_DELLINK: {
+      const link = decodeLink(payload)
+      return link && { change: type === RTM_NEWLINK ? 'new' : 'del', kind: 'link', link }
+    }
+    case RTM_NEWADDR:
+    case RTM_DELADDR: {
+      const address = decodeAddress(payload)
+      return address && { change: type === RTM_NEWADDR ? 'new' : 'del', kind: 'address', address }
+    }
+    case RTM_NEWROUTE:
+    case RTM_DELROUTE: {
+      const route = decodeRoute(payload)
+      if (route === undefined || route.flags & RTM_F_CLONED) return undefined
+      return { change: type === RTM_NEWROUTE ? 'new' : 'del', kind: 'route', route }
+    }
+    case RTM_NEWNEIGH:
+    case RTM_DELNEIGH: {
+      const neighbour = decodeNeighbour(payload)
+      if (neighbour === undefined) return undefined
+      return { change: type === RTM_NEWNEIGH ? 'new' : 'del', kind: 'neighbour', neighbour }
+    }
+    case RTM_NEWQDISC:
+    case RTM_DELQDISC:
+      return {
+        change: type === RTM_NEWQDISC ? 'new' : 'del',
+        kind: 'qdisc',
+        qdisc: decodeQdisc(payload),
+      }
+    case RTM_NEWTFILTER:
+    case RTM_DELTFILTER:
+      return {
+        change: type === RTM_NEWTFILTER ? 'new' : 'del',
+        kind: 'filter',
+        filter: decodeFilter(payload),
+      }
+    default:
+      return undefined
+  }
+}
