@@ -1,5 +1,5 @@
 // The lab as a library.
-export { AgentProcess } from './agent-process.ts'
+export { type AgentOptions, AgentProcess } from './agent-process.ts'
 export { closed, run, statusOf } from './command.ts'
 export { LabError, type LabErrorCode } from './errors.ts'
 export { eventually } from './eventually.ts'
