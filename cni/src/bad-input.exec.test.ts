@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { executable, execute, Place } from '../testing/executable.ts'
 import { json, standIn } from '../testing/stand-in.ts'
 
-const versions = ['0.3.0', '0.3.1', '0.4.0', '1.0.0']
+const versions = ['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0']
 
 test('no CNI_COMMAND: says what it is on stderr and exits with 0', async () => {
   for (const command of [undefined, '']) {
@@ -16,9 +16,9 @@ test('no CNI_COMMAND: says what it is on stderr and exits with 0', async () => {
 
 test.each([
   ['{"cniVersion":"0.4.0"}', '0.4.0'],
-  ['{"cniVersion":"9.9.9"}', '1.0.0'],
-  ['', '1.0.0'],
-  ['{', '1.0.0'],
+  ['{"cniVersion":"9.9.9"}', '1.1.0'],
+  ['', '1.1.0'],
+  ['{', '1.1.0'],
 ])('VERSION with %j on stdin lists our versions in that of %s', async (stdin, cniVersion) => {
   const outcome = await execute({ env: { CNI_COMMAND: 'VERSION' }, stdin })
   expect(outcome).toMatchObject({ exitCode: 0, stderr: '' })
@@ -58,7 +58,7 @@ test.each(env)('ADD with %s is refused with 4', async (_, faulty, word) => {
     stdin: place.config({ cniVersion: '0.3.1' }),
   })
   expect(outcome).toMatchObject({ exitCode: 1, stderr: '' })
-  const cniVersion = 'CNI_COMMAND' in faulty ? '1.0.0' : '0.3.1'
+  const cniVersion = 'CNI_COMMAND' in faulty ? '1.1.0' : '0.3.1'
   const error = JSON.parse(outcome.stdout)
   expect(error).toMatchObject({ cniVersion, code: 4 })
   expect(error.msg).toContain(word)
@@ -93,7 +93,7 @@ test.each([
   const place = new Place()
   const outcome = await place.call('ADD', { stdin })
   expect(outcome).toMatchObject({ exitCode: 1, stderr: '' })
-  expect(JSON.parse(outcome.stdout)).toMatchObject({ cniVersion: '1.0.0', code })
+  expect(JSON.parse(outcome.stdout)).toMatchObject({ cniVersion: '1.1.0', code })
 })
 
 test.each([

@@ -50,6 +50,7 @@ export interface Config {
   readonly socket: string
   readonly stateDir: string
   readonly connectWaitMs: number
+  readonly statusGraceSec: number
   /** What the agent gets: everything, `prevResult` in the shape of 1.1.0 or left out. */
   readonly network: NetworkConfig
 }
@@ -64,7 +65,7 @@ export function parseConfig(config: Json, verb: string, rules: VerbRules): Confi
     )
   const { prevResult, ...rest } = config
   const network = {
-    ...rest,
+    ...(rules.needsAttachments ? withAttachments(rest) : rest),
     cniVersion: version,
     name: checkedName(config.name),
     type: textMember(config, 'type', 'sinabro-cni'),
@@ -74,6 +75,7 @@ export function parseConfig(config: Json, verb: string, rules: VerbRules): Confi
     socket: pathMember(config, 'socket', defaults.socket),
     stateDir: pathMember(config, 'stateDir', defaults.stateDir),
     connectWaitMs: numberMember(config, 'connectWaitMs', defaults.connectWaitMs, 25_000),
+    statusGraceSec: numberMember(config, 'statusGraceSec', defaults.statusGraceSec, 86_400),
     network: withPrevResult(network, prevResult, rules),
   }
 }
@@ -89,6 +91,35 @@ function withPrevResult(
   if (rules.prevResult === 'required')
     throw new CniError(codes.invalidConfig, 'prevResult is needed and is not there')
   return network
+}
+
+const attachmentsMember = 'cni.dev/valid-attachments'
+/** The name in a draft of 1.1.0. Runtimes send both for the sake of plug-ins that know only this one. */
+const draftAttachmentsMember = 'cni.dev/attachments'
+
+/**
+ * No list is not an empty list: that one removes everything, and some callers write null when they forgot to fill it in.
+ */
+function withAttachments(config: Json): Json {
+  const { [draftAttachmentsMember]: draft, ...rest } = config
+  const attachments = config[attachmentsMember] ?? draft
+  if (!Array.isArray(attachments))
+    throw new CniError(
+      codes.invalidConfig,
+      `${attachmentsMember} must list the attachments to keep, and is ${show(attachments)}`,
+    )
+  attachments.forEach((attachment: unknown, at) => {
+    const isSound =
+      isObject(attachment) &&
+      typeof attachment.containerID === 'string' &&
+      typeof attachment.ifname === 'string'
+    if (!isSound)
+      throw new CniError(
+        codes.invalidConfig,
+        `${attachmentsMember}[${at}] must have containerID and ifname, and is ${show(attachment)}`,
+      )
+  })
+  return { ...rest, [attachmentsMember]: attachments }
 }
 
 function checkedName(name: unknown): string {

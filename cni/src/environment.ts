@@ -22,6 +22,8 @@ const variables = [
   { name: 'CNI_PATH', member: 'path', check: checkText },
 ] as const satisfies readonly { name: string; member: keyof Environment; check: Check }[]
 
+const ofAttachment: readonly string[] = ['CNI_CONTAINERID', 'CNI_NETNS', 'CNI_IFNAME']
+
 /** @throws CniError 4 that names every variable at fault, not only the first. */
 export function parseEnvironment(
   rules: VerbRules,
@@ -30,8 +32,9 @@ export function parseEnvironment(
   const values = { containerId: '', netns: '', ifname: '', args: '', path: '' }
   const faults: string[] = []
   for (const { name, member, check } of variables) {
+    if (rules.needs.length === 0 && ofAttachment.includes(name)) continue
     const value = env(name) ?? ''
-    const isNeeded = (rules.needs as readonly string[]).includes(name)
+    const isNeeded = rules.needs.some((needed) => needed === name)
     const fault = value === '' ? isNeeded && 'is needed and is not set' : check(value)
     if (fault) faults.push(`${name} ${fault}`)
     else values[member] = value

@@ -4,20 +4,30 @@ import { type Config, decodeConfig, type Json, parseConfig, parseVersion } from 
 import { parseEnvironment, quote } from './environment.ts'
 import { CniError, describe, errorBody, toCniError, withoutSwallowedPhrases } from './errors.ts'
 import { checked, isSystemError, type NativeHost } from './host.ts'
+import { endOutage, outageSec } from './outage.ts'
 import { enqueue } from './queue.ts'
 import { formatResult, mergeResults, parseResult } from './result.ts'
-import { isVerb, newestVersion, type Verb, verbs, versions } from './verbs.ts'
+import {
+  isQueued,
+  isVerb,
+  newestVersion,
+  type Verb,
+  type VerbRules,
+  verbs,
+  versions,
+} from './verbs.ts'
 import {
   type CniRequest,
   type CniResult,
   callTimeoutMs,
   codes,
   limits,
+  type QueueEntry,
   type Sequence,
 } from './wire.ts'
 
-/** How long the caller may take to write the configuration and close stdin. */
-const stdinTimeoutMs = 5_000
+/** How long the caller may take to write the configuration and close stdin; less for a verb that takes less. */
+const maxStdinMs = 5_000
 
 /** The exit code. Everything to be said has been written by then. */
 export function run(host: NativeHost): number {
@@ -27,8 +37,9 @@ export function run(host: NativeHost): number {
   // Until the caller's version is known, errors are in the newest.
   let version: string = newestVersion
   try {
+    const stdinMs = isVerb(command) ? Math.min(maxStdinMs, callTimeoutMs[command]) : maxStdinMs
     const readConfig = () => {
-      const config = decodeConfig(readStdin(host, startMs))
+      const config = decodeConfig(readStdin(host, startMs, stdinMs))
       version = parseVersion(config)
       return config
     }
@@ -39,7 +50,7 @@ export function run(host: NativeHost): number {
     return output === '' || host.stdout(`${output}\n`) >= 0 ? 0 : 1
   } catch (error) {
     const reported = toCniError(error)
-    const fit = command === 'DEL' ? withoutSwallowedPhrases(reported) : reported
+    const fit = isVerb(command) && isQueued(command) ? withoutSwallowedPhrases(reported) : reported
     host.stdout(`${JSON.stringify(errorBody(fit, version))}\n`)
     return 1
   }
@@ -80,13 +91,12 @@ function runVerb(
       `CNI_COMMAND ${quote(command)} is unknown`,
       `known: ${[...Object.keys(verbs), 'VERSION'].join(', ')}`,
     )
-  const rules = verbs[command]
+  const rules: VerbRules = verbs[command]
   // A fault in the environment is reported first, but in the version that stdin asks for.
   const json = settle(readConfig)
   const environment = parseEnvironment(rules, (name) => host.env(name))
   const config = parseConfig(json(), command, rules)
-  if (rules.needs.some((name) => name === 'CNI_NETNS'))
-    requireOtherNamespace(host, environment.netns)
+  if (rules.needs.includes('CNI_NETNS')) requireOtherNamespace(host, environment.netns)
   const request: CniRequest = {
     cniVersion: config.version,
     ...environment,
@@ -109,17 +119,13 @@ function settle<T>(compute: () => T): () => T {
   }
 }
 
-function readStdin(host: NativeHost, startMs: number): string | undefined {
+function readStdin(host: NativeHost, startMs: number, timeoutMs: number): string | undefined {
   let bytes: Uint8Array
   try {
-    bytes = checked(
-      host.readStdin(limits.configBytes + 1, startMs + stdinTimeoutMs),
-      'read',
-      'stdin',
-    )
+    bytes = checked(host.readStdin(limits.configBytes + 1, startMs + timeoutMs), 'read', 'stdin')
   } catch (error) {
     if (!isSystemError(error, 'ETIMEDOUT')) throw new CniError(codes.ioFailure, describe(error))
-    throw new CniError(codes.ioFailure, `stdin was not closed within ${stdinTimeoutMs} ms`)
+    throw new CniError(codes.ioFailure, `stdin was not closed within ${timeoutMs} ms`)
   }
   if (bytes.length > limits.configBytes)
     throw new CniError(
@@ -169,25 +175,52 @@ function askAgent(
   request: CniRequest,
 ): Json {
   const untilMs = startMs + callTimeoutMs[verb]
-  // A removal need not wait for an agent that is not there: it is queued at once.
-  const retryUntilMs = verbs[verb].isQueued
-    ? startMs
-    : Math.min(startMs + config.connectWaitMs, untilMs)
+  // Only ADD and CHECK have nothing better to do than to wait for an agent that is not there.
+  const isWaiting = verb === 'ADD' || verb === 'CHECK'
+  const retryUntilMs = isWaiting ? Math.min(startMs + config.connectWaitMs, untilMs) : startMs
   try {
-    return callAgent(host, config.socket, verb, request, { retryUntilMs, untilMs })
+    const answer = callAgent(host, config.socket, verb, request, { retryUntilMs, untilMs })
+    if (verb === 'STATUS') endOutage(host, config.socket)
+    return answer
   } catch (error) {
-    if (!(error instanceof AgentUnavailable)) throw error
-    if (verb !== 'DEL') throw unavailableError(error)
-    try {
-      enqueue(host, config.stateDir, { format: 1, verb, request })
-    } catch (queueError) {
-      throw new CniError(
-        codes.ioFailure,
-        `${verb} reached no agent and could not be queued for it`,
-        `${error.message}; ${describe(queueError)}`,
-      )
+    if (!(error instanceof AgentUnavailable)) {
+      if (verb === 'STATUS') endOutage(host, config.socket)
+      throw error
     }
+    if (verb === 'STATUS') tolerateOutage(host, config, request, error)
+    else if (isQueued(verb)) queueInstead(host, config, { format: 1, verb, request }, error)
+    else throw unavailableError(error)
     return {}
+  }
+}
+
+/** Not ready only once the agent has been away for longer than a restart takes: the error empties the node (ADR 0022). */
+function tolerateOutage(
+  host: NativeHost,
+  config: Config,
+  request: CniRequest,
+  error: AgentUnavailable,
+): void {
+  const sec = outageSec(host, config.socket, request.sequence)
+  if (sec < config.statusGraceSec) return
+  const message = `the agent has not answered for ${Math.floor(sec)} s`
+  throw new CniError(codes.notAvailable, message, error.message)
+}
+
+function queueInstead(
+  host: NativeHost,
+  config: Config,
+  entry: QueueEntry,
+  error: AgentUnavailable,
+): void {
+  try {
+    enqueue(host, config.stateDir, entry)
+  } catch (queueError) {
+    throw new CniError(
+      codes.ioFailure,
+      `${entry.verb} reached no agent and could not be queued for it`,
+      `${error.message}; ${describe(queueError)}`,
+    )
   }
 }
 

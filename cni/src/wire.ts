@@ -26,7 +26,7 @@ export const callTimeoutMs = {
   DEL: 5_000,
   CHECK: 10_000,
   STATUS: 1_000,
-  GC: 5_000,
+  GC: 30_000,
 } as const satisfies Record<AgentVerb, number>
 
 /** Longer ones are refused before anything is done. A request is the configuration and its envelope. */
@@ -67,8 +67,8 @@ export const codes = {
 } as const
 
 /**
- * When a call began. Every request carries one, taken as the executable starts; the agent keeps that of an ADD with the
- * allocation. The clock is CLOCK_BOOTTIME: it never goes back and means nothing on another boot.
+ * When a call began. Every request carries one, taken as the executable starts; the agent keeps that of the latest
+ * ADD with the allocation. The clock is CLOCK_BOOTTIME: it never goes back and means nothing on another boot.
  */
 export interface Sequence {
   /** /proc/sys/kernel/random/boot_id */
@@ -107,7 +107,7 @@ export interface NetworkConfig {
   readonly runtimeConfig?: RuntimeConfig
   /** Converted by the executable to the shape of 1.1.0. Merging it into ADD's answer is the executable's work too. */
   readonly prevResult?: CniResult
-  /** GC only: the attachments to keep. The executable refuses GC without a list. */
+  /** GC only: the attachments to keep. The executable refuses GC without a list, and takes the older name 'cni.dev/attachments' too. */
   readonly 'cni.dev/valid-attachments'?: readonly Attachment[]
   readonly [member: string]: unknown
 }
@@ -186,6 +186,9 @@ export interface QueueEntry {
 }
 
 export const queueDirName = 'queue'
+
+/** STATUS keeps there, beside the socket, since when no agent has answered. Removed by the first answer, and by uninstall. (ADR 0022) */
+export const outageFileName = 'unreachable-since.json'
 
 /** Names sort by time within one boot. `pid` keeps two calls of the same microsecond apart. */
 export function queueFileName(sequence: Sequence, pid: number): string {
