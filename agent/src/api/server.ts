@@ -20,7 +20,8 @@ export class ApiServer implements Api {
   readonly #server: Server
   readonly #routes = new Map<string, Map<string, Route>>()
   readonly #stopping = new AbortController()
-  readonly #inFlight = new Set<Promise<void>>()
+  /** Answers under way, and handlers that go on after their time was over. */
+  readonly #inFlight = new Set<Promise<unknown>>()
   #socket: BoundSocket | undefined
 
   constructor({ log }: { readonly log: Log }) {
@@ -32,13 +33,11 @@ export class ApiServer implements Api {
         keepAliveTimeout: 1,
       },
       (incoming, response) => {
-        const work = this.#serve(incoming, response)
-          .catch((error: unknown) => {
-            this.#log.error({ url: incoming.url, error }, 'api: no answer could be sent')
-            response.destroy()
-          })
-          .finally(() => this.#inFlight.delete(work))
-        this.#inFlight.add(work)
+        const work = this.#serve(incoming, response).catch((error: unknown) => {
+          this.#log.error({ url: incoming.url, error }, 'api: no answer could be sent')
+          response.destroy()
+        })
+        this.#track(work)
       },
     )
   }
@@ -65,7 +64,7 @@ export class ApiServer implements Api {
     this.#stopping.abort(new ApiError('stopping', 503, 'the agent is stopping'))
     await this.#socket?.remove()
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
-    await Promise.all(this.#inFlight)
+    while (this.#inFlight.size > 0) await Promise.all(this.#inFlight)
     this.#server.closeAllConnections()
     if (this.#socket !== undefined) await closed
     this.#socket = undefined
@@ -84,9 +83,12 @@ export class ApiServer implements Api {
         route.options
       body = await readJson(incoming, maxBodyBytes)
       const signal = AbortSignal.any([gone.signal, this.#stopping.signal])
-      reply = await within(timeoutMs, signal, (inTime) =>
-        (route as Route).handler({ body, query: url.searchParams, signal: inTime }),
-      )
+      const { handler } = route
+      reply = await within(timeoutMs, signal, (inTime) => {
+        const answer = Promise.resolve(handler({ body, query: url.searchParams, signal: inTime }))
+        this.#track(answer.catch(() => undefined))
+        return answer
+      })
     } catch (error) {
       if (gone.signal.aborted) return
       const known = asApiError(error)
@@ -99,6 +101,11 @@ export class ApiServer implements Api {
       }
     }
     if (!gone.signal.aborted) send(response, reply)
+  }
+
+  #track(work: Promise<unknown>): void {
+    this.#inFlight.add(work)
+    work.then(() => this.#inFlight.delete(work))
   }
 
   #find(method: string, path: string): Route {
@@ -117,7 +124,7 @@ export class ApiServer implements Api {
 async function within(
   timeoutMs: number,
   signal: AbortSignal,
-  run: (signal: AbortSignal) => Promise<ApiReply> | ApiReply,
+  run: (signal: AbortSignal) => Promise<ApiReply>,
 ): Promise<ApiReply> {
   signal.throwIfAborted()
   const late = new AbortController()

@@ -85,7 +85,7 @@ export class Counters {
       endpointId: ((this.#endpointId + BLOCK - 1) % LAST_ENDPOINT_ID) + 1,
     }
     const text = `${JSON.stringify({ version: VERSION, ...next })}\n`
-    await this.#folder.write(FILE, text, 'counters')
+    await this.#folder.write(FILE, text, 'ipam.counters')
     this.#reserved = next
   }
 }

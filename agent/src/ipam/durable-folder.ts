@@ -62,15 +62,15 @@ export class DurableFolder {
         } finally {
           await file.close()
         }
-        await this.#crashPoint(`${what} written`)
+        await this.#crashPoint(`${what}.written`)
         await rename(temporary, path)
       } catch (error) {
         await rm(temporary, { force: true }).catch(() => undefined)
         throw error
       }
-      await this.#crashPoint(`${what} renamed`)
+      await this.#crashPoint(`${what}.renamed`)
       await this.flush()
-      await this.#crashPoint(`${what} durable`)
+      await this.#crashPoint(`${what}.durable`)
     })
   }
 
@@ -78,9 +78,9 @@ export class DurableFolder {
   async remove(name: string, what: string): Promise<void> {
     await storage(`remove ${join(this.path, name)}`, async () => {
       await rm(join(this.path, name), { force: true })
-      await this.#crashPoint(`${what} removed`)
+      await this.#crashPoint(`${what}.removed`)
       await this.flush()
-      await this.#crashPoint(`${what} removal durable`)
+      await this.#crashPoint(`${what}.removal-durable`)
     })
   }
 

@@ -38,7 +38,7 @@ export class ReleaseHistory {
     if (this.#lineCount > this.#order.size * 2 + SLACK_LINES) {
       this.#lineCount = this.#order.size
       this.#rewriting = this.#folder
-        .write(FILE, format(this.#order.keys()), 'history')
+        .write(FILE, format(this.#order.keys()), 'ipam.history')
         .finally(() => {
           this.#rewriting = undefined
         })

@@ -156,7 +156,7 @@ export class Ipam {
         this.#log.warn({ error }, 'the order of re-use is kept in memory only')
       })
       // On disk before anyone else gets the address: else a power cut could bring the old record back beside the new one.
-      await this.#folders.records.remove(formatRecordName(allocation), 'record')
+      await this.#folders.records.remove(formatRecordName(allocation), 'ipam.record')
       this.#allocations.delete(id)
       this.#endpointIds.delete(allocation.endpointId)
       for (const address of allocation.addresses) this.#free(address)
@@ -194,7 +194,7 @@ export class Ipam {
     this.#endpointIds.add(allocation.endpointId)
     const name = formatRecordName(allocation)
     try {
-      await this.#folders.records.write(name, encodeRecord(allocation), 'record')
+      await this.#folders.records.write(name, encodeRecord(allocation), 'ipam.record')
     } catch (error) {
       await this.#withdraw(id, allocation).catch((withdrawal: unknown) => {
         this.#log.error({ key: id, error: withdrawal }, 'addresses stay out of use: disk unsure')
@@ -232,7 +232,7 @@ export class Ipam {
 
   /** Makes certain that no record of a failed allocation is left, then forgets it. */
   async #withdraw(id: string, allocation: Allocation): Promise<void> {
-    await this.#folders.records.remove(formatRecordName(allocation), 'withdrawn record')
+    await this.#folders.records.remove(formatRecordName(allocation), 'ipam.withdrawal')
     this.#unsettled.delete(id)
     this.#endpointIds.delete(allocation.endpointId)
     for (const address of allocation.addresses)

@@ -63,7 +63,7 @@ export class Quarantine {
   async release(key: AttachmentKey): Promise<string[]> {
     const freed: string[] = []
     for (const { file, addresses } of this.#of(key)) {
-      await this.#folder.remove(file, 'quarantined record')
+      await this.#folder.remove(file, 'ipam.quarantine')
       this.#files.delete(file)
       freed.push(...addresses)
     }

@@ -1,21 +1,25 @@
-// Starts the parts of a process in order and stops them in reverse, each within its time.
+// Starts the parts of a process one after the other and stops them in reverse, each within its time.
 import type { Clock } from './clock.ts'
 import type { Log } from './log.ts'
 
-/** A part: `start` resolves when the parts after it may rely on it. */
-export interface Part {
-  readonly name: string
-  start?(signal: AbortSignal): Promise<void> | void
-  stop?(): Promise<void> | void
+export interface PartOptions<T> {
+  /** Resolves when the parts after it may rely on it. */
+  start(): Promise<T> | T
+  stop?(part: T): Promise<unknown> | unknown
   /** How long `stop` may take before the next part is stopped anyway. */
   readonly stopWithinMs?: number
+}
+
+interface Started {
+  readonly name: string
+  readonly stop: () => Promise<unknown> | unknown
+  readonly stopWithinMs: number
 }
 
 const DEFAULT_STOP_WITHIN_MS = 5_000
 
 export class Lifecycle {
-  readonly #parts: Part[] = []
-  readonly #started: Part[] = []
+  readonly #started: Started[] = []
   readonly #log: Log
   readonly #clock: Clock
 
@@ -24,26 +28,15 @@ export class Lifecycle {
     this.#clock = clock
   }
 
-  add(part: Part): void {
-    this.#parts.push(part)
-  }
-
-  /** A part that fails to start ends it: those already started are stopped, and the error is the caller's. */
-  async start(signal: AbortSignal): Promise<void> {
-    for (const part of this.#parts) {
-      signal.throwIfAborted()
-      const startedAt = this.#clock.monotonicMs()
-      // Before it is awaited: what failed half way gets its stop too.
-      this.#started.push(part)
-      try {
-        await part.start?.(signal)
-      } catch (error) {
-        await this.stop()
-        throw error
-      }
-      const tookMs = Math.round(this.#clock.monotonicMs() - startedAt)
-      this.#log.debug({ part: part.name, tookMs }, 'started')
-    }
+  /** Rejects with what `start` throws; stopping what was started before is the caller's, by `stop`. */
+  async begin<T>(name: string, options: PartOptions<T>): Promise<T> {
+    const startedAt = this.#clock.monotonicMs()
+    const part = await options.start()
+    const { stop, stopWithinMs = DEFAULT_STOP_WITHIN_MS } = options
+    if (stop !== undefined) this.#started.push({ name, stop: () => stop(part), stopWithinMs })
+    const tookMs = Math.round(this.#clock.monotonicMs() - startedAt)
+    this.#log.debug({ part: name, tookMs }, 'started')
+    return part
   }
 
   /** Never rejects: an error in one part must not keep the others from stopping. Says whether all went well. */
@@ -52,6 +45,7 @@ export class Lifecycle {
     for (let part = this.#started.pop(); part !== undefined; part = this.#started.pop()) {
       try {
         await this.#stopOne(part)
+        this.#log.debug({ part: part.name }, 'stopped')
       } catch (error) {
         isClean = false
         this.#log.error({ part: part.name, error }, 'did not stop as it should')
@@ -60,18 +54,16 @@ export class Lifecycle {
     return isClean
   }
 
-  async #stopOne(part: Part): Promise<void> {
-    if (part.stop === undefined) return
-    const withinMs = part.stopWithinMs ?? DEFAULT_STOP_WITHIN_MS
+  async #stopOne({ stop, stopWithinMs }: Started): Promise<void> {
     const isDone = new AbortController()
-    const deadline = this.#clock.sleep(withinMs, isDone.signal).then(
+    const deadline = this.#clock.sleep(stopWithinMs, isDone.signal).then(
       () => {
-        throw new Error(`still not stopped after ${withinMs} ms`)
+        throw new Error(`still not stopped after ${stopWithinMs} ms`)
       },
       () => undefined,
     )
     try {
-      await Promise.race([Promise.resolve(part.stop()), deadline])
+      await Promise.race([stop(), deadline])
     } finally {
       isDone.abort()
     }

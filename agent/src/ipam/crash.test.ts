@@ -1,0 +1,188 @@
+// Random lives of an address store: allocate, release, change ranges, die at any durable write, start again; nothing doubled, nothing lost.
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { silentLog } from '../runtime/log.ts'
+import { FakeClock } from '../runtime/testing/fake-clock.ts'
+import type { Allocation, AttachmentKey } from './allocation.ts'
+import { Ipam } from './ipam.ts'
+
+/** Deterministic, so that a failure can be run again (mulberry32). */
+function randomFrom(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/**
+ * A process that dies at its n-th crash point. The next one lives on a copy of the folder made in that moment, because what the
+ * dead one had under way goes on here as it would not after a kill.
+ */
+class Life {
+  readonly dir: string
+  readonly died = Promise.withResolvers<'died'>()
+  readonly points = new Set<string>()
+  #left: number
+
+  constructor(dir: string, crashAfter: number) {
+    this.dir = dir
+    this.#left = crashAfter
+  }
+
+  get heir(): string {
+    return `${this.dir}+`
+  }
+
+  crashPoint = (name: string): Promise<void> | void => {
+    this.points.add(name)
+    if (this.#left-- > 0) return
+    if (this.#left === -1) {
+      copy(this.dir, this.heir)
+      this.died.resolve('died')
+    }
+    return new Promise(() => undefined)
+  }
+}
+
+/** Files may come and go under way; then it starts again, so that the copy is of one moment. */
+function copy(from: string, to: string): void {
+  for (;;) {
+    try {
+      cpSync(from, to, { recursive: true })
+      return
+    } catch {
+      rmSync(to, { recursive: true, force: true })
+    }
+  }
+}
+
+const RANGES = [['10.1.0.0/28', 'fd00:1::/64'], ['10.1.0.0/28'], ['fd00:1::/64', '10.2.0.0/29']]
+
+/** What callers were told: the only truth that counts. */
+class Promises {
+  readonly held = new Map<string, Allocation>()
+  /** Asked and not answered: either outcome is right. */
+  readonly open = new Set<string>()
+  readonly incarnations = new Map<number, string>()
+
+  given(id: string, allocation: Allocation): void {
+    const before = this.held.get(id)
+    if (before !== undefined) expect(allocation).toEqual(before)
+    const owner = this.incarnations.get(allocation.incarnation)
+    const identity = `${id} ${allocation.createdAt}`
+    expect(owner ?? identity).toBe(identity)
+    this.incarnations.set(allocation.incarnation, identity)
+    this.held.set(id, allocation)
+  }
+}
+
+function check(ipam: Ipam, promises: Promises): void {
+  const owners = new Map<string, string>()
+  const endpointIds = new Set<number>()
+  const listed = new Map(ipam.list().map((one) => [one.key.containerId, one]))
+  for (const [id, { addresses, endpointId }] of listed) {
+    for (const address of addresses) {
+      expect(owners.get(address), `${address} of ${id}`).toBeUndefined()
+      owners.set(address, id)
+    }
+    expect(endpointIds.has(endpointId)).toBe(false)
+    endpointIds.add(endpointId)
+  }
+  for (const [id, allocation] of promises.held) {
+    if (!promises.open.has(id)) expect(listed.get(id), `${id} was promised`).toEqual(allocation)
+  }
+  for (const id of listed.keys()) {
+    expect(promises.held.has(id) || promises.open.has(id), `${id} was never asked for`).toBe(true)
+  }
+  expect(ipam.quarantined()).toEqual([])
+}
+
+async function live(start: string, random: () => number, clock: FakeClock): Promise<Set<string>> {
+  const promises = new Promises()
+  const points = new Set<string>()
+  let dir = start
+  for (let lifeNumber = 0; lifeNumber < 12; lifeNumber++) {
+    const isLast = lifeNumber === 11
+    const life = new Life(dir, isLast ? Number.POSITIVE_INFINITY : Math.floor(random() * 40))
+    const opened = Ipam.open({ dir, clock, log: silentLog, crashPoint: life.crashPoint })
+    const ipam = await Promise.race([opened, life.died.promise])
+    if (ipam !== 'died') {
+      ipam.setRanges(RANGES[Math.floor(random() * RANGES.length)] ?? [])
+      check(ipam, promises)
+      // A pod whose ADD was never answered: kept by whoever asks again, given back by whoever deletes.
+      for (const id of promises.open)
+        if (ipam.get(keyOf(id)) === undefined) promises.held.delete(id)
+      for (const one of ipam.list()) promises.given(one.key.containerId, one)
+      promises.open.clear()
+      const end = await Promise.race([act(ipam, promises, random), life.died.promise])
+      if (end !== 'died') check(ipam, promises)
+      else dir = life.heir
+    } else {
+      dir = life.heir
+    }
+    for (const point of life.points) points.add(point)
+    await clock.advance(1000)
+  }
+  return points
+}
+
+function keyOf(containerId: string): AttachmentKey {
+  return { network: 'n', containerId, ifname: 'eth0' }
+}
+
+/** Up to four calls at once, of which some are for one key. */
+async function act(ipam: Ipam, promises: Promises, random: () => number): Promise<void> {
+  for (let step = 0; step < 30; step++) {
+    const batch = Array.from({ length: 1 + Math.floor(random() * 4) }, () => {
+      const id = `c${Math.floor(random() * 18)}`
+      return { id, isRelease: random() < 0.45 }
+    })
+    const once = [...new Map(batch.map((one) => [one.id, one])).values()]
+    await Promise.all(
+      once.map(async ({ id, isRelease }) => {
+        promises.open.add(id)
+        if (isRelease) {
+          await ipam.release(keyOf(id))
+          promises.held.delete(id)
+        } else {
+          try {
+            promises.given(id, await ipam.allocate({ key: keyOf(id), netns: `/run/${id}` }))
+          } catch (error) {
+            expect(error).toMatchObject({ code: 'pool-exhausted' })
+          }
+        }
+        promises.open.delete(id)
+      }),
+    )
+  }
+}
+
+test('Ipam keeps its promises through random deaths at every durable write', async () => {
+  const points = new Set<string>()
+  for (let seed = 1; seed <= 20; seed++) {
+    const dir = mkdtempSync(join(tmpdir(), 'sinabro-crash-'))
+    try {
+      const start = join(dir, 'state')
+      for (const point of await live(start, randomFrom(seed), new FakeClock())) points.add(point)
+    } catch (error) {
+      throw new Error(`seed ${seed}`, { cause: error })
+    } finally {
+      rmSync(dir, { recursive: true })
+    }
+  }
+  expect([...points].sort()).toEqual([
+    'ipam.counters.durable',
+    'ipam.counters.renamed',
+    'ipam.counters.written',
+    'ipam.record.durable',
+    'ipam.record.removal-durable',
+    'ipam.record.removed',
+    'ipam.record.renamed',
+    'ipam.record.written',
+  ])
+}, 60_000)
