@@ -66,20 +66,20 @@ test.each([
   ['IPv6', 'fd01::9', '2001:db8::2'],
 ])('%s: the outside answers a pod although it has no route back', async (_, pod, host) => {
   const ping = (): string =>
-    execFileSync('ip', ['netns', 'exec', ns, 'ping', '-c1', '-W2', '-I', pod, host], {
+    execFileSync('ip', ['netns', 'exec', ns, 'ping', '-c5', '-i0.2', '-W1', '-I', pod, host], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
     })
   expect(ping).toThrow()
   await target().update(rules, signal)
-  expect(ping()).toContain(' 0% packet loss')
+  expect(ping()).toMatch(/[1-5] received/)
 })
 
 test('destinations in the kept ranges see the pod itself, which needs a route back', async () => {
   const ping = (): string =>
-    ip('netns', 'exec', ns, 'ping', '-c1', '-W1', '-I', '10.1.0.9', '192.0.2.2')
+    ip('netns', 'exec', ns, 'ping', '-c5', '-i0.2', '-W1', '-I', '10.1.0.9', '192.0.2.2')
   await target().update({ ...rules, keep: [...rules.keep, '192.0.2.0/24'] }, signal)
   expect(ping).toThrow()
   ip('-n', outside, 'route', 'add', '10.1.0.9/32', 'via', '192.0.2.1')
-  expect(ping()).toContain(' 0% packet loss')
+  expect(ping()).toMatch(/[1-5] received/)
 })
