@@ -26,3 +26,6 @@ export const NETWORK_NAME = 'sinabro'
 /** What a pod sees as its gateways: on-link, link-local, answered by a permanent neighbour entry. */
 export const POD_GATEWAY_IPV4 = '169.254.1.1'
 export const POD_GATEWAY_IPV6 = 'fe80::1'
+
+/** Table of family inet that holds all our nftables rules. */
+export const NFT_TABLE = 'sinabro'

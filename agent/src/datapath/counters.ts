@@ -6,7 +6,7 @@ import {
   type Outcome,
   PLACES,
   type Place,
-} from '@sinabro/libbpf-ts/layouts'
+} from '@sinabro/libbpf-ts/drop-reasons'
 import type { DatapathMaps } from './maps.ts'
 
 export interface CounterRow {

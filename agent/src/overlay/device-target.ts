@@ -101,7 +101,8 @@ export class OverlayDeviceTarget implements Target<OverlayDeviceRow, OverlayDevi
         flags: ['nodad', 'noprefixroute'],
       })
     }
-    for (const { address, prefixLen } of globalOf(await netlink.addresses.list({ index }))) {
+    const present = await netlink.addresses.list({ index })
+    for (const { address, prefixLen } of globalOf(present)) {
       if (!row.addresses.includes(address))
         await netlink.addresses.del({ index, address, prefixLen })
     }

@@ -63,7 +63,9 @@ export class PeerTarget implements Target<PeerMapRow, PeerActual> {
     for (const [{ prefixLen, addr }, { node }] of ipcache.entries()) {
       if (node !== 0) add(this.#prefixes, node, formatKey(addr, prefixLen))
     }
-    for (const id of usedIds(nodes)) ids.add(id)
+    for (const [id, { flags }] of writtenNodes(nodes)) {
+      if ((flags & NODE_VALID) !== 0) ids.add(id)
+    }
     for (const id of [...this.#addresses.keys(), ...this.#prefixes.keys()]) ids.add(id)
     return [...ids].map((id) => ({
       id,
@@ -130,13 +132,16 @@ export class PeerTarget implements Target<PeerMapRow, PeerActual> {
   }
 }
 
-/** Most of the array is zeros: rows are decoded only when they hold something. */
-function* usedIds({ map }: DatapathMaps['nodes']): Generator<number> {
+/** Ids that were ever written, with what they have now. Most of the array is zeros, which are not worth decoding. */
+function* writtenNodes({ map }: DatapathMaps['nodes']): Generator<[number, Node]> {
   for (const [key, value] of map.entries()) {
-    if (value.some((byte) => byte !== 0) && (node.decode(value).flags & NODE_VALID) !== 0) {
-      yield u32.decode(key)
-    }
+    if (value.some((byte) => byte !== 0)) yield [u32.decode(key), node.decode(value)]
   }
+}
+
+/** Ids that flow rows may still name: those of living nodes and those left behind by nodes that went. */
+export function readUsedIds(nodes: DatapathMaps['nodes']): Set<number> {
+  return new Set(Array.from(writtenNodes(nodes), ([id]) => id))
 }
 
 /** '10.244.2.0/24' as the key of sb_ipcache. */

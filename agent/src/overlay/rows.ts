@@ -32,7 +32,7 @@ export interface PeerRange {
 
 export interface OverlayProblem {
   readonly node: string
-  readonly code: 'no-tunnel-address' | 'no-range' | 'duplicate-address'
+  readonly code: 'no-tunnel-address' | 'no-range' | 'duplicate-address' | 'too-many-nodes'
   readonly message: string
 }
 

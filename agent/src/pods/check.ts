@@ -27,7 +27,11 @@ async function checkHostEnd(deps: CheckDeps, row: PodRow): Promise<string[]> {
   const neighbours = await netlink.neighbours.list({ index: host.index })
   for (const { address, prefixLen } of row.addresses) {
     const endpoint = rows.get(address)
-    if (endpoint?.ifindex !== host.index || endpoint.incarnation !== row.incarnation) {
+    const isWritten =
+      endpoint !== undefined &&
+      endpoint.ifindex === host.index &&
+      endpoint.incarnation === row.incarnation
+    if (!isWritten) {
       missing.push(`map row of ${address} is gone`)
     }
     const dst = `${address}/${prefixLen}`

@@ -50,12 +50,20 @@ export class Pods {
   readonly #deps: PodsDeps
   readonly #wire: WireDeps & { readonly datapath: PodsDeps['datapath'] }
   readonly #busy = new Set<string>()
+  /** Keys of living pods by host device. */
+  readonly #devices = new Map<string, string>()
   readonly #reconciler: Reconciler<LivePod, Parameters<PodsTarget['remove']>[0]>
 
   constructor(deps: PodsDeps) {
     this.#deps = deps
     this.#wire = { ...deps, crashPoint: deps.crashPoint ?? noCrash }
     this.live = new Table<LivePod>('live pods', podKey)
+    this.live.subscribe((changes) => {
+      for (const { key, row, previous } of changes) {
+        if (previous !== undefined) this.#devices.delete(previous.hostDevice)
+        if (row !== undefined) this.#devices.set(row.hostDevice, key)
+      }
+    })
     const mtu = deps.podMtu() ?? UNKNOWN_MTU
     this.live.replaceAll(deps.ipam.list().map((allocation) => livePod(allocation, mtu)))
     this.live.markReady()
@@ -83,8 +91,9 @@ export class Pods {
     jobs.start('pods follow', (signal) =>
       followPods({
         netns: this.#deps.hostNamespace,
-        isOurs: (device) => this.live.values().some((pod) => pod.hostDevice === device),
-        isBusy: (device) => this.#isBusyDevice(device),
+        netlink: this.#deps.netlink,
+        isOurs: (device) => this.#devices.has(device),
+        isBusy: (device) => this.#busy.has(this.#devices.get(device) ?? ''),
         onDrift: () => this.#reconciler.kick(),
         signal,
       }),
@@ -188,18 +197,12 @@ export class Pods {
     }
   }
 
-  #isBusyDevice(device: string): boolean {
-    return this.live
-      .values()
-      .some((pod) => pod.hostDevice === device && this.#busy.has(podKey(pod)))
-  }
-
   /** Pins of links whose allocation is gone: a crash came between removing the device and forgetting it. */
   #forgetDeadPins(): void {
     const { datapath } = this.#deps
-    const known = new Set(this.live.values().map(({ hostDevice }) => hostDevice))
     for (const device of datapath.pinnedDevices()) {
-      if (/^sb[a-z2-7]{13}$/.test(device) && !known.has(device)) datapath.forgetDevice(device)
+      const isPod = /^sb[a-z2-7]{13}$/.test(device)
+      if (isPod && !this.#devices.has(device)) datapath.forgetDevice(device)
     }
   }
 }

@@ -76,7 +76,8 @@ export class PodsTarget implements Target<LivePod, PodActual> {
     return row.addresses.every(({ address, prefixLen }) => {
       const endpoint = endpoints.get(address)
       const isWritten =
-        endpoint?.ifindex === device.index &&
+        endpoint !== undefined &&
+        endpoint.ifindex === device.index &&
         endpoint.podMac === row.podMac &&
         endpoint.hostMac === row.hostMac
       if (!isWritten || !device.isUp) return isWritten

@@ -1,0 +1,286 @@
+// Reaching pods on other nodes by VXLAN, in mode bpf: one device, rows in the maps, routes and neighbours for the stack way (ADR 0042).
+//
+// createOverlay(deps)    makes the room
+//   .start(jobs)         four reconcilers, and the job that follows nodes and underlay; health 'overlay' is ready once all stands
+//   .podMtu()            what a pod's device gets; undefined until the underlay is known
+//   .plan() .problems()  for status
+import { NODES_MAX } from '@sinabro/libbpf-ts/layouts'
+import type { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
+import type { NodeRow } from '../cluster/rows.ts'
+import type { Datapath } from '../datapath/datapath.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Health } from '../runtime/health.ts'
+import type { Jobs } from '../runtime/jobs.ts'
+import type { Log } from '../runtime/log.ts'
+import { Reconciler, type ReconcilerOptions } from '../state/reconcile.ts'
+import type { RowStatus } from '../state/row-status.ts'
+import type { Table } from '../state/table.ts'
+import {
+  computeNeighbours,
+  computeOverlay,
+  computeRoutes,
+  type OverlayOptions,
+  tunnelMtu,
+} from './compute.ts'
+import { type OverlayDeviceRow, OverlayDeviceTarget } from './device-target.ts'
+import { followOverlay } from './follow.ts'
+import { computeIds, type IdState } from './ids.ts'
+import { PeerTarget, readUsedIds } from './peer-target.ts'
+import { OverlayNeighbourTarget, OverlayRouteTarget } from './route-target.ts'
+import type {
+  OverlayNeighbourRow,
+  OverlayPlan,
+  OverlayProblem,
+  OverlayRouteRow,
+  PeerMapRow,
+  PeerRow,
+} from './rows.ts'
+import { settleForwarding } from './settings.ts'
+import { readUnderlay, Underlay } from './underlay.ts'
+
+export interface OverlayDeps extends OverlayOptions {
+  readonly nodes: Table<NodeRow>
+  readonly datapath: Datapath
+  /** In the node's namespace, as `hostNamespace`. */
+  readonly netlink: RouteNetlink
+  readonly hostNamespace: NetworkNamespace
+  readonly tunnelPort: number
+  readonly vni: number
+  readonly clock: Clock
+  readonly health: Health
+  readonly log: Log
+  readonly refreshMs?: number
+}
+
+/** Several changes of the underlay or of nodes that come together are one. */
+const SETTLE_MS = 50
+
+export function createOverlay(deps: OverlayDeps): Overlay {
+  return new Overlay(deps)
+}
+
+export class Overlay {
+  readonly #deps: OverlayDeps
+  readonly #underlay = new Underlay()
+  readonly #reconcilers: readonly AnyReconciler[]
+  #plan: OverlayPlan = { peers: [], problems: [] }
+  #planRevision = -1
+  #ids: IdState | undefined
+  #withoutId: readonly string[] = []
+
+  constructor(deps: OverlayDeps) {
+    this.#deps = deps
+    const { netlink, datapath, nodes, clock, health, log, refreshMs = 60_000 } = deps
+    const common = { sources: [nodes, this.#underlay], clock, health, log, refreshMs }
+    health.starting('overlay', `waits for the Node object ${deps.nodeName}`)
+    this.#reconcilers = [
+      named(new OverlayDeviceTarget(deps), () => this.#deviceRows(), common),
+      named(
+        new PeerTarget({
+          maps: datapath.maps,
+          bumpGeneration: () => datapath.config.bumpGeneration(),
+        }),
+        () => this.#peerRows(),
+        common,
+      ),
+      named(new OverlayNeighbourTarget(netlink), () => this.#neighbourRows(), common),
+      named(new OverlayRouteTarget(netlink), () => this.#routeRows(), common),
+    ]
+  }
+
+  start(jobs: Jobs): void {
+    for (const { name, reconciler } of this.#reconcilers) {
+      jobs.start(name, (signal) => reconciler.run(signal))
+    }
+    jobs.start('overlay', (signal, alive) => this.#run(signal, alive))
+  }
+
+  /** Largest IP packet of a pod; undefined until the underlay is known. */
+  podMtu(): number | undefined {
+    const { self } = this.plan()
+    const underlay = this.#underlay.state
+    if (self === undefined || underlay === undefined) return undefined
+    return tunnelMtu(underlay.mtu, self.tunnelFamily)
+  }
+
+  plan(): OverlayPlan {
+    const { nodes } = this.#deps
+    if (this.#planRevision !== nodes.revision) {
+      const next = computeOverlay(nodes.values(), this.#deps)
+      // Our own Node object is gone for a moment, or for ever: no reason to cut off running pods from the others.
+      const isLost = next.self === undefined && this.#plan.self !== undefined
+      this.#plan = isLost ? { ...this.#plan, problems: next.problems } : next
+      this.#planRevision = nodes.revision
+    }
+    return this.#plan
+  }
+
+  problems(): readonly OverlayProblem[] {
+    const full = this.#withoutId.map(
+      (node): OverlayProblem => ({
+        node,
+        code: 'too-many-nodes',
+        message: `there is room for ${NODES_MAX - 1} other nodes`,
+      }),
+    )
+    return [...this.plan().problems, ...full]
+  }
+
+  /** By reconciler. */
+  statuses(): ReadonlyMap<string, RowStatus[]> {
+    return new Map(this.#reconcilers.map(({ name, reconciler }) => [name, reconciler.statuses()]))
+  }
+
+  /** Looks at nodes and underlay whenever one of them changes, and says when everything stands for the first time. */
+  async #run(signal: AbortSignal, alive: () => void): Promise<void> {
+    const { nodes, netlink, hostNamespace, clock } = this.#deps
+    let wake: () => void = () => undefined
+    let isDirty = true
+    let failure: unknown
+    const changed = (): void => {
+      isDirty = true
+      wake()
+    }
+    const ends = [
+      nodes.subscribe(changed),
+      await followOverlay({
+        netns: hostNamespace,
+        netlink,
+        onUnderlay: changed,
+        onError: (error) => {
+          failure = error
+          wake()
+        },
+        onDrift: () => {
+          for (const { reconciler } of this.#reconcilers) reconciler.kick()
+          changed()
+        },
+      }),
+    ]
+    signal.addEventListener('abort', () => wake(), { once: true })
+    try {
+      while (!signal.aborted) {
+        const woken = new Promise<void>((resolve) => {
+          wake = resolve
+        })
+        if (!isDirty && failure === undefined) await woken
+        isDirty = false
+        if (signal.aborted) break
+        if (failure !== undefined) throw failure
+        await this.#look()
+        this.#report(alive)
+        await clock.sleep(SETTLE_MS, signal)
+      }
+    } finally {
+      for (const end of ends) end()
+    }
+  }
+
+  async #look(): Promise<void> {
+    const { netlink, hostNamespace, datapath, log } = this.#deps
+    const { self, peers } = this.plan()
+    if (self === undefined) return
+    const families = new Set(self.ownAddresses.map((a) => (a.includes(':') ? 6 : 4)))
+    await settleForwarding(netlink, hostNamespace, families)
+    const underlay = await readUnderlay(netlink, self, peers)
+    if (this.#underlay.set(underlay)) {
+      log.info({ device: underlay?.device, mtu: underlay?.mtu, podMtu: this.podMtu() }, 'underlay')
+    }
+    if (this.podMtu() === undefined) return
+    await Promise.all(this.#reconcilers.map(({ reconciler }) => reconciler.settled()))
+    if (this.#isStanding()) datapath.config.markReady()
+  }
+
+  #report(alive: () => void): void {
+    const { health, nodeName } = this.#deps
+    const { self, problems } = this.plan()
+    const own = problems.find(({ node }) => node === nodeName)
+    if (self === undefined || own !== undefined) {
+      health.degraded('overlay', new Error(`node ${nodeName}: ${own?.message ?? 'unknown'}`))
+    } else if (this.podMtu() === undefined) {
+      const message = `no device has the address ${self.tunnelAddress}, and no route leads to a peer`
+      health.degraded('overlay', new Error(message))
+    } else if (this.#isStanding()) {
+      alive()
+    }
+  }
+
+  /** The device is what everything else stands on; rows that fail show in their own reconciler's health. */
+  #isStanding(): boolean {
+    const device = this.#reconcilers[0]?.reconciler.statuses() ?? []
+    return device.length > 0 && device.every(({ state }) => state === 'done')
+  }
+
+  #deviceRows(): OverlayDeviceRow[] {
+    const { self } = this.plan()
+    const mtu = this.podMtu()
+    if (self === undefined || mtu === undefined) return []
+    const { tunnelPort: port, vni } = this.#deps
+    const { overlayMac: mac, tunnelAddress, ownAddresses: addresses } = self
+    return [{ mac, mtu, port, vni, tunnelAddress, addresses }]
+  }
+
+  #peerRows(): PeerMapRow[] {
+    const { self, peers } = this.plan()
+    if (self === undefined || this.#underlay.state === undefined) return []
+    const { maps } = this.#deps.datapath
+    this.#ids ??= { held: new Map(), used: readUsedIds(maps.nodes) }
+    const pinned = new Map(maps.nodeIds.entries())
+    const plan = computeIds(peers, this.#ids, pinned, NODES_MAX)
+    this.#ids = plan
+    this.#withoutId = plan.left
+    return peers.flatMap((peer) => {
+      const id = plan.held.get(peer.name)
+      return id === undefined
+        ? []
+        : [
+            {
+              id,
+              tunnelAddress: peer.tunnelAddress,
+              overlayMac: peer.overlayMac,
+              mtu: this.#peerMtu(peer),
+              nodeAddresses: peer.nodeAddresses,
+              prefixes: peer.ranges.map(({ prefix }) => prefix),
+            },
+          ]
+    })
+  }
+
+  #neighbourRows(): OverlayNeighbourRow[] {
+    return this.#underlay.state === undefined ? [] : computeNeighbours(this.plan())
+  }
+
+  #routeRows(): OverlayRouteRow[] {
+    const mtu = this.podMtu()
+    if (mtu === undefined) return []
+    const smaller = new Map(
+      this.plan().peers.flatMap((peer) => {
+        const peerMtu = this.#peerMtu(peer)
+        return peerMtu < mtu ? peer.ranges.map(({ prefix }) => [prefix, peerMtu] as const) : []
+      }),
+    )
+    return computeRoutes(this.plan()).map((row) => {
+      const peerMtu = smaller.get(row.dst)
+      return peerMtu === undefined ? row : { ...row, mtu: peerMtu }
+    })
+  }
+
+  #peerMtu({ tunnelAddress }: PeerRow): number {
+    const underlay = this.#underlay.state
+    const family = this.plan().self?.tunnelFamily ?? 4
+    return tunnelMtu(underlay?.peerMtus.get(tunnelAddress) ?? underlay?.mtu ?? 0, family)
+  }
+}
+
+interface AnyReconciler {
+  readonly name: string
+  readonly reconciler: Pick<Reconciler<object, unknown>, 'run' | 'kick' | 'statuses' | 'settled'>
+}
+
+function named<Row extends object, Actual>(
+  target: ReconcilerOptions<Row, Actual>['target'],
+  desired: () => Iterable<Row>,
+  common: Omit<ReconcilerOptions<Row, Actual>, 'target' | 'desired'>,
+): AnyReconciler {
+  return { name: target.name, reconciler: new Reconciler({ target, desired, ...common }) }
+}

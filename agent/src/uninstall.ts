@@ -1,0 +1,140 @@
+// Takes everything of ours off a node: files, devices, routes, rules, pins. Refuses while pods live by it; touches nothing of others.
+import { readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Link, RouteNetlink } from '@sinabro/node-netlink'
+import { uninstallFiles } from './cni/install.ts'
+import { ALIAS_PREFIX, NFT_TABLE, OVERLAY_ALIAS, ROUTE_PROTOCOL } from './marks.ts'
+import { createNft } from './masquerade/nft.ts'
+import { removeRules } from './masquerade/target.ts'
+import { parseAlias } from './pods/compute.ts'
+import { type Lock, lockDirectory } from './runtime/lock.ts'
+
+export interface UninstallOptions {
+  readonly stateDir: string
+  readonly runDir: string
+  readonly bpfDir: string
+  readonly cniConfDir: string
+  readonly cniBinDir: string
+  /** Also while pods are attached: they lose their network. */
+  readonly isForced: boolean
+}
+
+export class UninstallError extends Error {
+  override readonly name = 'UninstallError'
+  readonly code = 'attachments'
+  readonly attachments: readonly string[]
+
+  constructor(attachments: readonly string[]) {
+    super(
+      `${attachments.length} attachments are left: ${attachments.join(', ')}. ` +
+        'Delete these pods first (drain the node), or take their network away with --force',
+    )
+    this.attachments = attachments
+  }
+}
+
+/** What the agent keeps in its state folder, by name: the folder itself may hold other people's files. */
+const STATE_ENTRIES = [
+  'allocations',
+  'quarantine',
+  'queue',
+  'queue-unreadable',
+  'counters.json',
+  'released.log',
+]
+
+/**
+ * May be repeated, and goes on where an earlier one was cut short. Says what it removed.
+ * @throws UninstallError attachments; LockError while an agent runs on this state folder
+ */
+export async function uninstall(options: UninstallOptions): Promise<string[]> {
+  const lock = await lockState(options.stateDir)
+  try {
+    return await removeAll(options)
+  } finally {
+    await lock?.release()
+  }
+}
+
+async function removeAll(options: UninstallOptions): Promise<string[]> {
+  const { stateDir, runDir, bpfDir, cniConfDir, cniBinDir } = options
+  using netlink = RouteNetlink.open()
+  const ours = (await netlink.links.list()).filter((link) => link.alias?.startsWith(ALIAS_PREFIX))
+  const attachments = await findAttachments(ours, stateDir)
+  if (attachments.length > 0 && !options.isForced) throw new UninstallError(attachments)
+
+  // The conflist first: from then on no runtime asks for a network that is being taken away.
+  const removed = await uninstallFiles({ confDir: cniConfDir, binDir: cniBinDir })
+  for (const link of ours) {
+    if (await netlink.links.del(link.index)) removed.push(`device ${link.name}`)
+  }
+  for (const { dst, index, metric } of await netlink.routes.list({ protocol: ROUTE_PROTOCOL })) {
+    if (await netlink.routes.del({ dst, index, metric, protocol: ROUTE_PROTOCOL })) {
+      removed.push(`route ${dst}`)
+    }
+  }
+  await removeRules(NFT_TABLE, createNft(), AbortSignal.timeout(10_000))
+  for (const path of [join(runDir, 'agent.sock'), ...(await layoutFolders(bpfDir))]) {
+    if (await removePath(path)) removed.push(path)
+  }
+  for (const name of STATE_ENTRIES) {
+    if (await removePath(join(stateDir, name))) removed.push(join(stateDir, name))
+  }
+  for (const folder of [bpfDir, runDir, stateDir]) await removeIfEmpty(folder)
+  return removed
+}
+
+/** Devices of pods, and allocations whose device is gone but whose pod was never deleted. */
+async function findAttachments(ours: readonly Link[], stateDir: string): Promise<string[]> {
+  const devices = ours
+    .filter(({ alias }) => alias !== OVERLAY_ALIAS && parseAlias(alias) !== undefined)
+    .map(({ name, alias }) => `${name} (${alias?.slice(ALIAS_PREFIX.length)})`)
+  const records = await list(join(stateDir, 'allocations'))
+  const orphans = records
+    .filter((file) => !file.startsWith('.'))
+    .filter((file) => !ours.some(({ name }) => file.includes(name.slice(2))))
+    .map((file) => `allocation ${file}`)
+  return [...devices, ...orphans]
+}
+
+/** Folders of any layout version. */
+async function layoutFolders(bpfDir: string): Promise<string[]> {
+  return (await list(bpfDir)).filter((name) => /^v[0-9]+$/.test(name)).map((n) => join(bpfDir, n))
+}
+
+async function lockState(stateDir: string): Promise<Lock | undefined> {
+  try {
+    return await lockDirectory(stateDir)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+async function list(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return []
+    throw error
+  }
+}
+
+async function removePath(path: string): Promise<boolean> {
+  try {
+    await rm(path, { recursive: true })
+    return true
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false
+    throw error
+  }
+}
+
+async function removeIfEmpty(folder: string): Promise<void> {
+  if ((await list(folder)).length > 0) return
+  await rm(folder, { recursive: true, force: true })
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined
+}
