@@ -163,16 +163,12 @@ export class BpfObject {
 
   /** After load(). Belongs to this object: close() closes it. */
   map(name: string): BpfMap {
-    const map = this.#maps.get(name)
-    if (map === undefined) throw this.#absent('map', name)
-    return map
+    return this.#found('map', name, this.#maps.get(name))
   }
 
   /** After load(). Belongs to this object: close() closes it. */
   program(name: string): BpfProgram {
-    const program = this.#programs.get(name)
-    if (program === undefined) throw this.#absent('program', name)
-    return program
+    return this.#found('program', name, this.#programs.get(name))
   }
 
   get maps(): BpfMap[] {
@@ -196,11 +192,13 @@ export class BpfObject {
     this.close()
   }
 
-  #absent(what: 'map' | 'program', name: string): BpfError {
-    return new BpfError(`${what} ${name} of ${this.path}`, {
-      code: 'ENOENT',
-      detail: this.#handle === undefined ? 'the object has none of that name' : 'not loaded yet',
-    })
+  #found<T>(what: 'map' | 'program', name: string, found: T | undefined): T {
+    const op = `${what} ${name} of ${this.path}`
+    if (this.#isClosed) throw new BpfError(op, { code: 'EBADF', detail: 'already closed' })
+    if (found !== undefined) return found
+    const detail =
+      this.#handle === undefined ? 'the object has none of that name' : 'not loaded yet'
+    throw new BpfError(op, { code: 'ENOENT', detail })
   }
 }
 

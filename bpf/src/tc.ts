@@ -1,6 +1,6 @@
 // Our program on a device's tc hook, by tcx or clsact: put there, replaced without a gap, found again, taken off.
 import { renameSync } from 'node:fs'
-import { isCode, type RouteNetlink } from '@sinabro/node-netlink'
+import type { RouteNetlink } from '@sinabro/node-netlink'
 import {
   type AttachedProgram,
   BpfLink,
@@ -136,21 +136,10 @@ function listOurTcx(hook: TcHook): TcAttached[] {
 
 async function listClsact(hook: TcHook): Promise<TcAttached[]> {
   const { netlink, ifindex, direction, priority, handle } = hook
-  const filters = await listFilters({ netlink, ifindex, direction })
+  const filters = await netlink.filters.list({ index: ifindex, parent: direction })
   return filters
     .filter((filter) => filter.priority === priority && filter.handle === handle)
     .map((filter) => ({ mode: 'clsact', programId: filter.bpf?.programId ?? 0 }))
-}
-
-async function listFilters(place: Pick<TcHook, 'netlink' | 'ifindex' | 'direction'>) {
-  const { netlink, ifindex, direction } = place
-  try {
-    return await netlink.filters.list({ index: ifindex, parent: direction })
-  } catch (error) {
-    // The device went and took its filters along.
-    if (isCode(error, 'ENODEV')) return []
-    throw error
-  }
 }
 
 export const TcAttachment = { attach, detach, list } as const
