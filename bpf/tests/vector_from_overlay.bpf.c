@@ -7,5 +7,5 @@ SEC("tc")
 int vector_from_overlay(struct __sk_buff *skb)
 {
 	test_tunnel__receive(skb);
-	return sb_from_overlay(skb);
+	return finish(skb, PLACE_FROM_OVERLAY, from_overlay(skb));
 }

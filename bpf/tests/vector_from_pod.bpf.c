@@ -6,7 +6,7 @@
 SEC("tc")
 int vector_from_pod(struct __sk_buff *skb)
 {
-	int verdict = sb_from_pod(skb);
+	int verdict = finish(skb, PLACE_FROM_POD, from_pod(skb));
 
 	test_tunnel__note(skb);
 	return verdict;

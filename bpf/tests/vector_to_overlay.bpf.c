@@ -6,7 +6,7 @@
 SEC("tc")
 int vector_to_overlay(struct __sk_buff *skb)
 {
-	int verdict = sb_to_overlay(skb);
+	int verdict = finish(skb, PLACE_TO_OVERLAY, to_overlay(skb));
 
 	test_tunnel__note(skb);
 	return verdict;

@@ -247,7 +247,7 @@ export async function loadWorld({ rows = {}, maxFlows = 1024 }: WorldOptions = {
       objectPath('sweep'),
     ],
     maps: shapes,
-    maxEntries: { sb_flows: maxFlows },
+    maxEntries: { sb_flows: maxFlows, sb_nodes: 16 },
     base: { ...base, ...rows },
     watch: ['sb_flows', 'sb_counters'],
     readRedirect,
