@@ -1,4 +1,4 @@
-// Decodes and checks the network configuration from stdin: the part of it that the executable needs itself. The rest goes to the agent as it is.
+// Decodes and checks what the executable itself needs of the network configuration; the rest goes to the agent as it is.
 import { quote } from './environment.ts'
 import { CniError } from './errors.ts'
 import { parseResult } from './result.ts'

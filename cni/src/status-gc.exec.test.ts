@@ -1,4 +1,4 @@
-// STATUS and GC by the real executable: a short outage is no error, a long one is; GC removes nothing without a list, and is queued like DEL.
+// STATUS and GC by the real executable: a short outage is no error, a long one is; GC removes nothing without a list.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'

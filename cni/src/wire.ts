@@ -1,4 +1,4 @@
-// What the CNI executable and the agent say to each other: types, paths, limits, codes and the queue's file format. Pure; the agent imports this one file.
+// What executable and agent say to each other: types, paths, limits, codes, the queue's format. Pure; the one file the agent imports.
 
 /** CNI verbs that reach the agent, and the path each one is POSTed to over the Unix socket. */
 export const agentPaths = {

@@ -1,4 +1,5 @@
-// sinabro-cni: runs the script of cni/src, embedded as bytecode, with the functions of the host. It knows nothing of CNI but how to say that the script failed.
+// sinabro-cni: runs the script of cni/src, embedded as bytecode, on the functions of the host. Of CNI it knows only how to say
+// that the script failed.
 mod clock;
 mod engine;
 mod files;

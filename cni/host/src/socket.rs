@@ -49,7 +49,8 @@ fn connect(path: &str, deadline_ms: f64) -> i32 {
     -errno
 }
 
-/// All of it, unless the peer answers or ends before that (it may refuse a request by its head): then reading tells what it said. 0 or -errno.
+/// All of it, or as much as the peer takes: it may refuse a request by its head, and reading then tells what it said.
+/// 0 or -errno.
 fn send(fd: i32, mut bytes: &[u8], deadline_ms: f64) -> i32 {
     while !bytes.is_empty() {
         match wait(fd, libc::POLLOUT | libc::POLLIN, deadline_ms) {
