@@ -45,8 +45,8 @@ export interface ClientOptions {
 
 /** A list is read again this often when the kernel says that it changed under the reader. */
 const MAX_DUMP_TRIES = 20
-/** Between so many datagrams of one list the loop gets its turn. */
-const DATAGRAMS_PER_TURN = 32
+/** Answers come without a turn of the event loop, so after this many datagrams timers and other sockets get theirs. */
+const DATAGRAMS_PER_TURN = 64
 const DEFAULT_RECEIVE_BYTES = 32 * 1024
 /** An acknowledgement with the kernel's words fits, whatever the caller wishes. */
 const MIN_RECEIVE_BYTES = 1024
@@ -63,6 +63,7 @@ export class NetlinkClient {
   #buffer: Uint8Array
   #sequence = 0
   #isBusy = false
+  #datagrams = 0
   readonly #line: (() => void)[] = []
 
   constructor(transport: Transport, { receiveBytes = DEFAULT_RECEIVE_BYTES }: ClientOptions = {}) {
@@ -168,7 +169,8 @@ export class NetlinkClient {
     request: Request,
     onMessage: (header: MessageHeader, payload: Reader) => Step,
   ): Promise<boolean> {
-    for (let datagrams = 1; ; datagrams++) {
+    for (;;) {
+      if (++this.#datagrams % DATAGRAMS_PER_TURN === 0) await nextTurn()
       const length = this.#transport.receive(this.#buffer)
       if (length === -EAGAIN) {
         await this.#transport.readable()
@@ -194,7 +196,6 @@ export class NetlinkClient {
         this.#drain()
         throw error
       }
-      if (datagrams % DATAGRAMS_PER_TURN === 0) await nextTurn()
     }
   }
 

@@ -30,7 +30,7 @@ export class NetlinkError extends Error {
   readonly op: string
   /** Positive. */
   readonly errno: number
-  readonly extAck?: ExtAck
+  declare readonly extAck?: ExtAck
 
   constructor({ op, errno, subject, extAck, cause }: NetlinkFailure) {
     const code = errnoCode(errno)

@@ -41,7 +41,7 @@ function load(): NetlinkNative {
 }
 
 function addonPath(): string {
-  const libDir = process.env['SINABRO_LIB_DIR']
+  const libDir = process.env.SINABRO_LIB_DIR
   const shipped = libDir === undefined ? undefined : join(libDir, 'netlink.node')
   if (shipped !== undefined && existsSync(shipped)) return shipped
   return fileURLToPath(new URL('../build/netlink.node', import.meta.url))

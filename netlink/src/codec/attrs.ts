@@ -71,7 +71,7 @@ export function attrs<const F extends Fields>(what: string, fields: F): Codec<At
       }
     },
     decode(reader) {
-      const value: Record<string, unknown> = {}
+      const value: Record<string, unknown> & { unknown?: UnknownAttribute[] } = {}
       const outerWhat = reader.what
       reader.what = what
       let unknown: UnknownAttribute[] | undefined
@@ -97,7 +97,7 @@ export function attrs<const F extends Fields>(what: string, fields: F): Codec<At
         reader.widen(outer)
         reader.skip(Math.min(-length & 3, reader.remaining))
       }
-      if (unknown) value['unknown'] = unknown
+      if (unknown) value.unknown = unknown
       reader.what = outerWhat
       return value as AttrsValue<F>
     },

@@ -101,7 +101,6 @@ export interface Link {
   /** Id of the peer's namespace as this one numbers it; absent when the peer is here. */
   readonly peerNetnsId?: number
   readonly addrGenMode?: AddrGenMode | number
-  /** Only when the list was asked for it. */
   readonly statistics?: LinkStatistics
   readonly vxlan?: VxlanOptions
   readonly bridge?: BridgeOptions
@@ -128,9 +127,9 @@ interface NewLink {
   readonly masterIndex?: number | undefined
   /** Where the device is born; absent: in the namespace of the socket. */
   readonly netns?: NetworkNamespace | undefined
-  /** Up to 255 bytes. Set right after creation, as the kernel ignores it there; not together with `netns`. */
+  /** Up to 255 bytes. Set right after creation, as the kernel ignores it there. */
   readonly alias?: string | undefined
-  /** Set after creation and before the device goes up; not together with `netns`. */
+  /** Set after creation and before the device goes up. */
   readonly addrGenMode?: AddrGenMode | undefined
 }
 
@@ -139,6 +138,10 @@ export interface VethPeer {
   readonly netns?: NetworkNamespace | undefined
   readonly mac?: string | undefined
   readonly mtu?: number | undefined
+  /**
+   * The kernel refuses this at creation, so it takes a request of its own; with `netns` over a short-lived socket there. Who has
+   * a socket there anyway is quicker with `links.set()`.
+   */
   readonly isUp?: boolean | undefined
   readonly group?: number | undefined
   readonly txQueueLen?: number | undefined
@@ -182,6 +185,4 @@ export interface LinkChange {
 export interface LinkFilter {
   readonly kind?: string | undefined
   readonly masterIndex?: number | undefined
-  /** Also read the counters, which costs the kernel a walk over all CPUs for each device. */
-  readonly withStatistics?: boolean | undefined
 }

@@ -1,7 +1,9 @@
 // Verbs on network devices: list, get, add, set, del.
-import type { NetlinkClient, Request } from '../client.ts'
+import { NetlinkClient, type Request } from '../client.ts'
 import { isCode } from '../error.ts'
-import { NLM_F_CREATE, NLM_F_EXCL } from '../socket-constants.ts'
+import type { NetworkNamespace } from '../namespace.ts'
+import { NetlinkSocket } from '../socket.ts'
+import { NETLINK_ROUTE, NLM_F_CREATE, NLM_F_EXCL } from '../socket-constants.ts'
 import { RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK } from './constants.ts'
 import type { Link, LinkChange, LinkFilter, LinkRef, LinkSpec, VethPeer } from './link.ts'
 import { bridgeAttrs, vxlanAttrs, vxlanToWire } from './link-kinds.ts'
@@ -16,6 +18,7 @@ import {
   vethAttrs,
 } from './link-message.ts'
 
+/** Leaves out the IPv6 counters of each device, over a kilobyte that nobody here decodes. */
 const RTEXT_FILTER_SKIP_STATS = 1 << 3
 
 export class Links {
@@ -25,11 +28,11 @@ export class Links {
     this.#client = client
   }
 
-  async list({ kind, masterIndex, withStatistics = false }: LinkFilter = {}): Promise<Link[]> {
+  async list({ kind, masterIndex }: LinkFilter = {}): Promise<Link[]> {
     const attrs: LinkAttrs = {
       masterIndex,
       info: kind === undefined ? undefined : { kind },
-      extMask: extMask(withStatistics),
+      extMask: RTEXT_FILTER_SKIP_STATS,
     }
     return this.#client.dump(request(RTM_GETLINK, 'RTM_GETLINK', {}, attrs), (header, payload) => {
       const link = header.type === RTM_NEWLINK ? decodeLink(payload) : undefined
@@ -42,7 +45,7 @@ export class Links {
   /** Undefined when there is none. */
   async get(ref: LinkRef): Promise<Link | undefined> {
     const { index, name } = refParts(ref)
-    const attrs: LinkAttrs = { name, extMask: extMask(false) }
+    const attrs: LinkAttrs = { name, extMask: RTEXT_FILTER_SKIP_STATS }
     try {
       return await this.#client.reply(
         request(RTM_GETLINK, 'RTM_GETLINK', { index }, attrs, refText(ref)),
@@ -55,53 +58,39 @@ export class Links {
   }
 
   /**
-   * Creates a device; EEXIST when the name is taken. What the kernel does not take at creation (alias, IPv6 address mode) is set
-   * before the device goes up; if that fails, the device is removed again.
+   * Creates a device; EEXIST when the name is taken. What the kernel does not take at creation (alias, IPv6 address mode, a veth
+   * peer that is up) follows in requests of its own, the device going up last; if one fails, the device is removed again.
    */
   async add(spec: LinkSpec): Promise<void> {
-    const { name, alias, addrGenMode, isUp = false } = spec
+    const { name, netns, alias, addrGenMode, isUp = false } = spec
     const hasMore = alias !== undefined || addrGenMode !== undefined
-    if (hasMore && spec.netns !== undefined) {
-      throw new TypeError('alias and addrGenMode need a socket in the namespace of the device')
-    }
     const attrs: LinkAttrs = {
       ...creationAttrs(spec),
       masterIndex: spec.masterIndex,
       info: { kind: spec.kind, data: specData(spec) },
     }
-    const flags = upFlags(isUp && !hasMore)
+    const flags = flagChange(IFF_UP, isUp && !hasMore ? true : undefined)
     await this.#client.change(
       request(RTM_NEWLINK, 'RTM_NEWLINK', flags, attrs, name, NLM_F_CREATE | NLM_F_EXCL),
     )
-    if (!hasMore) return
     try {
-      await this.#set({ name }, { alias, addrGenMode, isUp: isUp ? true : undefined })
+      // veth_open() is ENOTCONN until the two ends are tied together, which is after the flags of the peer are applied.
+      if (spec.kind === 'veth' && spec.peer.isUp) {
+        const peer = spec.peer.name
+        await this.#inside(spec.peer.netns, (links) => links.set({ name: peer }, { isUp: true }))
+      }
+      if (hasMore) {
+        const rest = { alias, addrGenMode, isUp: isUp || undefined }
+        await this.#inside(netns, (links) => links.set({ name }, rest))
+      }
     } catch (error) {
-      await this.del({ name })
+      await this.#inside(netns, (links) => links.del({ name }))
       throw error
     }
   }
 
   /** Changes what is given. ENODEV when there is no such device. */
   async set(ref: LinkRef, change: LinkChange): Promise<void> {
-    await this.#set(ref, change)
-  }
-
-  /** False when it was not there. Deleting one end of a veth deletes the other. */
-  async del(ref: LinkRef): Promise<boolean> {
-    const { index, name } = refParts(ref)
-    try {
-      await this.#client.change(
-        request(RTM_DELLINK, 'RTM_DELLINK', { index }, { name }, refText(ref)),
-      )
-      return true
-    } catch (error) {
-      if (isCode(error, 'ENODEV')) return false
-      throw error
-    }
-  }
-
-  async #set(ref: LinkRef, change: LinkChange): Promise<void> {
     const { index, name } = refParts(ref)
     const { addrGenMode, isUp, isPromiscuous } = change
     const renamed = change.name
@@ -130,6 +119,37 @@ export class Links {
     await this.#modify({ index, ...flags }, attrs, ref)
   }
 
+  /** False when it was not there. Deleting one end of a veth deletes the other. */
+  async del(ref: LinkRef): Promise<boolean> {
+    const { index, name } = refParts(ref)
+    try {
+      await this.#client.change(
+        request(RTM_DELLINK, 'RTM_DELLINK', { index }, { name }, refText(ref)),
+      )
+      return true
+    } catch (error) {
+      if (isCode(error, 'ENODEV')) return false
+      throw error
+    }
+  }
+
+  /** Over this socket, or over one of its own where the device is elsewhere. */
+  async #inside(
+    netns: NetworkNamespace | undefined,
+    run: (links: Links) => Promise<unknown>,
+  ): Promise<void> {
+    if (netns === undefined) {
+      await run(this)
+      return
+    }
+    const client = new NetlinkClient(new NetlinkSocket({ protocol: NETLINK_ROUTE, netns }))
+    try {
+      await run(new Links(client))
+    } finally {
+      client.close()
+    }
+  }
+
   #modify(header: Header, attrs: LinkAttrs, ref: LinkRef): Promise<void> {
     return this.#client.change(request(RTM_NEWLINK, 'RTM_NEWLINK', header, attrs, refText(ref)))
   }
@@ -154,11 +174,6 @@ function request(
   }
 }
 
-/** Without it the kernel adds up counters over all CPUs for each device. */
-function extMask(withStatistics: boolean): number {
-  return withStatistics ? 0 : RTEXT_FILTER_SKIP_STATS
-}
-
 /** What both ends of a veth, and every new device, take in the same way. */
 function creationAttrs(spec: LinkSpec | VethPeer): LinkAttrs {
   const { name, mac, mtu, group, txQueueLen, txQueues, rxQueues, netns } = spec
@@ -168,7 +183,7 @@ function creationAttrs(spec: LinkSpec | VethPeer): LinkAttrs {
 function specData(spec: LinkSpec): Uint8Array {
   switch (spec.kind) {
     case 'veth': {
-      const header = linkHeader(upFlags(spec.peer.isUp ?? false))
+      const header = linkHeader({})
       return kindData(vethAttrs, { peer: { header, attrs: creationAttrs(spec.peer) } })
     }
     case 'vxlan':
@@ -182,10 +197,6 @@ function changeInfo({ vxlan, bridge }: LinkChange): LinkAttrs['info'] {
   if (vxlan) return { kind: 'vxlan', data: kindData(vxlanAttrs, vxlanToWire(vxlan)) }
   if (bridge) return { kind: 'bridge', data: kindData(bridgeAttrs, bridge) }
   return undefined
-}
-
-function upFlags(isUp: boolean): { flags: number; change: number } {
-  return isUp ? { flags: IFF_UP, change: IFF_UP } : { flags: 0, change: 0 }
 }
 
 function flagChange(bit: number, wanted: boolean | undefined): { flags: number; change: number } {

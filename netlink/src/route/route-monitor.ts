@@ -61,6 +61,8 @@ export class RouteMonitor {
     const socket = new NetlinkSocket({ protocol: NETLINK_ROUTE, netns })
     try {
       socket.setReceiveBuffer(receiveBufferBytes)
+      // Takes a port number: notifications leave out the port that caused them, and without one that is 0, the kernel's.
+      socket.bind(0)
       for (const group of groups) {
         for (const number of groupNumbers[group]) socket.join(number)
       }
