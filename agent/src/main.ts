@@ -28,8 +28,11 @@ async function run(request: Request): Promise<number> {
       return EXIT.ok
     }
     case 'uninstall': {
-      const { runUninstall } = await import('./app.ts')
-      return await runUninstall(request.config, streams)
+      const { uninstall } = await import('./uninstall.ts')
+      const removed = await uninstall(request.config)
+      for (const what of removed) streams.out(`removed ${what}\n`)
+      if (removed.length === 0) streams.out('there was nothing of Sinabro on this node\n')
+      return EXIT.ok
     }
     case 'version':
       streams.out(`${version()}\n`)

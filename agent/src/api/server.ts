@@ -104,8 +104,10 @@ export class ApiServer implements Api {
   }
 
   #track(work: Promise<unknown>): void {
-    this.#inFlight.add(work)
-    work.then(() => this.#inFlight.delete(work))
+    const ended: Promise<void> = work.then(() => {
+      this.#inFlight.delete(ended)
+    })
+    this.#inFlight.add(ended)
   }
 
   #find(method: string, path: string): Route {

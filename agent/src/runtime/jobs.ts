@@ -76,7 +76,7 @@ export class Jobs {
       const startedAt = clock.monotonicMs()
       try {
         await run(signal, alive)
-        if (!signal.aborted) health.ok(name)
+        health.forget(name)
         return
       } catch (error) {
         if (signal.aborted) return

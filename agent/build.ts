@@ -1,0 +1,103 @@
+// Builds what ships: the agent and its command line as one file, its parts in a folder beside it, and the launcher `sinabro`.
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs'
+import { basename, join } from 'node:path'
+import { runStep, type Step } from '../setup/step.ts'
+
+const folder = 'agent/build'
+const bundle = `${folder}/sinabro.mjs`
+const launcher = `${folder}/sinabro`
+const parts = `${folder}/lib`
+
+/** Some dependencies are CommonJS and call `require`; the parts are looked for beside the bundle unless someone says otherwise. */
+const BANNER = [
+  "import { createRequire as __createRequire } from 'node:module'",
+  'const require = __createRequire(import.meta.url)',
+  "process.env.SINABRO_LIB_DIR ??= import.meta.dirname + '/lib'",
+].join('\n')
+
+/** Finds the folder it lies in, also through a link from /usr/local/bin, and the Node that came with it. */
+const LAUNCHER = `#!/bin/sh
+# Starts sinabro with the Node beside it, that of the source tree, or the one in PATH, whichever is there.
+here=$(dirname "$(readlink -f "$0")")
+for node in "$here/node" "$here/../../node_modules/.bin/node"; do
+  [ -x "$node" ] && exec "$node" "$here/sinabro.mjs" "$@"
+done
+exec node "$here/sinabro.mjs" "$@"
+`
+
+function bundleStep(root: string): Step {
+  const { version } = JSON.parse(readFileSync(join(root, 'agent/package.json'), 'utf8'))
+  return {
+    output: bundle,
+    inputs: [
+      'agent/src/**/*.ts',
+      'netlink/src/**/*.ts',
+      'bpf/src/**/*.ts',
+      'cni/src/wire.ts',
+      'package-lock.json',
+    ],
+    command: [
+      'node_modules/.bin/esbuild',
+      'agent/src/main.ts',
+      '--bundle',
+      '--platform=node',
+      '--target=node26',
+      '--format=esm',
+      '--minify-syntax',
+      '--minify-whitespace',
+      '--log-level=warning',
+      '--legal-comments=none',
+      `--banner:js=${BANNER}`,
+      `--define:SINABRO_VERSION=${JSON.stringify(version)}`,
+      `--outfile=${bundle}`,
+    ],
+  }
+}
+
+/** Makes what is out of date and says what it made. Parts that are not built are left out: the agent says so when it needs one. */
+export function build(root: string): string[] {
+  const made = runStep(root, bundleStep(root)) ? [bundle] : []
+  if (put(join(root, launcher), Buffer.from(LAUNCHER))) {
+    chmodSync(join(root, launcher), 0o755)
+    made.push(launcher)
+  }
+  return [...made, ...copyParts(root)]
+}
+
+function copyParts(root: string): string[] {
+  mkdirSync(join(root, parts), { recursive: true })
+  const built = [
+    'netlink/build/netlink.node',
+    'bpf/build/libbpf.node',
+    'cni/build/sinabro-cni',
+    ...globSync('bpf/build/*.bpf.o', { cwd: root }),
+  ]
+  return built.flatMap((file) => {
+    const target = `${parts}/${basename(file)}`
+    if (!existsSync(join(root, file))) return []
+    return copyChanged(join(root, file), join(root, target)) ? [target] : []
+  })
+}
+
+/** By renaming: a file that an agent or a runtime is just using must not change under it. */
+function copyChanged(from: string, to: string): boolean {
+  if (existsSync(to) && readFileSync(to).equals(readFileSync(from))) return false
+  copyFileSync(from, `${to}.new`)
+  renameSync(`${to}.new`, to)
+  return true
+}
+
+function put(path: string, bytes: Buffer): boolean {
+  if (existsSync(path) && readFileSync(path).equals(bytes)) return false
+  writeFileSync(path, bytes)
+  return true
+}

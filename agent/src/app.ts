@@ -1,0 +1,180 @@
+// The one place that wires: which rooms the agent has, in which order they start, and what each is given.
+import { existsSync } from 'node:fs'
+import { mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
+import { ApiServer } from './api/server.ts'
+import { registerStatus } from './api/status.ts'
+import { createCluster } from './cluster/cluster.ts'
+import { ManifestSource } from './cluster/manifests/source.ts'
+import { createCni } from './cni/cni.ts'
+import { type AgentConfig, libDir, socketPath, version } from './config.ts'
+import { Datapath } from './datapath/datapath.ts'
+import { Ipam } from './ipam/ipam.ts'
+import { followOwnRanges } from './ipam/own-ranges.ts'
+import { NFT_TABLE } from './marks.ts'
+import { createMasquerade } from './masquerade/masquerade.ts'
+import { createOverlay } from './overlay/overlay.ts'
+import { createPods } from './pods/pods.ts'
+import { systemClock } from './runtime/clock.ts'
+import { crashPointOf } from './runtime/crash.ts'
+import { Health } from './runtime/health.ts'
+import { Jobs } from './runtime/jobs.ts'
+import { Lifecycle } from './runtime/lifecycle.ts'
+import { lockDirectory } from './runtime/lock.ts'
+import { createLog, type Log } from './runtime/log.ts'
+import { addProcessMetrics, Metrics } from './runtime/metrics.ts'
+import { stopSignal } from './runtime/signals.ts'
+import { addRoomMetrics, describeAgent, describePods, type Rooms } from './tell.ts'
+
+/** Runs until it is asked to stop. The datapath goes on without it. @throws what keeps it from starting */
+export async function runAgent(config: AgentConfig): Promise<number> {
+  const stop = stopSignal()
+  const log = createLog({ level: config.logLevel })
+  const lifecycle = new Lifecycle({ log, clock: systemClock })
+  try {
+    await start(config, lifecycle, log, stop)
+    await aborted(stop)
+    log.info({ signal: stop.reason }, 'stopping; pods keep their network')
+  } finally {
+    await lifecycle.stop()
+  }
+  return 0
+}
+
+async function start(
+  config: AgentConfig,
+  lifecycle: Lifecycle,
+  log: Log,
+  stop: AbortSignal,
+): Promise<void> {
+  const startedAt = systemClock.monotonicMs()
+  const clock = systemClock
+  const health = new Health(clock)
+  const metrics = new Metrics()
+  const crashPoint = crashPointOf(config.crashAt)
+  const { nodeName, stateDir, source } = config
+  log.info({ version: version(), nodeName, source, pid: process.pid }, 'starting')
+
+  await lifecycle.begin('lock', {
+    start: async () => {
+      await mkdir(stateDir, { recursive: true, mode: 0o700 })
+      return await lockDirectory(stateDir)
+    },
+    stop: (lock) => lock.release(),
+  })
+  const ipam = await lifecycle.begin('ipam', {
+    start: () => Ipam.open({ dir: stateDir, clock, log, crashPoint }),
+  })
+  const cluster = createCluster()
+  const manifests = new ManifestSource({ dir: source.dir, cluster, log, clock })
+  await lifecycle.begin('cluster', {
+    start: async () => {
+      // Read once before anything relies on it: a directory that is not there ends the start with what to do.
+      await manifests.read()
+    },
+  })
+  const { nodes } = cluster
+  followOwnRanges({ nodeName, nodes, ipam, health, log })
+  const { netlink, hostNamespace } = await lifecycle.begin('netlink', {
+    start: () => ({ netlink: RouteNetlink.open(), hostNamespace: NetworkNamespace.current() }),
+    stop: (open) => {
+      open.netlink.close()
+      open.hostNamespace.close()
+    },
+  })
+  const datapath = await lifecycle.begin('datapath', {
+    start: () => {
+      const { bpfDir, attach } = config
+      return Datapath.open({ bpfDir, attach, netlink, clock, log })
+    },
+    stop: (open) => open.close(),
+  })
+  // After what they use, so that they are stopped before it is closed.
+  const jobs = await lifecycle.begin('jobs', {
+    start: () => new Jobs({ log, health, clock }),
+    stop: (running) => running.stop(),
+  })
+  const kernel = { netlink, hostNamespace, datapath, clock, health, log, crashPoint }
+  const overlay = createOverlay({ ...kernel, ...config, nodes })
+  const masquerade = createMasquerade({
+    mode: config.masquerade,
+    table: NFT_TABLE,
+    nodes,
+    nodeName,
+    clusterCIDRs: config.clusterCidrs,
+    keepsTowardsNodes: false,
+    log,
+    clock,
+    health,
+  })
+  const pods = createPods({ ...kernel, ipam, podMtu: () => overlay.podMtu() })
+  const socket = socketPath(config.runDir)
+  const cni = createCni({
+    ipam,
+    pods,
+    health,
+    hostNamespace,
+    log,
+    stateDir,
+    bootId: (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim(),
+    install: {
+      socket,
+      stateDir,
+      confDir: config.cniConfDir,
+      binDir: config.cniBinDir,
+      executable: cniExecutable(),
+    },
+  })
+  jobs.start('manifests', (signal, alive) => manifests.run(signal, alive))
+  datapath.start(jobs)
+  overlay.start(jobs)
+  pods.start(jobs)
+  jobs.start('masquerade rules', (signal) => masquerade.run(signal))
+  await cni.replay().catch((error: unknown) => {
+    log.error({ error }, 'a queued DEL failed; it is tried again')
+  })
+
+  const rooms: Rooms = { config, health, cluster, ipam, datapath, overlay, pods, clock }
+  addProcessMetrics(metrics, health)
+  addRoomMetrics(metrics, rooms)
+  const startedAtText = new Date(clock.now()).toISOString()
+  await lifecycle.begin('api', {
+    start: async () => {
+      const api = new ApiServer({ log })
+      registerStatus({
+        api,
+        health,
+        metrics,
+        log,
+        status: () => describeAgent(rooms, startedAtText),
+        pods: () => describePods(rooms),
+      })
+      cni.register(api)
+      await api.listen(socket)
+      return api
+    },
+    stop: (api) => api.close(),
+    // An ADD that was cut short takes back what it did.
+    stopWithinMs: 10_000,
+  })
+  cni.start(jobs)
+  jobs.start('ready', async (signal) => {
+    await health.whenReady(AbortSignal.any([signal, stop]))
+    log.info({ tookMs: Math.round(clock.monotonicMs() - startedAt) }, 'ready')
+  })
+}
+
+/** Comes with the agent: in one folder with the other built parts, or where the source tree has it. */
+function cniExecutable(): string {
+  const shipped = libDir() === undefined ? undefined : join(libDir() ?? '', 'sinabro-cni')
+  if (shipped !== undefined && existsSync(shipped)) return shipped
+  return new URL('../../cni/build/sinabro-cni', import.meta.url).pathname
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}

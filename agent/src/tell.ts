@@ -1,0 +1,126 @@
+// What the rooms know, put together for those who ask: status, pods, metrics. Reads only.
+import { type PodView, type Status, viewPod, viewQuarantined } from './api/status.ts'
+import type { Cluster } from './cluster/cluster.ts'
+import { type AgentConfig, version } from './config.ts'
+import type { Datapath } from './datapath/datapath.ts'
+import type { Ipam } from './ipam/ipam.ts'
+import type { Overlay } from './overlay/overlay.ts'
+import type { Pods } from './pods/pods.ts'
+import { podKey } from './pods/target.ts'
+import type { Clock } from './runtime/clock.ts'
+import type { Health } from './runtime/health.ts'
+import type { Metrics } from './runtime/metrics.ts'
+
+export interface Rooms {
+  readonly config: AgentConfig
+  readonly health: Health
+  readonly cluster: Cluster
+  readonly ipam: Ipam
+  readonly datapath: Datapath
+  readonly overlay: Overlay
+  readonly pods: Pods
+  readonly clock: Clock
+}
+
+export function describeAgent(
+  { config, cluster, ipam, datapath, overlay }: Rooms,
+  startedAt: string,
+): Omit<Status, 'isReady' | 'isHealthy' | 'components'> {
+  const { self } = overlay.plan()
+  return {
+    version: version(),
+    node: config.nodeName,
+    pid: process.pid,
+    startedAt,
+    source: `${config.source.kind}:${config.source.dir}`,
+    nodeCount: cluster.nodes.size,
+    podCount: ipam.list().length,
+    ranges: ipam.usage(),
+    facts: {
+      attach: datapath.attachMode,
+      mtu: overlay.podMtu()?.toString() ?? 'unknown',
+      tunnel:
+        self === undefined
+          ? 'none'
+          : `vxlan from ${self.tunnelAddress}, port ${config.tunnelPort}, vni ${config.vni}`,
+      'own addresses': self?.ownAddresses.join(', ') ?? 'none',
+    },
+    problems: [
+      ...cluster.problems.values().map(({ where, object, message }) => ({
+        where,
+        message,
+        ...(object === undefined ? {} : { object }),
+      })),
+      ...overlay.problems().map(({ node, message }) => ({
+        where: 'overlay',
+        object: `Node/${node}`,
+        message,
+      })),
+      ...ipam.quarantined().map(viewQuarantined),
+    ],
+  }
+}
+
+export function describePods({ ipam, pods }: Rooms): PodView[] {
+  const statuses = new Map(pods.statuses().map((status) => [status.key, status]))
+  return ipam.list().map((allocation) => {
+    const status = statuses.get(podKey(allocation))
+    return {
+      ...viewPod(allocation),
+      ...(status === undefined ? {} : { state: status.state }),
+      ...(status?.message === undefined ? {} : { message: status.message }),
+    }
+  })
+}
+
+export function addRoomMetrics(metrics: Metrics, { ipam, datapath, cluster }: Rooms): void {
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_ipam_addresses_used',
+    help: 'Addresses given to pods, by range.',
+    labelNames: ['range'],
+    read: () => ipam.usage().map(({ range, used }) => ({ labels: { range }, value: used })),
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_ipam_addresses_capacity',
+    help: 'Addresses that can be given, by range.',
+    labelNames: ['range'],
+    read: () => ipam.usage().map(({ range, capacity }) => ({ labels: { range }, value: capacity })),
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_ipam_records_set_aside',
+    help: 'Allocation records that could not be read.',
+    read: () => [{ value: ipam.quarantined().length }],
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_source_problems',
+    help: 'Objects of the source that were refused, by code.',
+    labelNames: ['code'],
+    read: () => {
+      const counts = new Map<string, number>()
+      for (const { code } of cluster.problems.values())
+        counts.set(code, (counts.get(code) ?? 0) + 1)
+      return [...counts].map(([code, value]) => ({ labels: { code }, value }))
+    },
+  })
+  for (const unit of ['packets', 'bytes'] as const) {
+    metrics.add({
+      kind: 'counter',
+      name: `sinabro_datapath_${unit}_total`,
+      help: `What became of ${unit}, by program and outcome.`,
+      labelNames: ['place', 'outcome', 'verdict'],
+      read: () =>
+        datapath.counters().map(({ place, outcome, isDrop, ...row }) => ({
+          labels: {
+            place: String(place),
+            outcome: outcome.name,
+            verdict: isDrop ? 'drop' : 'forward',
+          },
+          value: Number(row[unit]),
+        })),
+    })
+  }
+}
