@@ -1,0 +1,151 @@
+// A node for kernel tests: a namespace of its own, a bpf file system of its own, real maps and programs, real allocations on disk.
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
+import { Datapath } from '../../datapath/datapath.ts'
+import type { Allocation } from '../../ipam/allocation.ts'
+import type { CrashPoint } from '../../ipam/crash-point.ts'
+import { Ipam } from '../../ipam/ipam.ts'
+import { systemClock } from '../../runtime/clock.ts'
+import { Health } from '../../runtime/health.ts'
+import { Jobs } from '../../runtime/jobs.ts'
+import { silentLog } from '../../runtime/log.ts'
+import { createPods, type Pods } from '../pods.ts'
+
+export interface StageOptions {
+  readonly attach?: 'tcx' | 'clsact'
+  readonly ranges?: readonly string[]
+}
+
+/** What an agent process owns; `stop` ends it without touching the kernel. */
+export interface Agent {
+  readonly datapath: Datapath
+  readonly ipam: Ipam
+  readonly pods: Pods
+  readonly health: Health
+  stop(): Promise<void>
+}
+
+export class Stage {
+  readonly node = NetworkNamespace.create()
+  readonly netlink: RouteNetlink
+  readonly #folder = mkdtempSync(join(tmpdir(), 'sinabro-stage-'))
+  readonly #options: StageOptions
+  readonly #opened: { close(): void }[] = []
+
+  constructor(options: StageOptions = {}) {
+    this.#options = options
+    this.netlink = RouteNetlink.open({ netns: this.node })
+    execFileSync('mount', ['-t', 'bpf', 'bpf', this.#folder])
+  }
+
+  get bpfDir(): string {
+    return join(this.#folder, 'sinabro')
+  }
+
+  /** A pod's namespace and a path to it, as a runtime would give. */
+  namespace(): { readonly netns: NetworkNamespace; readonly path: string } {
+    const netns = NetworkNamespace.create()
+    this.#opened.push(netns)
+    return { netns, path: `/proc/${process.pid}/fd/${netns.fd}` }
+  }
+
+  /** Everything an agent opens at its start, with its jobs running unless they are not wanted. */
+  async start(options: {
+    readonly crashPoint?: CrashPoint
+    readonly isIdle?: boolean
+    readonly stateDir: string
+  }): Promise<Agent> {
+    const log = silentLog
+    const clock = systemClock
+    const health = new Health(clock)
+    const jobs = new Jobs({ log, health, clock })
+    const { attach = 'tcx', ranges = ['10.244.1.0/24', 'fd00:10:244:1::/64'] } = this.#options
+    const netlink = RouteNetlink.open({ netns: this.node })
+    const datapath = await Datapath.open({
+      bpfDir: this.bpfDir,
+      attach,
+      netlink,
+      netns: this.node,
+      flowsMax: 1024,
+      clock,
+      log,
+    })
+    const ipam = await Ipam.open({ dir: options.stateDir, clock, log })
+    ipam.setRanges(ranges)
+    const pods = createPods({
+      netlink,
+      hostNamespace: this.node,
+      datapath,
+      ipam,
+      podMtu: () => 1450,
+      clock,
+      health,
+      log,
+      ...(options.crashPoint === undefined ? {} : { crashPoint: options.crashPoint }),
+    })
+    if (options.isIdle !== true) {
+      pods.start(jobs)
+      await pods.settled()
+    }
+    return {
+      datapath,
+      ipam,
+      pods,
+      health,
+      async stop() {
+        await jobs.stop()
+        datapath.close()
+        netlink.close()
+      },
+    }
+  }
+
+  close(): void {
+    this.netlink.close()
+    for (const one of this.#opened) one.close()
+    this.node.close()
+    execFileSync('umount', [this.#folder])
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
+/** Everything in the node that is of one pod, as text: two equal states are equal texts. */
+export async function snapshot(
+  { netlink }: Stage,
+  { datapath }: Agent,
+): Promise<readonly string[]> {
+  const seen: string[] = []
+  const names = new Map<number, string>()
+  for (const link of await netlink.links.list()) {
+    if (link.name === 'lo') continue
+    names.set(link.index, link.name)
+    seen.push(`link ${link.name} ${link.alias} ${link.mac} ${link.mtu} up=${link.isUp}`)
+    seen.push(`attached ${link.name} ${await datapath.isPodAttached(link)}`)
+  }
+  for (const route of await netlink.routes.list({ protocol: 91 })) {
+    seen.push(`route ${route.dst} ${names.get(route.index ?? 0)}`)
+  }
+  for (const one of await netlink.neighbours.list()) {
+    if (one.state === 'permanent')
+      seen.push(`neighbour ${one.address} ${one.mac} ${names.get(one.index)}`)
+  }
+  for (const [address, { ifindex, ...row }] of datapath.podEndpoints()) {
+    seen.push(`endpoint ${address} ${names.get(ifindex)} ${JSON.stringify(row)}`)
+  }
+  for (const device of datapath.pinnedDevices()) seen.push(`pins ${device}`)
+  return seen.sort()
+}
+
+export function requestFor(containerId: string, netns: string) {
+  return {
+    key: { network: 'sinabro', containerId, ifname: 'eth0' },
+    netns,
+    podNamespace: 'default',
+    podName: containerId,
+  }
+}
+
+export type { Allocation }
