@@ -1,9 +1,9 @@
-// Runs in the guest: loads every eBPF object that was built through our own binding, the verifier of this kernel having its say.
+// Runs in the guest, from the folder that bundle.ts filled: loads every eBPF object there through our own binding.
 import { globSync } from 'node:fs'
 import { join } from 'node:path'
 import { BpfError, BpfObject } from '@sinabro/libbpf-ts'
 
-const build = join(import.meta.dirname, '..', '..', 'bpf', 'build')
+const build = import.meta.dirname
 /** The end of the log says what was refused. */
 const LOG_LINES = 40
 const objects = globSync('*.bpf.o', { cwd: build }).sort()

@@ -1,15 +1,16 @@
 // `npm run test:vm`: on each kernel of kernels.ts, loads every eBPF object; ends with the line `N passed, N failed`.
 //
 // test:vm [-- --kernel NAME] [-- --exec COMMAND]: one kernel only; another command instead of the tests, to look around.
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { boot } from './boot.ts'
+import { bundle } from './bundle.ts'
 import { KERNELS } from './kernels.ts'
 import { prepare } from './prepare.ts'
 
 const TIMEOUT_MS = 180_000
 const MEMORY_MIB = 2048
 const CPUS = 2
-const TESTS = 'sh setup/node.sh test/vm/load-objects.ts'
 
 const { values } = parseArgs({
   options: { kernel: { type: 'string' }, exec: { type: 'string' } },
@@ -23,6 +24,7 @@ const abort = new AbortController()
 process.once('SIGINT', () => abort.abort())
 process.once('SIGTERM', () => abort.abort())
 
+const tests = await bundle(join(import.meta.dirname, 'load-objects.ts'))
 let passed = 0
 let failed = 0
 for (const kernel of chosen) {
@@ -32,7 +34,7 @@ for (const kernel of chosen) {
   console.log(`kernel ${files.release}`)
   let counted = 0
   const outcome = await boot(files, {
-    command: values.exec ?? TESTS,
+    command: values.exec ?? tests.command,
     timeoutMs: TIMEOUT_MS,
     memoryMib: MEMORY_MIB,
     cpus: CPUS,
@@ -56,6 +58,7 @@ for (const kernel of chosen) {
   if (ending !== 'exit' || (counted === 0 && values.exec === undefined)) failed++
   if (values.exec !== undefined && status !== 0) failed++
 }
+tests.remove()
 if (abort.signal.aborted) failed++
 console.log(`${passed} passed, ${failed} failed`)
 process.exitCode = failed === 0 ? 0 : 1
