@@ -25,7 +25,7 @@ export interface Rooms {
 export function describeAgent(
   { config, cluster, ipam, datapath, overlay }: Rooms,
   startedAt: string,
-): Omit<Status, 'isReady' | 'isHealthy' | 'components'> {
+): Omit<Status, 'ready' | 'healthy' | 'components'> {
   const { self } = overlay.plan()
   return {
     version: version(),

@@ -245,6 +245,6 @@ test('registerStatus() tells probes whether the agent is alive and ready', async
   expect(await call('GET', '/v1/readyz')).toMatchObject({ status: 503, body: 'disk: is slow\n' })
   health.ok('disk')
   expect(await call('GET', '/v1/readyz')).toMatchObject({ status: 200 })
-  expect(await get('/v1/status', { socket: path })).toMatchObject({ node: 'n1', isHealthy: true })
+  expect(await get('/v1/status', { socket: path })).toMatchObject({ node: 'n1', healthy: true })
   expect((await call('GET', '/v1/metrics')).headers['content-type']).toContain('version=0.0.4')
 })

@@ -13,8 +13,8 @@ export interface Status {
   readonly pid: number
   /** ISO 8601. */
   readonly startedAt: string
-  readonly isReady: boolean
-  readonly isHealthy: boolean
+  readonly ready: boolean
+  readonly healthy: boolean
   readonly source: string
   readonly nodeCount: number
   readonly podCount: number
@@ -54,17 +54,21 @@ export interface StatusOptions {
   readonly health: Health
   readonly metrics: Metrics
   readonly log: Log
-  status(): Omit<Status, 'isReady' | 'isHealthy' | 'components'>
+  status(): Omit<Status, 'ready' | 'healthy' | 'components'>
   pods(): readonly PodView[]
 }
 
 export function registerStatus({ api, health, metrics, log, status, pods }: StatusOptions): void {
+  const readHealth = (): Pick<Status, 'ready' | 'healthy' | 'components'> => {
+    const { isReady, isHealthy, components } = health.snapshot()
+    return { ready: isReady, healthy: isHealthy, components }
+  }
   api.route('GET', '/v1/status', () => ({
     status: 200,
-    body: { ...status(), ...health.snapshot() } satisfies Status,
+    body: { ...status(), ...readHealth() } satisfies Status,
   }))
   api.route('GET', '/v1/pods', () => ({ status: 200, body: { pods: pods() } }))
-  api.route('GET', '/v1/health', () => ({ status: 200, body: health.snapshot() }))
+  api.route('GET', '/v1/health', () => ({ status: 200, body: readHealth() }))
   // For probes: alive is who answers; ready is who has finished the first pass of everything, whatever degraded later.
   api.route('GET', '/v1/healthz', () => text(200, 'ok'))
   api.route('GET', '/v1/readyz', () => {

@@ -19,7 +19,7 @@ export async function viewStatus({ socket, output }: ViewOptions): Promise<View>
   const status = (await get('/v1/status', { socket })) as Status
   return {
     text: await format(output, status, () => showStatus(status, Date.now())),
-    isHealthy: status.isReady && status.isHealthy,
+    isHealthy: status.ready && status.healthy,
   }
 }
 
