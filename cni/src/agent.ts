@@ -1,5 +1,5 @@
 // One call to the agent over its Unix socket: connects (again while it may), sends, waits for the answer, all before a deadline.
-import { isObject, type Json } from './config.ts'
+import { isObject, isTooDeep, type Json } from './config.ts'
 import { CniError, describe } from './errors.ts'
 import { checked, isSystemError, type NativeHost } from './host.ts'
 import { formatRequest, type HttpResponse, ProtocolError, ResponseParser } from './http.ts'
@@ -123,16 +123,21 @@ function decodeAnswer(host: NativeHost, response: HttpResponse): Json {
 }
 
 function parseBody(text: string | undefined): Json {
-  try {
-    const value: unknown = JSON.parse(text ?? '')
-    if (isObject(value)) return value
-  } catch {
-    // Reported below: what the text is instead does not matter.
-  }
+  const value = parseJson(text ?? '')
+  if (isObject(value) && !isTooDeep(value)) return value
   throw new AgentUnavailable(
     'garbled',
     'the agent answered with something that is not a JSON object',
   )
+}
+
+/** `undefined` for what is not JSON: what it is instead does not matter. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }
 
 /** For verbs that have no other way than to say that there was no answer. */

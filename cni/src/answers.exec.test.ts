@@ -184,6 +184,11 @@ test.each([
   ['chunks', raw('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n'), 101],
   ['a body that is not JSON', raw(`${head}3\r\n\r\n{]}`), 101],
   ['a body that is not UTF-8', raw(Buffer.from(`${head}3\r\n\r\n"\xff"`, 'latin1')), 101],
+  [
+    'a body that is nested too deep',
+    json(200, { x: JSON.parse('['.repeat(4000) + ']'.repeat(4000)) }),
+    101,
+  ],
   ['JSON that is not an object', raw(`${head}4\r\n\r\nnull`), 101],
   ['a result of the wrong shape', json(200, { ips: 'all' }), 101],
   [

@@ -89,6 +89,8 @@ test.each([
   ['10 MB', `{"cniVersion":"1.0.0","x":"${'x'.repeat(10_000_000)}"}`, 6],
   ['a deep nest', '['.repeat(500_000), 6],
   ['a deep nest of objects', '{"a":'.repeat(200_000), 6],
+  ['a nest that is just too deep', nest(64), 6],
+  ['a nest that the engine can read but not write', nest(6000), 6],
 ] as const)('%s on stdin is refused with %i', async (_, stdin, code) => {
   const place = new Place()
   const outcome = await place.call('ADD', { stdin })
@@ -193,6 +195,21 @@ test('DEL does not mind a prevResult that ADD would refuse, and does not send it
   expect(agent.received[0]?.body.config).toEqual(place.config())
 })
 
+test('a nest as deep as allowed is passed on whole', async () => {
+  const place = new Place()
+  const agent = await standIn(place, json(200, {}))
+  const stdin = place.config({ x: JSON.parse('['.repeat(63) + ']'.repeat(63)) })
+  expect(await place.call('DEL', { stdin })).toMatchObject({ exitCode: 0 })
+  expect(agent.received[0]?.body.config).toEqual(stdin)
+})
+
+test('a caller with a small stack gets an error, not a crash', async () => {
+  const place = new Place()
+  const through = ['sh', '-c', 'ulimit -s 256; exec "$0"'] as const
+  const outcome = await place.call('ADD', { through, stdin: '['.repeat(900_000) })
+  expect(JSON.parse(outcome.stdout)).toMatchObject({ code: 6 })
+})
+
 test('a full stdout is an exit code, not a crash', async () => {
   const through = ['sh', '-c', 'exec "$0" > /dev/full'] as const
   const outcome = await execute({ env: { CNI_COMMAND: 'VERSION' }, through })
@@ -203,3 +220,7 @@ test('the executable is one static file', () => {
   // An ELF file with an interpreter names it: "ld-linux" or "ld-musl".
   expect(readFileSync(executable).includes('/ld-')).toBe(false)
 })
+
+function nest(levels: number): string {
+  return `{"cniVersion":"1.0.0","x":${'['.repeat(levels)}${']'.repeat(levels)}}`
+}

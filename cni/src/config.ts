@@ -11,6 +11,13 @@ export function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
+/** Objects and lists inside each other more often than allowed. Reads no deeper than that. */
+export function isTooDeep(value: unknown, levelsLeft: number = limits.jsonDepth): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  if (levelsLeft === 0) return true
+  return Object.values(value).some((member) => isTooDeep(member, levelsLeft - 1))
+}
+
 /** @throws CniError 6 if this is not a JSON object. */
 export function decodeConfig(text: string | undefined): Json {
   if (text === undefined)
@@ -29,6 +36,11 @@ export function decodeConfig(text: string | undefined): Json {
   }
   if (!isObject(value))
     throw new CniError(codes.decodingFailure, 'the configuration on stdin must be a JSON object')
+  if (isTooDeep(value))
+    throw new CniError(
+      codes.decodingFailure,
+      `the configuration on stdin is nested deeper than ${limits.jsonDepth} levels`,
+    )
   return value
 }
 

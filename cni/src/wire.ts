@@ -32,6 +32,8 @@ export const callTimeoutMs = {
 /** Longer ones are refused before anything is done. A request is the configuration and its envelope. */
 export const limits = {
   configBytes: 1 << 20,
+  /** Objects and lists inside each other, in configurations and answers. */
+  jsonDepth: 64,
   requestBytes: 2 << 20,
   responseBytes: 1 << 20,
   responseHeadBytes: 16 << 10,
