@@ -1,5 +1,5 @@
 // The eBPF side of this node: programs loaded onto pinned maps, attached where pods and the overlay need them, swept and counted.
-import { BpfError, type TcMode } from '@sinabro/libbpf-ts'
+import { BpfError, probeTcx, type TcMode } from '@sinabro/libbpf-ts'
 import {
   DEFAULT_SWEEP,
   ENDPOINT_LOCAL_POD,
@@ -21,6 +21,7 @@ const SWEEP_INTERVAL_MS = 30_000
 
 export interface DatapathOptions {
   readonly bpfDir: string
+  /** auto: whichever suits the kind of device. */
   readonly attach: 'auto' | TcMode
   /** In the node's namespace. */
   readonly netlink: RouteNetlink
@@ -53,7 +54,8 @@ const NO_MAC = '00:00:00:00:00:00'
 export class Datapath {
   readonly maps: DatapathMaps
   readonly config: ConfigRow
-  readonly #hooks: Hooks
+  readonly #podHooks: Hooks
+  readonly #overlayHooks: Hooks
   readonly #objects: LoadedObjects
   readonly #podPrograms: HookPrograms
   readonly #overlayPrograms: HookPrograms
@@ -68,12 +70,16 @@ export class Datapath {
     this.#podPrograms = { ingress: objects.fromPod, egress: objects.toPod }
     this.#overlayPrograms = { ingress: objects.fromOverlay, egress: objects.toOverlay }
     const { bpfDir, attach, netlink, netns } = options
-    this.#hooks = new Hooks({
+    const place = {
       linksDir: pinPaths(bpfDir).links,
-      attach,
       netlink,
       ...(netns === undefined ? {} : { netns }),
-    })
+    }
+    const hasTcx = attach === 'auto' && probeTcx()
+    // A tcx link waits for all CPUs, twice per pod and with the kernel's configuration locked (ADR 0040).
+    this.#podHooks = new Hooks({ ...place, mode: attach === 'auto' ? 'clsact' : attach })
+    const overlayMode = attach === 'auto' ? (hasTcx ? 'tcx' : 'clsact') : attach
+    this.#overlayHooks = new Hooks({ ...place, mode: overlayMode })
   }
 
   /** Attaches nothing yet: running pods keep the programs they have until their room replaces them. */
@@ -87,8 +93,9 @@ export class Datapath {
     }
   }
 
-  get attachMode(): TcMode {
-    return this.#hooks.mode
+  /** For people. */
+  get attachMode(): string {
+    return `${this.#podHooks.mode} on pods, ${this.#overlayHooks.mode} on the overlay`
   }
 
   get lastSweep(): SweepResult | undefined {
@@ -106,29 +113,29 @@ export class Datapath {
   }
 
   attachPod(device: Device): Promise<void> {
-    return this.#hooks.attach(device, this.#podPrograms)
+    return this.#podHooks.attach(device, this.#podPrograms)
   }
 
   isPodAttached(device: Device): Promise<boolean> {
-    return this.#hooks.isAttached(device, this.#podPrograms)
+    return this.#podHooks.isAttached(device, this.#podPrograms)
   }
 
   attachOverlay(device: Device): Promise<void> {
-    return this.#hooks.attach(device, this.#overlayPrograms)
+    return this.#overlayHooks.attach(device, this.#overlayPrograms)
   }
 
   isOverlayAttached(device: Device): Promise<boolean> {
-    return this.#hooks.isAttached(device, this.#overlayPrograms)
+    return this.#overlayHooks.isAttached(device, this.#overlayPrograms)
   }
 
   /** For a device that is gone: removes the pins of its links. */
   forgetDevice(name: string): void {
-    this.#hooks.forget(name)
+    this.#podHooks.forget(name)
   }
 
   /** Names of devices that links are pinned for, whether the devices exist or not. */
   pinnedDevices(): string[] {
-    return this.#hooks.pinnedDevices()
+    return this.#podHooks.pinnedDevices()
   }
 
   setEndpoint(address: string, endpoint: PodEndpoint): void {

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import {
   type BpfProgram,
   type Direction,
-  probeTcx,
   TcAttachment,
   type TcHook,
   type TcMode,
@@ -23,7 +22,7 @@ export type HookPrograms = Readonly<Record<Direction, BpfProgram>>
 
 export interface HooksOptions {
   readonly linksDir: string
-  readonly attach: 'auto' | TcMode
+  readonly mode: TcMode
   readonly netlink: RouteNetlink
   /** The devices' namespace, if it is not this process's. */
   readonly netns?: NetworkNamespace
@@ -37,7 +36,7 @@ export class Hooks {
 
   constructor(options: HooksOptions) {
     this.#options = options
-    this.mode = options.attach === 'auto' ? (probeTcx() ? 'tcx' : 'clsact') : options.attach
+    this.mode = options.mode
   }
 
   /** Idempotent; a packet meets the old program or the new one, never none. */
