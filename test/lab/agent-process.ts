@@ -1,4 +1,5 @@
 // The agent of one lab node as a process: start it, see whether it is ready, kill it with any signal.
+import type { ChildProcess } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
@@ -24,6 +25,8 @@ const READY_DEADLINE_MS = 30_000
 export class AgentProcess {
   readonly #machine: Machine
   readonly #manifestsDir: string
+  /** What `start` of this object started; an agent of another process is known by its cgroup alone. */
+  #child: ChildProcess | undefined
 
   constructor(machine: Machine, manifestsDir: string) {
     this.#machine = machine
@@ -52,15 +55,27 @@ export class AgentProcess {
     )
     closeSync(log)
     child.unref()
+    this.#child = child
   }
 
   /** Host pids of the agent; empty when it does not run. */
   pids(): number[] {
-    return processesIn(join(this.#machine.state.cgroup, CGROUP)).filter(isInside)
+    return processesIn(this.#cgroup).filter(isInside)
+  }
+
+  get #cgroup(): string {
+    return join(this.#machine.state.cgroup, CGROUP)
+  }
+
+  get #hasEnded(): boolean {
+    if (this.#child === undefined) return processesIn(this.#cgroup).length === 0
+    return this.#child.exitCode !== null || this.#child.signalCode !== null
   }
 
   /** Sends the signal and waits until no agent is left. */
   async kill(signal: NodeJS.Signals): Promise<void> {
+    const isOnItsWay = (): boolean => this.#child !== undefined && this.pids().length === 0
+    await eventually('the agent to start', () => this.#hasEnded || !isOnItsWay())
     for (const pid of this.pids()) {
       try {
         process.kill(pid, signal)
@@ -68,18 +83,16 @@ export class AgentProcess {
         if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
       }
     }
-    const cgroup = join(this.#machine.state.cgroup, CGROUP)
     await eventually(
       `the agent of ${this.#machine.name} to end`,
-      () => processesIn(cgroup).length === 0,
+      () => processesIn(this.#cgroup).length === 0,
     )
   }
 
   /** Until the agent answers, says it is ready, and the CNI configuration is there. */
   async waitReady(deadlineMs = READY_DEADLINE_MS): Promise<void> {
-    const cgroup = join(this.#machine.state.cgroup, CGROUP)
     const isReady = async (): Promise<boolean> => {
-      if (processesIn(cgroup).length === 0) throw new LabError('absent', 'the agent ended')
+      if (this.#hasEnded) throw new LabError('absent', 'the agent ended')
       return (
         readNetworkList(this.#machine.places.cniConfDir) !== undefined &&
         isReadyStatus(await this.get('/v1/status'))

@@ -68,28 +68,28 @@ function qemuArguments(files: BootFiles, job: Job, work: string, consoleFile: st
 
 async function watch(qemu: ChildProcess, job: Job, consoleFile: string): Promise<Outcome> {
   const said = (): string => (existsSync(consoleFile) ? readFileSync(consoleFile, 'utf8') : '')
+  const { promise, resolve, reject } = Promise.withResolvers<Ending>()
   let status: number | undefined
   let errors = ''
   if (qemu.stdout !== null) {
     createInterface({ input: qemu.stdout }).on('line', (raw) => {
       const line = raw.replace(/\r+$/, '')
       const exit = /^@@exit (\d+)$/.exec(line)
-      if (exit !== null) status = Number(exit[1])
-      else job.onLine?.(line)
+      if (exit === null) job.onLine?.(line)
+      else {
+        status = Number(exit[1])
+        resolve(PANIC.test(said()) ? 'panic' : 'exit')
+      }
     })
   }
   qemu.stderr?.on('data', (part: Buffer) => {
     errors += part.toString()
   })
-  const { promise, resolve, reject } = Promise.withResolvers<Ending>()
   const timer = setTimeout(resolve, job.timeoutMs, 'timeout')
   const poll = setInterval(() => PANIC.test(said()) && resolve('panic'), PANIC_POLL_MS)
   job.signal?.addEventListener('abort', () => resolve('died'), { once: true })
   qemu.once('error', reject)
-  qemu.once('close', () => {
-    if (PANIC.test(said())) resolve('panic')
-    else resolve(status === undefined ? 'died' : 'exit')
-  })
+  qemu.once('close', () => resolve(PANIC.test(said()) ? 'panic' : 'died'))
   const ending = await promise.finally(() => {
     clearTimeout(timer)
     clearInterval(poll)
