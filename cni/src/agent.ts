@@ -1,6 +1,6 @@
 // One call to the agent over its Unix socket: connects (again while it may), sends, waits for the answer, all before a deadline.
 import { isObject, isTooDeep, type Json } from './config.ts'
-import { CniError, describe } from './errors.ts'
+import { CniError } from './errors.ts'
 import { checked, isSystemError, type NativeHost } from './host.ts'
 import { formatRequest, type HttpResponse, ProtocolError, ResponseParser } from './http.ts'
 import { type AgentVerb, agentPaths, type CniRequest, codes, limits } from './wire.ts'
@@ -90,12 +90,13 @@ function receive(host: NativeHost, fd: number, socket: string, untilMs: number):
   }
 }
 
-/** What the errors of a step mean for the call. */
+/** What the errors of a step mean for the call. A defect of ours stays one. */
 function attempt<T>(step: () => T, phase: 'connect' | 'talk'): T {
   try {
     return step()
   } catch (error) {
-    throw new AgentUnavailable(reasonOf(error, phase), describe(error))
+    if (!(error instanceof ProtocolError) && !isSystemError(error)) throw error
+    throw new AgentUnavailable(reasonOf(error, phase), error.message)
   }
 }
 
