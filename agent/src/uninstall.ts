@@ -1,5 +1,5 @@
 // Takes everything of ours off a node: files, devices, routes, rules, pins. Refuses while pods live by it; touches nothing of others.
-import { readdir, rm } from 'node:fs/promises'
+import { readdir, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Link, RouteNetlink } from '@sinabro/node-netlink'
 import { uninstallFiles } from './cni/install.ts'
@@ -130,9 +130,13 @@ async function removePath(path: string): Promise<boolean> {
   }
 }
 
+/** What it is mounted on, or what others keep in it, stays. */
 async function removeIfEmpty(folder: string): Promise<void> {
-  if ((await list(folder)).length > 0) return
-  await rm(folder, { recursive: true, force: true })
+  try {
+    await rmdir(folder)
+  } catch (error) {
+    if (!['ENOENT', 'ENOTEMPTY', 'EBUSY'].includes(String(codeOf(error)))) throw error
+  }
 }
 
 function codeOf(error: unknown): unknown {
