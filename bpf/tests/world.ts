@@ -254,13 +254,13 @@ export async function loadWorld({ rows = {}, maxFlows = 1024 }: WorldOptions = {
   })
 }
 
-/** Expected: one more packet for that outcome, and of no other. */
-export function counted(place: Place, symbol: string, bytes?: number) {
+/** Expected: one more packet for that outcome, making `total`, and of no other. */
+export function counted(place: Place, symbol: string, bytes?: number, total = 1) {
   const outcome = OUTCOMES.find((one) => one.symbol === symbol)
   if (outcome === undefined) throw new TypeError(`no outcome ${symbol}`)
   const key = counterIndex(PLACES.indexOf(place), outcome.number)
   const value = (actual: { packets: bigint; bytes: bigint }) =>
-    actual.packets === 1n && (bytes === undefined || actual.bytes === BigInt(bytes))
+    actual.packets === BigInt(total) && (bytes === undefined || actual.bytes === BigInt(bytes))
   return { changed: [[key, value] as const] }
 }
 
