@@ -90,7 +90,8 @@ export function decodeError(header: MessageHeader, reader: Reader): Outcome {
   reader.skip(NLMSG_HDRLEN - 4)
   if ((header.flags & NLM_F_CAPPED) === 0) {
     if (echoed < NLMSG_HDRLEN) throw reader.error(`request of length ${echoed}`)
-    reader.skip(Math.min(((echoed + 3) & ~3) - NLMSG_HDRLEN, reader.remaining))
+    reader.skip(Math.min(echoed - NLMSG_HDRLEN, reader.remaining))
+    reader.skip(Math.min(-echoed & 3, reader.remaining))
   }
   return withExtAck(errno, header, reader)
 }

@@ -95,7 +95,7 @@ export class Reader {
 
   #take(length: number): number {
     const at = this.#at
-    if (length > this.#limit - at) {
+    if (!(length >= 0 && length <= this.#limit - at)) {
       throw this.error(`${length} bytes expected, ${this.#limit - at} are there`)
     }
     this.#at = at + length

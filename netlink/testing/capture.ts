@@ -1,0 +1,153 @@
+// Writes testdata/*.hex again: runs iproute2 under strace in a fresh namespace and keeps what was sent or received.
+import { execFileSync, spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { release } from 'node:os'
+
+interface Capture {
+  readonly name: string
+  readonly command: string
+  /** The last that `ip` sends; or the first of this type that it receives, as later ones look up names. */
+  readonly keep: 'request' | { readonly type: number; readonly hasWords?: true }
+  readonly before?: readonly string[]
+}
+
+const veth = 'ip link add veth0 address 02:00:00:00:00:01 type veth peer name eth0'
+const up = [veth, 'ip link set veth0 up', 'ip link set eth0 up']
+const addressed = [
+  ...up,
+  'ip addr add 10.1.0.1/24 dev veth0',
+  'ip addr add fd01::1/64 dev veth0 nodad',
+]
+
+const captures: readonly Capture[] = [
+  {
+    name: 'link-add-veth',
+    command:
+      'ip link add host0 address 02:00:00:00:00:01 mtu 1400 type veth peer name eth0 address 02:00:00:00:00:02 mtu 1400',
+    keep: 'request',
+  },
+  {
+    name: 'link-add-vxlan-external',
+    command: 'ip link add vx0 type vxlan dstport 8472 external nolearning udp6zerocsumrx',
+    keep: 'request',
+  },
+  {
+    name: 'link-add-bridge',
+    command: 'ip link add br0 type bridge mcast_snooping 0',
+    keep: 'request',
+  },
+  { name: 'link-veth', command: 'ip link show dev veth0', keep: { type: 16 }, before: up },
+  {
+    name: 'link-vxlan',
+    command: 'ip -d link show dev vx0',
+    keep: { type: 16 },
+    before: ['ip link add vx0 type vxlan id 7 dstport 4789 local fd00::1 ttl 9'],
+  },
+  {
+    name: 'address-add-6',
+    command: 'ip addr add fd01::1/64 dev veth0 nodad',
+    keep: 'request',
+    before: up,
+  },
+  {
+    name: 'address-list',
+    command: 'ip addr show dev veth0',
+    keep: { type: 20 },
+    before: addressed,
+  },
+  {
+    name: 'route-add-onlink',
+    command:
+      'ip route add 10.244.1.0/24 via 10.244.1.0 dev veth0 onlink proto 91 mtu 1350 src 10.1.0.1',
+    keep: 'request',
+    before: addressed,
+  },
+  {
+    name: 'route-add-multipath',
+    command:
+      'ip route add 10.10.0.0/16 proto 91 nexthop via 10.1.0.2 dev veth0 weight 3 nexthop via 10.1.0.3 dev veth0',
+    keep: 'request',
+    before: addressed,
+  },
+  {
+    name: 'route-add-via-inet6',
+    command: 'ip route add 10.9.0.0/16 via inet6 fd01::2 dev veth0 metric 5 table 1000',
+    keep: 'request',
+    before: addressed,
+  },
+  {
+    name: 'route-list-6',
+    command: 'ip -6 route show table all',
+    keep: { type: 24 },
+    before: [...addressed, 'ip -6 route add default via fd01::2 proto 91'],
+  },
+  {
+    name: 'neighbour-add',
+    command: 'ip neigh replace 10.1.0.2 lladdr 02:00:00:00:00:02 dev veth0 nud permanent',
+    keep: 'request',
+    before: addressed,
+  },
+  {
+    name: 'neighbour-list',
+    command: 'ip neigh show',
+    keep: { type: 28 },
+    before: [
+      ...addressed,
+      'ip neigh replace 10.1.0.2 lladdr 02:00:00:00:00:02 dev veth0 nud permanent',
+      'ip neigh replace fd01::2 lladdr 02:00:00:00:00:02 dev veth0 router nud noarp protocol 91',
+    ],
+  },
+  {
+    name: 'qdisc-add-clsact',
+    command: 'tc qdisc add dev veth0 clsact',
+    keep: 'request',
+    before: up,
+  },
+  {
+    name: 'error-with-words',
+    command: 'ip link set veth0 mtu 1',
+    keep: { type: 2, hasWords: true },
+    before: up,
+  },
+]
+
+for (const capture of captures) {
+  const script = [
+    ...(capture.before ?? []),
+    `exec strace -q -e trace=sendmsg,recvmsg,sendto -e read=all -e write=all -- ${capture.command}`,
+  ].join(' && ')
+  const { stderr } = spawnSync('unshare', ['--net', 'sh', '-c', script], { encoding: 'utf8' })
+  const tool = execFileSync('ip', ['-V'], { encoding: 'utf8' }).trim()
+  const header = `# ${capture.command}\n# ${capture.keep === 'request' ? 'request' : 'answer'}; ${tool}; linux ${release()}; strace -e read=all -e write=all\n`
+  const text = wanted(capture, stderr)
+  writeFileSync(new URL(`../testdata/${capture.name}.hex`, import.meta.url), `${header}${text}`)
+}
+
+/** strace shows each datagram as a call, then its bytes: ` | 00000  20 00 00 00 …  ascii |`. */
+function wanted({ name, keep }: Capture, trace: string): string {
+  const datagrams: { isSent: boolean; isPeek: boolean; lines: string[] }[] = []
+  for (const line of trace.split('\n')) {
+    const dump = /^ \| [0-9a-f]+ {2}(.{48})/.exec(line)
+    if (dump?.[1]) datagrams.at(-1)?.lines.push(dump[1].replaceAll(/ +/g, ' ').trim())
+    else if (/^(send|recv)/.test(line)) {
+      datagrams.push({
+        isSent: line.startsWith('send'),
+        isPeek: line.includes('MSG_PEEK'),
+        lines: [],
+      })
+    }
+  }
+  const useful = datagrams.filter(({ lines, isPeek }) => lines.length > 0 && !isPeek)
+  const isWanted = ({ isSent, lines }: { isSent: boolean; lines: readonly string[] }) =>
+    keep === 'request' ? isSent : !isSent && messageType(lines) === keep.type
+  // Before its first request ip tries out which filters the kernel knows, which is answered by an error without words.
+  const isLast = keep === 'request' || keep.hasWords
+  const found = isLast ? useful.findLast(isWanted) : useful.find(isWanted)
+  if (found === undefined) throw new Error(`${name}: nothing captured\n${trace}`)
+  return `${found.lines.join('\n')}\n`
+}
+
+function messageType(lines: readonly string[]): number {
+  const [, , , , low = '', high = ''] = (lines[0] ?? '').split(' ')
+  return Number.parseInt(high + low, 16)
+}
