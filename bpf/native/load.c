@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What takes long, on the thread pool: loading an object through the verifier, running a program to its end. */
+/* Loading an object through the verifier, on the thread pool, and everything that is said on the way. */
 #include "object.h"
+#include "work.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -47,56 +47,42 @@ void messages_end(void)
 }
 
 struct load {
+	struct work work;
 	struct object *object;
-	napi_ref keep; /* the external, so that it is not collected meanwhile */
-	napi_deferred deferred;
-	napi_async_work work;
-	int err;
 };
 
-/* On a thread of the pool. libbpf asks for a log only after a refusal: a second try, with level 1. */
-static void load_execute(napi_env env, void *data)
+/* libbpf asks for a log only after a refusal: a second try, with level 1. */
+static int64_t load_run(struct work *work)
 {
-	struct load *load = data;
-	struct object *object = load->object;
+	struct object *object = ((struct load *)work)->object;
 	struct bpf_program *program;
+	int err;
 
-	(void)env;
 	object->log = malloc(LOG_SIZE);
-	if (object->log == NULL) {
-		load->err = -ENOMEM;
-		return;
-	}
+	if (object->log == NULL)
+		return -ENOMEM;
 	object->log[0] = '\0';
 	/* One buffer for all: libbpf stops at the first program that is refused. */
 	bpf_object__for_each_program(program, object->bpf)
 		bpf_program__set_log_buf(program, object->log, LOG_SIZE);
 	messages_begin(&object->messages);
-	load->err = bpf_object__load(object->bpf);
+	err = bpf_object__load(object->bpf);
 	messages_end();
-	if (load->err == 0) {
+	if (err == 0) {
 		free(object->log);
 		object->log = NULL;
 	}
+	return err;
 }
 
-static void load_complete(napi_env env, napi_status status, void *data)
+static void load_done(struct work *work)
 {
-	struct load *load = data;
-
-	load->object->is_loading = false;
-	if (status == napi_cancelled)
-		load->err = -ECANCELED;
-	napi_resolve_deferred(env, load->deferred, answer(env, load->err));
-	napi_delete_reference(env, load->keep);
-	napi_delete_async_work(env, load->work);
-	free(load);
+	((struct load *)work)->object->is_loading = false;
 }
 
 /* objectLoad(object): promise of 0 or -errno; afterwards objectLog() and objectMessages() tell why */
 static napi_value object_load(napi_env env, napi_callback_info info)
 {
-	napi_value promise, name;
 	struct object *object;
 	struct load *load;
 	struct args args;
@@ -109,18 +95,11 @@ static napi_value object_load(napi_env env, napi_callback_info info)
 	load = calloc(1, sizeof(*load));
 	if (load == NULL)
 		return answer(env, -ENOMEM);
+	load->work.run = load_run;
+	load->work.done = load_done;
 	load->object = object;
-	name = answer_text(env, "sinabro bpf load");
-	if (napi_create_async_work(env, NULL, name, load_execute, load_complete, load,
-				   &load->work) != napi_ok ||
-	    napi_create_reference(env, args.at[0], 1, &load->keep) != napi_ok ||
-	    napi_create_promise(env, &load->deferred, &promise) != napi_ok ||
-	    napi_queue_async_work(env, load->work) != napi_ok) {
-		free(load);
-		return answer(env, -ENOMEM);
-	}
 	object->is_loading = true;
-	return promise;
+	return work_start(env, &load->work, "sinabro bpf load", args.at[0]);
 }
 
 /* objectLog(object, maxBytes): the end of the verifier's log; empty if it was never asked */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Running a program by BPF_PROG_TEST_RUN: at once with a packet, or on the thread pool if it may take long. */
-#include "args.h"
+#include "work.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -51,66 +51,49 @@ static napi_value program_test_run(napi_env env, napi_callback_info info)
 }
 
 struct run {
-	int fd;
+	struct work work;
 	struct bytes ctx;
-	napi_ref keep; /* the Uint8Array behind ctx: the kernel reads it and writes it back */
-	napi_deferred deferred;
-	napi_async_work work;
-	int64_t result;
 };
 
-static void run_execute(napi_env env, void *data)
+static int64_t run_run(struct work *work)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
-	struct run *run = data;
+	struct run *run = (struct run *)work;
 	int err;
 
-	(void)env;
 	opts.ctx_in = run->ctx.data;
 	opts.ctx_size_in = run->ctx.size;
-	err = bpf_prog_test_run_opts(run->fd, &opts);
-	run->result = err < 0 ? err : (int64_t)opts.retval;
+	err = bpf_prog_test_run_opts(work->fds[0], &opts);
+	return err < 0 ? err : (int64_t)opts.retval;
 }
 
-static void run_complete(napi_env env, napi_status status, void *data)
-{
-	struct run *run = data;
-
-	napi_resolve_deferred(env, run->deferred,
-			      answer(env, status == napi_cancelled ? -ECANCELED : run->result));
-	if (run->keep != NULL)
-		napi_delete_reference(env, run->keep);
-	napi_delete_async_work(env, run->work);
-	free(run);
-}
-
-/* programRun(fd, ctx): promise of the program's return value (0 … 2^32-1) or -errno; for SEC("syscall") */
+/*
+ * programRun(fd, ctx): promise of the program's return value (0 … 2^32-1) or -errno; for SEC("syscall").
+ * The kernel reads `ctx` and writes it back: nobody else may touch it until then.
+ */
 static napi_value program_run(napi_env env, napi_callback_info info)
 {
-	napi_value promise;
+	struct bytes ctx;
 	struct args args;
 	struct run *run;
+	int fd, err;
 
+	args_open(&args, env, info);
+	fd = args_int(&args, 0);
+	ctx = args_bytes(&args, 1);
+	if (args.is_bad)
+		return answer(env, -EINVAL);
 	run = calloc(1, sizeof(*run));
 	if (run == NULL)
 		return answer(env, -ENOMEM);
-	args_open(&args, env, info);
-	run->fd = args_int(&args, 0);
-	run->ctx = args_bytes(&args, 1);
-	if (args.is_bad) {
+	err = work_copy_fd(&run->work, 0, fd);
+	if (err < 0) {
 		free(run);
-		return answer(env, -EINVAL);
+		return answer(env, err);
 	}
-	if ((run->ctx.size > 0 &&
-	     napi_create_reference(env, args.at[1], 1, &run->keep) != napi_ok) ||
-	    napi_create_async_work(env, NULL, answer_text(env, "sinabro bpf run"), run_execute,
-				   run_complete, run, &run->work) != napi_ok ||
-	    napi_create_promise(env, &run->deferred, &promise) != napi_ok ||
-	    napi_queue_async_work(env, run->work) != napi_ok) {
-		free(run);
-		return answer(env, -ENOMEM);
-	}
-	return promise;
+	run->work.run = run_run;
+	run->ctx = ctx;
+	return work_start(env, &run->work, "sinabro bpf run", ctx.size > 0 ? args.at[1] : NULL);
 }
 
 const struct function program_functions[] = {

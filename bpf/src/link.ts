@@ -44,12 +44,16 @@ export class BpfLink {
     this.#descriptor = new Descriptor(fd, 'link')
   }
 
-  /** Attaches; `first` runs before what others attached. */
-  static createTcx(
+  /**
+   * Attaches; `first` runs before what others attached. On the thread pool: the kernel waits until every CPU has seen it,
+   * 10 to 70 ms. update() waits for nobody.
+   * @throws BpfError EEXIST if this very program is on the hook already
+   */
+  static async createTcx(
     place: TcxPlace & { readonly program: BpfProgram; readonly order?: 'first' | 'last' },
-  ): BpfLink {
+  ): Promise<BpfLink> {
     const { ifindex, direction, netns, program, order = 'first' } = place
-    const fd = native().linkCreate(
+    const fd = await native().linkCreate(
       netns?.fd ?? -1,
       program.fd,
       ifindex,
@@ -89,9 +93,9 @@ export class BpfLink {
     check(native().linkUpdate(this.fd, program.fd), `BPF_LINK_UPDATE to ${program.name}`)
   }
 
-  /** Takes the program off the device, also where others hold the link. */
-  detach(): void {
-    const result = native().linkDetach(this.fd)
+  /** Takes the program off the device, also where others hold the link. On the thread pool, as createTcx(). */
+  async detach(): Promise<void> {
+    const result = await native().linkDetach(this.fd)
     // ENOLINK: the device went and took the attachment along.
     if (result !== -constants.errno.ENOLINK) check(result, 'BPF_LINK_DETACH')
   }

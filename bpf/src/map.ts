@@ -142,8 +142,12 @@ export class BpfMap {
     }
     // Batches take no mode: the kernel refuses every flag but BPF_F_LOCK.
     if (rows.length > 1 && mode === 'any' && this.#hasBatch) {
-      const keys = joined(rows.map(([key]) => key))
-      const values = joined(rows.map(([, value]) => value))
+      const keys = new Uint8Array(rows.length * keySize)
+      const values = new Uint8Array(rows.length * this.#valueBytes)
+      for (const [i, [key, value]] of rows.entries()) {
+        keys.set(key, i * keySize)
+        values.set(value, i * this.#valueBytes)
+      }
       const result = native().mapUpdateBatch(this.fd, keys, values, u32Bytes(rows.length), 0)
       if (!this.#isUnsupported(result)) {
         check(result, this.#op('BPF_MAP_UPDATE_BATCH'))
@@ -160,7 +164,11 @@ export class BpfMap {
     let at = 0
     while (at < keys.length && this.#hasBatch) {
       const count = u32Bytes(keys.length - at)
-      const result = native().mapDeleteBatch(this.fd, joined(keys.slice(at)), count)
+      const result = native().mapDeleteBatch(
+        this.fd,
+        joined(keys.slice(at), this.info.keySize),
+        count,
+      )
       if (this.#isUnsupported(result)) break
       const done = u32Of(count)
       deleted += done
@@ -318,6 +326,8 @@ function u32Of(bytes: Uint8Array): number {
   return new Uint32Array(bytes.buffer, bytes.byteOffset, 1)[0] ?? 0
 }
 
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  return Buffer.concat(parts)
+function joined(parts: readonly Uint8Array[], size: number): Uint8Array {
+  const all = new Uint8Array(parts.length * size)
+  for (const [i, part] of parts.entries()) all.set(part, i * size)
+  return all
 }

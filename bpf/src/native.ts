@@ -54,9 +54,9 @@ export interface Native {
     ifindex: number,
     attachType: number,
     flags: number,
-  ): number
+  ): Promise<number> | number
   linkUpdate(linkFd: number, programFd: number): number
-  linkDetach(linkFd: number): number
+  linkDetach(linkFd: number): Promise<number> | number
   /** Fills two arrays of host-order u32 in the order the programs run; returns how many. */
   attachedQuery(
     netnsFd: number,

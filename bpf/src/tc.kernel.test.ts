@@ -136,7 +136,7 @@ tcxOnly.each(['tcx', 'clsact'] as const)(
 
 tcxOnly("others' programs stay, behind ours or before it as asked", async () => {
   const hook = hookOn(wire.right, 'ingress')
-  using theirs = BpfLink.createTcx({ ...hook, program: program(1), order: 'first' })
+  using theirs = await BpfLink.createTcx({ ...hook, program: program(1), order: 'first' })
   await TcAttachment.attach({ ...hook, program: program(0), mode: 'tcx' })
   expect(listTcx(hook).map(({ programId }) => programId)).toEqual([program(0).id, program(1).id])
   await TcAttachment.detach(hook)

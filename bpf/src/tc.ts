@@ -52,16 +52,16 @@ async function attach(options: TcAttachOptions): Promise<TcMode> {
   const mode = options.mode === 'auto' ? (probeTcx() ? 'tcx' : 'clsact') : options.mode
   // What the other mode left goes after the new one is in place: twice is better than not at all.
   if (mode === 'tcx') {
-    attachTcx(options)
+    await attachTcx(options)
     await detachClsact(options)
   } else {
     await attachClsact(options)
-    detachTcx(options)
+    await detachTcx(options)
   }
   return mode
 }
 
-function attachTcx(options: TcAttachOptions): void {
+async function attachTcx(options: TcAttachOptions): Promise<void> {
   const { ifindex, direction, pinPath, program } = options
   using pinned = BpfLink.openPinned(pinPath)
   if (pinned !== undefined) {
@@ -71,7 +71,7 @@ function attachTcx(options: TcAttachOptions): void {
       return
     }
   }
-  using link = BpfLink.createTcx(options)
+  using link = await BpfLink.createTcx(options)
   if (pinned === undefined) {
     link.pin(pinPath)
     return
@@ -100,15 +100,15 @@ async function attachClsact(options: TcAttachOptions): Promise<void> {
 
 /** Takes ours off in either mode; false if nothing was there. The device may be gone. */
 async function detach(hook: TcHook): Promise<boolean> {
-  const hadTcx = detachTcx(hook)
+  const hadTcx = await detachTcx(hook)
   const hadClsact = await detachClsact(hook)
   return hadTcx || hadClsact
 }
 
-function detachTcx({ pinPath }: TcHook): boolean {
+async function detachTcx({ pinPath }: TcHook): Promise<boolean> {
   using link = BpfLink.openPinned(pinPath)
   if (link === undefined) return false
-  link.detach()
+  await link.detach()
   return unpin(pinPath)
 }
 
