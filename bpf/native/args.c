@@ -15,22 +15,29 @@ void args_open(struct args *args, napi_env env, napi_callback_info info)
 		args->is_bad = true;
 }
 
+/* Node-API's own integers cut and wrap what does not fit: 1.5 would be descriptor 1. */
+static double args_number(struct args *args, int at, double min, double max)
+{
+	double value = 0;
+
+	if (args->is_bad || napi_get_value_double(args->env, args->at[at], &value) != napi_ok ||
+	    !(value >= min && value <= max) || value != (double)(int64_t)value) {
+		args->is_bad = true;
+		return 0;
+	}
+	return value;
+}
+
 int32_t args_int(struct args *args, int at)
 {
-	int32_t value = -1;
+	int32_t value = args_number(args, at, INT32_MIN, INT32_MAX);
 
-	if (args->is_bad || napi_get_value_int32(args->env, args->at[at], &value) != napi_ok)
-		args->is_bad = true;
-	return value;
+	return args->is_bad ? -1 : value;
 }
 
 uint32_t args_u32(struct args *args, int at)
 {
-	uint32_t value = 0;
-
-	if (args->is_bad || napi_get_value_uint32(args->env, args->at[at], &value) != napi_ok)
-		args->is_bad = true;
-	return value;
+	return args_number(args, at, 0, UINT32_MAX);
 }
 
 struct bytes args_bytes(struct args *args, int at)

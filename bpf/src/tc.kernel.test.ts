@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { mountBpffs, type PrivateBpffs } from '../testing/bpffs.ts'
 import { testObject } from '../testing/test-object.ts'
-import { Wire, type WireEnd } from '../testing/wire.ts'
+import { type VethEnd, VethPair } from '../testing/veth.ts'
 import { BpfLink, type Direction, listTcx, probeTcx } from './link.ts'
 import { BpfObject } from './object.ts'
 import type { BpfProgram } from './program.ts'
@@ -21,13 +21,13 @@ const both = modes.flatMap((mode) =>
 const tcxOnly = test.skipIf(!hasTcx)
 
 let bpffs: PrivateBpffs
-let wire: Wire
+let pair: VethPair
 /** Two programs that differ in the row they count in; they share the map. */
 let objects: BpfObject[]
 
 beforeEach(async () => {
   bpffs = mountBpffs()
-  wire = await Wire.open()
+  pair = await VethPair.open()
   objects = []
   for (const row of [0, 1]) {
     const object = BpfObject.open(testObject('binding_tc'), {
@@ -40,7 +40,7 @@ beforeEach(async () => {
 })
 afterEach(() => {
   for (const object of objects) object.close()
-  wire.close()
+  pair.close()
   bpffs.unmount()
 })
 
@@ -57,7 +57,7 @@ function seen(): [bigint, bigint] {
   return [rows.get(0) ?? 0n, rows.get(1) ?? 0n]
 }
 
-function hookOn(end: WireEnd, direction: Direction): TcHook {
+function hookOn(end: VethEnd, direction: Direction): TcHook {
   return {
     ifindex: end.ifindex,
     direction,
@@ -72,7 +72,7 @@ function hookOn(end: WireEnd, direction: Direction): TcHook {
 
 test.each(both)('attach() and detach() are idempotent: $mode $direction', async (way) => {
   const { mode, direction } = way
-  const hook = hookOn(wire.right, direction)
+  const hook = hookOn(pair.right, direction)
   expect(await TcAttachment.list(hook)).toEqual([])
   for (let round = 0; round < 2; round++) {
     expect(await TcAttachment.attach({ ...hook, program: program(0), mode })).toBe(mode)
@@ -87,13 +87,13 @@ test.each(both)('attach() and detach() are idempotent: $mode $direction', async 
 
 test.each(both)('no packet passes unseen while programs change: $mode $direction', async (way) => {
   const { mode, direction } = way
-  const end = direction === 'ingress' ? wire.right : wire.left
+  const end = direction === 'ingress' ? pair.right : pair.left
   const hook = hookOn(end, direction)
   await TcAttachment.attach({ ...hook, program: program(0), mode })
-  await wire.setUp()
+  await pair.setUp()
   let replaced = 0
   {
-    await using _flood = await wire.flood()
+    await using _flood = await pair.flood()
     const start = seen()
     const moved = () => seen().every((count, row) => count - (start[row] ?? 0n) > 500n)
     while (replaced < 200 || !moved()) {
@@ -115,7 +115,7 @@ test.each(both)('no packet passes unseen while programs change: $mode $direction
 })
 
 tcxOnly('auto takes tcx where the kernel has it, and replaces within one link', async () => {
-  const hook = hookOn(wire.right, 'ingress')
+  const hook = hookOn(pair.right, 'ingress')
   expect(await TcAttachment.attach({ ...hook, program: program(0), mode: 'auto' })).toBe('tcx')
   const before = listTcx(hook)
   expect(before).toEqual([{ programId: program(0).id, linkId: expect.any(Number) }])
@@ -126,7 +126,7 @@ tcxOnly('auto takes tcx where the kernel has it, and replaces within one link', 
 tcxOnly.each(['tcx', 'clsact'] as const)(
   'a change to %s leaves nothing of the other mode',
   async (to) => {
-    const hook = hookOn(wire.right, 'ingress')
+    const hook = hookOn(pair.right, 'ingress')
     const from = to === 'tcx' ? 'clsact' : 'tcx'
     await TcAttachment.attach({ ...hook, program: program(0), mode: from })
     await TcAttachment.attach({ ...hook, program: program(1), mode: to })
@@ -135,7 +135,7 @@ tcxOnly.each(['tcx', 'clsact'] as const)(
 )
 
 tcxOnly("others' programs stay, behind ours or before it as asked", async () => {
-  const hook = hookOn(wire.right, 'ingress')
+  const hook = hookOn(pair.right, 'ingress')
   using theirs = await BpfLink.createTcx({ ...hook, program: program(1), order: 'first' })
   await TcAttachment.attach({ ...hook, program: program(0), mode: 'tcx' })
   expect(listTcx(hook).map(({ programId }) => programId)).toEqual([program(0).id, program(1).id])
@@ -147,7 +147,7 @@ tcxOnly("others' programs stay, behind ours or before it as asked", async () => 
 })
 
 test("others' filters stay", async () => {
-  const hook = hookOn(wire.right, 'ingress')
+  const hook = hookOn(pair.right, 'ingress')
   const theirs = { ...hook, priority: 7, handle: 7, name: 'theirs' }
   await TcAttachment.attach({ ...theirs, program: program(1), mode: 'clsact' })
   await TcAttachment.attach({ ...hook, program: program(0), mode: 'clsact' })
@@ -158,12 +158,12 @@ test("others' filters stay", async () => {
 test.each(modes)(
   'a device that went takes its attachment along, and a new one gets it: %s',
   async (mode) => {
-    const hook = hookOn(wire.right, 'ingress')
+    const hook = hookOn(pair.right, 'ingress')
     await TcAttachment.attach({ ...hook, program: program(0), mode })
-    await wire.left.netlink.links.del({ index: wire.left.ifindex })
+    await pair.left.netlink.links.del({ index: pair.left.ifindex })
     expect(await TcAttachment.list(hook)).toEqual([])
 
-    using next = await Wire.open()
+    using next = await VethPair.open()
     const again = { ...hookOn(next.right, 'egress'), pinPath: hook.pinPath }
     await TcAttachment.attach({ ...again, program: program(1), mode })
     expect(await TcAttachment.list(again)).toEqual([{ mode, programId: program(1).id }])
@@ -179,7 +179,7 @@ test.each(modes)(
 )
 
 test('attach() to no device says so and leaves no pin', async () => {
-  const hook = { ...hookOn(wire.right, 'ingress'), ifindex: 9999 }
+  const hook = { ...hookOn(pair.right, 'ingress'), ifindex: 9999 }
   for (const mode of modes) {
     const attempt = TcAttachment.attach({ ...hook, program: program(0), mode })
     await expect(attempt).rejects.toMatchObject({ code: 'ENODEV' })
@@ -188,7 +188,7 @@ test('attach() to no device says so and leaves no pin', async () => {
 })
 
 test.each(modes)('attachments and pins outlive a killed process: %s', async (mode) => {
-  const hook = hookOn(wire.right, 'ingress')
+  const hook = hookOn(pair.right, 'ingress')
   const module = (path: string) => new URL(path, import.meta.url).href
   const script = `
     import { RouteNetlink } from '${import.meta.resolve('@sinabro/node-netlink')}'
@@ -207,16 +207,16 @@ test.each(modes)('attachments and pins outlive a killed process: %s', async (mod
     })
     console.log(object.program('tc_count').id)
     process.kill(process.pid, 'SIGKILL')`
-  const net = `--net=/proc/${process.pid}/fd/${wire.right.netns.fd}`
+  const net = `--net=/proc/${process.pid}/fd/${pair.right.netns.fd}`
   const child = spawnSync('nsenter', [net, process.execPath, '--input-type=module', '-e', script], {
     encoding: 'utf8',
   })
   expect(child.signal, child.stderr).toBe('SIGKILL')
   expect(await TcAttachment.list(hook)).toEqual([{ mode, programId: Number(child.stdout) }])
-  await wire.setUp()
+  await pair.setUp()
   {
-    await using _flood = await wire.flood()
-    while (seen()[0] === 0n) await wire.left.netlink.links.get({ index: 1 })
+    await using _flood = await pair.flood()
+    while (seen()[0] === 0n) await pair.left.netlink.links.get({ index: 1 })
   }
   await TcAttachment.attach({ ...hook, program: program(1), mode })
   expect(await TcAttachment.list(hook)).toEqual([{ mode, programId: program(1).id }])

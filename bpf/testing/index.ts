@@ -69,3 +69,4 @@ export {
   type TestNodeOptions,
   type Vector,
 } from './vector.ts'
+export { Flood, type VethEnd, VethPair } from './veth.ts'

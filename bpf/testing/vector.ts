@@ -21,8 +21,9 @@ export interface TestNodeOptions<M extends MapShapes, R> {
   /** Files of the objects; they share their maps by pin, as on a real node. */
   readonly objects: readonly string[]
   readonly maps: M
-  /** Constants of all objects; each takes those it has. */
+  /** Constants that every one of the objects has. */
   readonly rodata?: Readonly<Record<string, Uint8Array>>
+  /** Sizes of maps that every one of the objects has. */
   readonly maxEntries?: Readonly<Record<string, number>>
   /** Rows that are there at the start of every vector. */
   readonly base?: Rows<M>

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 
-export interface WireEnd {
+export interface VethEnd {
   readonly netns: NetworkNamespace
   readonly netlink: RouteNetlink
   readonly ifindex: number
@@ -18,30 +18,30 @@ const ends = [
 ] as const
 
 /** Everything goes when it is closed, or with the process. */
-export class Wire {
-  readonly left: WireEnd
-  readonly right: WireEnd
+export class VethPair {
+  readonly left: VethEnd
+  readonly right: VethEnd
 
-  private constructor(left: WireEnd, right: WireEnd) {
+  private constructor(left: VethEnd, right: VethEnd) {
     this.left = left
     this.right = right
   }
 
   /** Both ends exist and have addresses but are down: nothing has passed yet. */
-  static async open(): Promise<Wire> {
+  static async open(): Promise<VethPair> {
     const sides = ends.map((end) => {
       const netns = NetworkNamespace.create()
       return { ...end, netns, netlink: RouteNetlink.open({ netns }) }
     })
     const [left, right] = sides
-    if (left === undefined || right === undefined) throw new RangeError('a wire has two ends')
+    if (left === undefined || right === undefined) throw new RangeError('a pair has two ends')
     await left.netlink.links.add({
       kind: 'veth',
       name: left.name,
       mac: left.mac,
       peer: { name: right.name, mac: right.mac, netns: right.netns },
     })
-    return new Wire(await addressed(left), await addressed(right))
+    return new VethPair(await addressed(left), await addressed(right))
   }
 
   async setUp(): Promise<void> {
@@ -103,8 +103,8 @@ export class Flood {
 }
 
 async function addressed(
-  end: Omit<WireEnd, 'ifindex'> & { readonly name: string },
-): Promise<WireEnd> {
+  end: Omit<VethEnd, 'ifindex'> & { readonly name: string },
+): Promise<VethEnd> {
   const link = await end.netlink.links.get({ name: end.name })
   if (link === undefined) throw new RangeError(`no device ${end.name}`)
   const { index } = link
