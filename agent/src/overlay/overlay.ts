@@ -24,6 +24,7 @@ import {
 } from './compute.ts'
 import { type OverlayDeviceRow, OverlayDeviceTarget } from './device-target.ts'
 import { followOverlay } from './follow.ts'
+import { Gate } from './gate.ts'
 import { computeIds, type IdState } from './ids.ts'
 import { PeerTarget, readUsedIds } from './peer-target.ts'
 import { OverlayNeighbourTarget, OverlayRouteTarget } from './route-target.ts'
@@ -54,6 +55,7 @@ export interface OverlayDeps extends OverlayOptions {
 
 /** Several changes of the underlay or of nodes that come together are one. */
 const SETTLE_MS = 50
+const REFRESH_MS = 60_000
 
 export function createOverlay(deps: OverlayDeps): Overlay {
   return new Overlay(deps)
@@ -62,6 +64,9 @@ export function createOverlay(deps: OverlayDeps): Overlay {
 export class Overlay {
   readonly #deps: OverlayDeps
   readonly #underlay = new Underlay()
+  /** Open once the device stands: what lies on it would only fail before. */
+  readonly #deviceGate = new Gate('overlay device')
+  readonly #device: AnyReconciler
   readonly #reconcilers: readonly AnyReconciler[]
   #plan: OverlayPlan = { peers: [], problems: [] }
   #planRevision = -1
@@ -70,21 +75,21 @@ export class Overlay {
 
   constructor(deps: OverlayDeps) {
     this.#deps = deps
-    const { netlink, datapath, nodes, clock, health, log, refreshMs = 60_000 } = deps
-    const common = { sources: [nodes, this.#underlay], clock, health, log, refreshMs }
+    const { netlink, datapath, nodes, clock, health, log, refreshMs = REFRESH_MS } = deps
+    const sources = [nodes, this.#underlay]
+    const common = { sources, clock, health, log, refreshMs }
+    const onDevice = { ...common, sources: [...sources, this.#deviceGate] }
     health.starting('overlay', `waits for the Node object ${deps.nodeName}`)
+    const peers = new PeerTarget({
+      maps: datapath.maps,
+      bumpGeneration: () => datapath.config.bumpGeneration(),
+    })
+    this.#device = named(new OverlayDeviceTarget(deps), () => this.#deviceRows(), common)
     this.#reconcilers = [
-      named(new OverlayDeviceTarget(deps), () => this.#deviceRows(), common),
-      named(
-        new PeerTarget({
-          maps: datapath.maps,
-          bumpGeneration: () => datapath.config.bumpGeneration(),
-        }),
-        () => this.#peerRows(),
-        common,
-      ),
-      named(new OverlayNeighbourTarget(netlink), () => this.#neighbourRows(), common),
-      named(new OverlayRouteTarget(netlink), () => this.#routeRows(), common),
+      this.#device,
+      named(peers, () => this.#peerRows(), common),
+      named(new OverlayNeighbourTarget(netlink), () => this.#neighbourRows(), onDevice),
+      named(new OverlayRouteTarget(netlink), () => this.#routeRows(), onDevice),
     ]
   }
 
@@ -163,7 +168,8 @@ export class Overlay {
         const woken = new Promise<void>((resolve) => {
           wake = resolve
         })
-        if (!isDirty && failure === undefined) await woken
+        // Settings change without a word: now and then it looks unasked.
+        if (!isDirty && failure === undefined) await this.#sleepUnless(woken, signal)
         isDirty = false
         if (signal.aborted) break
         if (failure !== undefined) throw failure
@@ -174,6 +180,14 @@ export class Overlay {
     } finally {
       for (const end of ends) end()
     }
+  }
+
+  async #sleepUnless(woken: Promise<void>, signal: AbortSignal): Promise<void> {
+    const { clock, refreshMs = REFRESH_MS } = this.#deps
+    const over = new AbortController()
+    const sleep = clock.sleep(refreshMs, AbortSignal.any([signal, over.signal]))
+    await Promise.race([woken, sleep.catch(() => undefined)])
+    over.abort()
   }
 
   async #look(): Promise<void> {
@@ -187,8 +201,11 @@ export class Overlay {
       log.info({ device: underlay?.device, mtu: underlay?.mtu, podMtu: this.podMtu() }, 'underlay')
     }
     if (this.podMtu() === undefined) return
+    await this.#device.reconciler.settled()
+    if (!this.#isStanding()) return
+    this.#deviceGate.open()
     await Promise.all(this.#reconcilers.map(({ reconciler }) => reconciler.settled()))
-    if (this.#isStanding()) datapath.config.markReady()
+    datapath.config.markReady()
   }
 
   #report(alive: () => void): void {
@@ -207,7 +224,7 @@ export class Overlay {
 
   /** The device is what everything else stands on; rows that fail show in their own reconciler's health. */
   #isStanding(): boolean {
-    const device = this.#reconcilers[0]?.reconciler.statuses() ?? []
+    const device = this.#device.reconciler.statuses()
     return device.length > 0 && device.every(({ state }) => state === 'done')
   }
 
@@ -247,12 +264,12 @@ export class Overlay {
   }
 
   #neighbourRows(): OverlayNeighbourRow[] {
-    return this.#underlay.state === undefined ? [] : computeNeighbours(this.plan())
+    return this.#deviceGate.isReady ? computeNeighbours(this.plan()) : []
   }
 
   #routeRows(): OverlayRouteRow[] {
     const mtu = this.podMtu()
-    if (mtu === undefined) return []
+    if (mtu === undefined || !this.#deviceGate.isReady) return []
     const smaller = new Map(
       this.plan().peers.flatMap((peer) => {
         const peerMtu = this.#peerMtu(peer)

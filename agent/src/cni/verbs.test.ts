@@ -1,0 +1,182 @@
+// What ADD, DEL and CHECK do with allocation and wiring when something goes wrong between the two, and who wins over whom.
+import { type CniRequest, codes } from '@sinabro/cni/wire'
+import { NetworkNamespace } from '@sinabro/node-netlink'
+import { afterAll, beforeEach, expect, test } from 'vitest'
+import {
+  type Allocation,
+  type AllocationRequest,
+  type AttachmentKey,
+  keyText,
+} from '../ipam/allocation.ts'
+import { computePod } from '../pods/compute.ts'
+import { PodError } from '../pods/error.ts'
+import type { PodRow } from '../pods/rows.ts'
+import { silentLog } from '../runtime/log.ts'
+import { toCniError } from './error.ts'
+import { Verbs } from './verbs.ts'
+
+const never = new AbortController().signal
+const BOOT = 'this-boot'
+/** Any namespace of the machine will do: nothing here touches it. The "node" is a descriptor that is never equal to it. */
+const here = NetworkNamespace.current()
+const elsewhere = { isSame: () => false } as unknown as NetworkNamespace
+
+afterAll(() => here.close())
+
+let records: Map<string, Allocation>
+let wired: Set<string>
+let failure: unknown
+let log: string[]
+let verbs: Verbs
+
+const ipam = {
+  async allocate(request: AllocationRequest): Promise<Allocation> {
+    const text = keyText(request.key)
+    const known = records.get(text)
+    if (known !== undefined) return known
+    const allocation = {
+      ...request,
+      addresses: ['10.244.1.2'],
+      endpointId: 1,
+      incarnation: 1,
+      hostDevice: 'sbaaaaaaaaaaaaa',
+      createdAt: '',
+    }
+    records.set(text, allocation)
+    return allocation
+  },
+  async release(key: AttachmentKey) {
+    log.push('release')
+    records.delete(keyText(key))
+  },
+  get: (key: AttachmentKey) => records.get(keyText(key)),
+}
+
+const pods = {
+  async add(
+    allocation: Allocation,
+    _netns: NetworkNamespace,
+    signal: AbortSignal,
+  ): Promise<PodRow> {
+    if (failure !== undefined) throw failure
+    signal.throwIfAborted()
+    wired.add(keyText(allocation.key))
+    return computePod({ ...allocation, ifname: allocation.key.ifname }, 1450)
+  },
+  async remove(allocation: Allocation) {
+    if (failure !== undefined) throw failure
+    log.push('unwire')
+    wired.delete(keyText(allocation.key))
+  },
+  async removeDevice(name: string) {
+    log.push(`remove ${name}`)
+  },
+  async check() {},
+}
+
+beforeEach(() => {
+  records = new Map()
+  wired = new Set()
+  failure = undefined
+  log = []
+  verbs = new Verbs({ ipam, pods, hostNamespace: elsewhere, bootId: BOOT, log: silentLog })
+})
+
+function request(bootTimeUs = 10, change: Partial<CniRequest> = {}): CniRequest {
+  return {
+    cniVersion: '1.0.0',
+    containerId: 'c1',
+    netns: '/proc/self/ns/net',
+    ifname: 'eth0',
+    args: 'K8S_POD_NAME=web',
+    path: '',
+    config: { cniVersion: '1.0.0', name: 'sinabro', type: 'sinabro-cni' },
+    sequence: { bootId: BOOT, bootTimeUs },
+    ...change,
+  }
+}
+
+const text = 'sinabro/c1/eth0'
+
+test('ADD answers what was built, and keeps who asked and when with the allocation', async () => {
+  const result = await verbs.add(request(), never)
+  expect(result.ips).toEqual([{ address: '10.244.1.2/32', gateway: '169.254.1.1', interface: 1 }])
+  expect(records.get(text)).toMatchObject({
+    netns: '/proc/self/ns/net',
+    podName: 'web',
+    sequence: { bootTimeUs: 10 },
+  })
+})
+
+test('ADD whose wiring fails gives the address back', async () => {
+  failure = new PodError('interface-taken', 'eth0 is there')
+  const error = await verbs.add(request(), never).catch(toCniError)
+  expect(error).toMatchObject({ cniCode: codes.interfaceTaken })
+  expect(records.size).toBe(0)
+})
+
+test('ADD whose wiring could not be undone keeps the address till its DEL', async () => {
+  failure = new PodError('undo-failed', 'the device is still there')
+  await expect(verbs.add(request(), never)).rejects.toThrow()
+  expect(records.size).toBe(1)
+})
+
+test('ADD repeated for a running pod that fails takes nothing from it', async () => {
+  await verbs.add(request(), never)
+  failure = new Error('not now')
+  await expect(verbs.add(request(20), never)).rejects.toThrow('not now')
+  expect([...records.keys()]).toEqual([text])
+  expect([...wired]).toEqual([text])
+})
+
+test('ADD without a namespace, or into one that is none, allocates nothing', async () => {
+  const without = await verbs.add(request(10, { netns: '' }), never).catch(toCniError)
+  expect(without).toMatchObject({ cniCode: codes.invalidEnvironment })
+  const gone = await verbs.add(request(10, { netns: '/run/netns/none' }), never).catch(toCniError)
+  expect(gone).toMatchObject({ cniCode: codes.invalidNetns })
+  expect(records.size).toBe(0)
+})
+
+test('DEL takes the wiring first and the address last', async () => {
+  await verbs.add(request(), never)
+  await verbs.del(request(20))
+  expect(log).toEqual(['unwire', 'release'])
+  expect(records.size).toBe(0)
+})
+
+test('DEL that cannot take the wiring keeps the address and fails', async () => {
+  await verbs.add(request(), never)
+  failure = new Error('busy')
+  await expect(verbs.del(request(20))).rejects.toThrow('busy')
+  expect(records.size).toBe(1)
+})
+
+test('DEL of what nobody knows looks for a device of that key, and is fine', async () => {
+  await verbs.del(request(20))
+  expect(log).toEqual([expect.stringMatching(/^remove sb[a-z2-7]{13}$/), 'release'])
+})
+
+test('DEL that began before the ADD undoes nothing, also after a repeated ADD', async () => {
+  await verbs.add(request(10), never)
+  await verbs.del(request(5))
+  expect(records.size).toBe(1)
+  await verbs.add(request(30), never)
+  await verbs.del(request(20))
+  expect(records.size).toBe(1)
+  await verbs.del(request(40))
+  expect(records.size).toBe(0)
+})
+
+test('DEL of this boot undoes an ADD of an earlier one, and not the other way round', async () => {
+  await verbs.add(request(99, { sequence: { bootId: 'earlier', bootTimeUs: 99 } }), never)
+  await verbs.del(request(1))
+  expect(records.size).toBe(0)
+  await verbs.add(request(1), never)
+  await verbs.del(request(99, { sequence: { bootId: 'earlier', bootTimeUs: 99 } }))
+  expect(records.size).toBe(1)
+})
+
+test('CHECK without an allocation says so, and never that no DEL is needed', async () => {
+  const error = await verbs.check(request(), never).catch(toCniError)
+  expect(error).toMatchObject({ cniCode: codes.checkFailed })
+})

@@ -1,0 +1,126 @@
+// Two nodes for kernel tests: namespaces joined by one wire, each with its own maps and programs, pods and overlay of the agent in both.
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
+import type { NodeRow } from '../../cluster/rows.ts'
+import { Datapath } from '../../datapath/datapath.ts'
+import { createPods, type Pods } from '../../pods/pods.ts'
+import { systemClock } from '../../runtime/clock.ts'
+import { Health } from '../../runtime/health.ts'
+import { Jobs } from '../../runtime/jobs.ts'
+import { silentLog } from '../../runtime/log.ts'
+import { Table } from '../../state/table.ts'
+import { createOverlay, type Overlay } from '../overlay.ts'
+
+export type Number = 1 | 2
+
+export function nodeRow(n: number, change: Partial<NodeRow> = {}): NodeRow {
+  return {
+    name: `node${n}`,
+    podCIDRs: [`10.244.${n}.0/24`, `fd00:10:244:${n}::/64`],
+    internalIPs: [`172.31.0.${n}`, `fd31::${n}`],
+    labels: {},
+    annotations: {},
+    ...change,
+  }
+}
+
+export interface Running {
+  readonly datapath: Datapath
+  readonly overlay: Overlay
+  readonly pods: Pods
+  readonly health: Health
+  readonly nodes: Table<NodeRow>
+  stop(): Promise<void>
+}
+
+/** One node: its namespace and bpf file system, which outlive the agents on it. */
+export class TestNode {
+  readonly number: Number
+  readonly netns = NetworkNamespace.create()
+  readonly netlink: RouteNetlink
+  readonly #folder = mkdtempSync(join(tmpdir(), 'sinabro-node-'))
+
+  constructor(number: Number) {
+    this.number = number
+    this.netlink = RouteNetlink.open({ netns: this.netns })
+    execFileSync('mount', ['-t', 'bpf', 'bpf', this.#folder])
+  }
+
+  async start(
+    rows: readonly NodeRow[],
+    { tunnelFamily = 'auto' }: { readonly tunnelFamily?: 'auto' | 4 | 6 } = {},
+  ): Promise<Running> {
+    const log = silentLog
+    const clock = systemClock
+    const health = new Health(clock)
+    const jobs = new Jobs({ log, health, clock })
+    const netlink = RouteNetlink.open({ netns: this.netns })
+    const datapath = await Datapath.open({
+      bpfDir: join(this.#folder, 'sinabro'),
+      attach: 'auto',
+      netlink,
+      netns: this.netns,
+      flowsMax: 1024,
+      clock,
+      log,
+    })
+    const nodes = new Table<NodeRow>('nodes', ({ name }) => name)
+    nodes.replaceAll(rows)
+    nodes.markReady()
+    const room = { netlink, hostNamespace: this.netns, datapath, clock, health, log }
+    const overlay = createOverlay({
+      ...room,
+      nodes,
+      nodeName: `node${this.number}`,
+      tunnelFamily,
+      tunnelPort: 8472,
+      vni: 1,
+    })
+    const ipam = { list: () => [], release: async () => undefined, quarantined: () => [] }
+    const pods = createPods({ ...room, ipam, podMtu: () => overlay.podMtu() })
+    overlay.start(jobs)
+    pods.start(jobs)
+    return {
+      datapath,
+      overlay,
+      pods,
+      health,
+      nodes,
+      async stop() {
+        await jobs.stop()
+        datapath.close()
+        netlink.close()
+      },
+    }
+  }
+
+  close(): void {
+    this.netlink.close()
+    this.netns.close()
+    execFileSync('umount', [this.#folder])
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
+/** Joins both by a wire that has their InternalIPs at its ends. */
+export async function join2(one: TestNode, two: TestNode): Promise<void> {
+  await one.netlink.links.add({
+    kind: 'veth',
+    name: 'eth0',
+    isUp: true,
+    peer: { name: 'eth0', netns: two.netns, isUp: true },
+  })
+  for (const { netlink, number } of [one, two]) {
+    const index = (await netlink.links.get({ name: 'eth0' }))?.index ?? 0
+    await netlink.addresses.replace({ index, address: `172.31.0.${number}`, prefixLen: 24 })
+    await netlink.addresses.replace({
+      index,
+      address: `fd31::${number}`,
+      prefixLen: 64,
+      flags: ['nodad'],
+    })
+  }
+}
