@@ -8,8 +8,8 @@ export function now(): number {
 
 const NS_PER_SEC = 1_000_000_000n
 
-/** That long ago; rounded up, so that it is at least that long. */
+/** That long ago, rounded up; before the machine came up it wraps, as the C does. */
 export function secondsAgo(sec: number): number {
   const units = (BigInt(sec) * NS_PER_SEC) / FLOW_TIME_UNIT_NS + 2n
-  return now() - Number(units)
+  return (now() - Number(units)) >>> 0
 }

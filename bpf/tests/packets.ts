@@ -25,10 +25,11 @@ export const links = {
   /** Pod a to its host end. */
   fromA: eth({ src: mac.a, dst: mac.aHost }),
   fromB: eth({ src: mac.b, dst: mac.bHost }),
-  fromC: eth({ src: mac.c, dst: mac.aHost }),
+  fromC: eth({ src: mac.c, dst: mac.cHost }),
   /** As a pod gets it. */
   toA: eth({ src: mac.aHost, dst: mac.a }),
   toB: eth({ src: mac.bHost, dst: mac.b }),
+  toC: eth({ src: mac.cHost, dst: mac.c }),
   /** Inside the tunnel, from this node to node 2 and back. */
   out: eth({ src: mac.overlay1, dst: mac.overlay2 }),
   in: eth({ src: mac.overlay2, dst: mac.overlay1 }),

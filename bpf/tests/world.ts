@@ -75,6 +75,7 @@ export const mac = {
   b: '02:00:00:00:01:0b',
   bHost: '02:00:00:00:01:02',
   c: '02:00:00:00:02:0a',
+  cHost: '02:00:00:00:02:01',
   overlay1: '02:00:00:00:10:01',
   overlay2: '02:00:00:00:10:02',
 } as const
@@ -82,6 +83,7 @@ export const mac = {
 /** Incarnations of the pods at the start. */
 export const INCARNATION_A = 11
 export const INCARNATION_B = 12
+export const INCARNATION_C = 21
 
 export const NODE_1 = 1
 export const NODE_2 = 2
@@ -220,6 +222,31 @@ export const base: Rows<Shapes> = {
   ),
   test_tunnel: [
     [0, { source: ipv4.node2, destination: ipv4.node1, vni: VNI, tos: 0, ttl: 64, flags: 0 }],
+  ],
+}
+
+/** What differs on node 2, where pod c is behind the device of the test run. */
+export const node2Rows: Rows<Shapes> = {
+  sb_config: [
+    [
+      0,
+      {
+        ...readyConfig,
+        ownNode: NODE_2,
+        overlayMac: mac.overlay2,
+        tunnelLocal4: ipv4.node2,
+        tunnelLocal6: ipv6.node2,
+      },
+    ],
+  ],
+  sb_endpoints: families.flatMap(({ c, own2, node2 }) => [
+    [c, { ...podA, podMac: mac.c, hostMac: mac.cHost, incarnation: INCARNATION_C }] as const,
+    [own2, nodeOwn] as const,
+    [node2, nodeOwn] as const,
+  ]),
+  sb_node_ids: families.map(({ node1 }) => [node1, NODE_1] as const),
+  test_tunnel: [
+    [0, { source: ipv4.node1, destination: ipv4.node2, vni: VNI, tos: 0, ttl: 64, flags: 0 }],
   ],
 }
 
