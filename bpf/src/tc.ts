@@ -46,7 +46,7 @@ export interface TcAttached {
 
 /**
  * Makes `program` the one on the hook, whatever of ours was there; packets meet the old or the new one, never none.
- * Idempotent. Returns the mode it took.
+ * Idempotent; one call at a time for each hook. Returns the mode it took.
  */
 async function attach(options: TcAttachOptions): Promise<TcMode> {
   const mode = options.mode === 'auto' ? (probeTcx() ? 'tcx' : 'clsact') : options.mode
