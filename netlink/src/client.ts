@@ -192,8 +192,8 @@ export class NetlinkClient {
         const reader = new Reader(this.#buffer, request.op, length)
         if (this.#consume(request, reader, onMessage)) return false
       } catch (error) {
-        // The kernel refuses a second list (EBUSY) while the rest of this one waits to be read.
-        this.#drain()
+        // The kernel refuses a second list (EBUSY) while the rest of this one waits to be read. After its own errors there is no rest.
+        if (!(error instanceof NetlinkError)) this.#drain()
         throw error
       }
     }

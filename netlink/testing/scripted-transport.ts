@@ -33,6 +33,7 @@ export class ScriptedTransport implements Transport {
   }
 
   readable(): Promise<void> {
+    if (this.#answers.length > 0) return Promise.resolve()
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject }
     })

@@ -180,7 +180,10 @@ function familyOfDefault(route: RouteSpec): 4 | 6 {
 }
 
 /** As `ip route` chooses: reachable without a gateway is on the link, the host's own is on the host. */
-function defaultScope(type: RouteType, { via: gateway, nextHops: hops }: RouteSpec): Scope {
+function defaultScope(
+  type: RouteType | number,
+  { via: gateway, nextHops: hops }: RouteSpec,
+): Scope {
   if (type === 'local' || type === 'nat') return 'host'
   if (type === 'broadcast' || type === 'multicast' || type === 'anycast') return 'link'
   if (type !== 'unicast') return 'global'

@@ -46,22 +46,22 @@ export interface RouteSpec extends RouteIdentity {
   /** RTPROT_*, who put the route there. Absent: RTPROT_BOOT (3), as `ip route` does. */
   readonly protocol?: number | undefined
   /** Absent: 'link' without a gateway, 'host' for local routes, 'global' otherwise. */
-  readonly scope?: Scope | undefined
+  readonly scope?: Scope | number | undefined
   /** Absent: 'unicast'. */
-  readonly type?: RouteType | undefined
+  readonly type?: RouteType | number | undefined
   /** Take the gateway as reachable on `index` without a route to it. */
   readonly onlink?: boolean | undefined
   readonly mtu?: number | undefined
   readonly advmss?: number | undefined
 }
 
-/** What to delete: what is given must match, what is absent matches anything, but the table is main. */
+/** What to delete: what is given must match, what is absent matches anything, but the table is main. A listed Route is one. */
 export interface RouteKey extends RouteIdentity {
   readonly via?: string | undefined
   readonly index?: number | undefined
   readonly protocol?: number | undefined
-  readonly type?: RouteType | undefined
-  readonly scope?: Scope | undefined
+  readonly type?: RouteType | number | undefined
+  readonly scope?: Scope | number | undefined
 }
 
 export interface Route {

@@ -1,0 +1,312 @@
+// Devices made, changed, listed and removed on a real kernel, and seen by iproute2 as we mean them.
+import { describe, expect, test } from 'vitest'
+import {
+  inside,
+  ipJson,
+  skipReason,
+  testNamespace,
+  testNetlink,
+  upVeth,
+} from '../../testing/namespace.ts'
+
+describe.skipIf(skipReason)('links', () => {
+  test('a veth has its other end born in another namespace, with all that was asked for', async () => {
+    const host = testNamespace()
+    const pod = testNamespace()
+    const netlink = testNetlink(host)
+    await netlink.links.add({
+      kind: 'veth',
+      name: 'host0',
+      mac: '02:00:00:00:00:01',
+      mtu: 1400,
+      isUp: true,
+      group: 7,
+      txQueues: 2,
+      rxQueues: 1,
+      txQueueLen: 500,
+      alias: 'sinabro:pod',
+      addrGenMode: 'none',
+      peer: {
+        name: 'eth0',
+        netns: pod,
+        mac: '02:00:00:00:00:02',
+        mtu: 1400,
+        isUp: true,
+        rxQueues: 1,
+      },
+    })
+    const link = await netlink.links.get({ name: 'host0' })
+    expect(link).toMatchObject({
+      kind: 'veth',
+      mac: '02:00:00:00:00:01',
+      mtu: 1400,
+      isUp: true,
+      hasCarrier: true,
+      operState: 'up',
+      group: 7,
+      txQueues: 2,
+      rxQueues: 1,
+      txQueueLen: 500,
+      alias: 'sinabro:pod',
+      addrGenMode: 'none',
+      peerNetnsId: expect.any(Number),
+    })
+    const peer = await testNetlink(pod).links.get({ name: 'eth0' })
+    expect(peer).toMatchObject({ mac: '02:00:00:00:00:02', mtu: 1400, isUp: true, rxQueues: 1 })
+    expect(link?.peerIndex).toBe(peer?.index)
+    expect(ipJson(host, '-d', 'link', 'show', 'dev', 'host0')).toMatchObject([
+      {
+        address: '02:00:00:00:00:01',
+        mtu: 1400,
+        group: '7',
+        txqlen: 500,
+        ifalias: 'sinabro:pod',
+        inet6_addr_gen_mode: 'none',
+        linkinfo: { info_kind: 'veth' },
+      },
+    ])
+    // Up without a link-local address: the mode was set before the device went up.
+    expect(await netlink.addresses.list({ index: link?.index, family: 6 })).toEqual([])
+  })
+
+  test('a device with alias is born in another namespace than the socket', async () => {
+    const here = testNamespace()
+    const there = testNamespace()
+    const netlink = testNetlink(here)
+    await netlink.links.add({ kind: 'bridge', name: 'br0', netns: there, alias: 'far', isUp: true })
+    expect(await netlink.links.get({ name: 'br0' })).toBeUndefined()
+    expect(await testNetlink(there).links.get({ name: 'br0' })).toMatchObject({
+      alias: 'far',
+      isUp: true,
+    })
+  })
+
+  test('a creation that fails half way leaves nothing', async () => {
+    const netlink = testNetlink(testNamespace())
+    const adding = netlink.links.add({
+      kind: 'veth',
+      name: 'host0',
+      alias: 'x',
+      peer: { name: 'eth0', isUp: true },
+      addrGenMode: 'stable-privacy', // EINVAL without a secret
+    })
+    await expect(adding).rejects.toMatchObject({ code: 'EINVAL' })
+    expect((await netlink.links.list()).map(({ name }) => name)).toEqual(['lo'])
+  })
+
+  test('vxlan with collected metadata, and one with a fixed peer', async () => {
+    const netns = testNamespace()
+    const netlink = testNetlink(netns)
+    await netlink.links.add({
+      kind: 'vxlan',
+      name: 'vx0',
+      collectMetadata: true,
+      port: 8472,
+      learning: false,
+      udp6ZeroChecksumTx: true,
+      udp6ZeroChecksumRx: true,
+      mtu: 1450,
+      isUp: true,
+    })
+    await netlink.links.add({
+      kind: 'vxlan',
+      name: 'vx1',
+      vni: 42,
+      port: 4789,
+      local: 'fd00::1',
+      remote: 'fd00::2',
+      ttl: 64,
+      sourcePorts: { low: 1000, high: 2000 },
+    })
+    const [collecting, fixed] = await netlink.links.list({ kind: 'vxlan' })
+    expect(collecting).toMatchObject({
+      name: 'vx0',
+      mtu: 1450,
+      vxlan: {
+        collectMetadata: true,
+        port: 8472,
+        learning: false,
+        udp6ZeroChecksumTx: true,
+        udp6ZeroChecksumRx: true,
+      },
+    })
+    expect(fixed?.vxlan).toMatchObject({
+      vni: 42,
+      local: 'fd00::1',
+      remote: 'fd00::2',
+      ttl: 64,
+      sourcePorts: { low: 1000, high: 2000 },
+    })
+    const [seen] = ipJson(netns, '-d', 'link', 'show', 'dev', 'vx0')
+    expect(seen).toMatchObject({
+      linkinfo: { info_data: { external: true, port: 8472, learning: false } },
+    })
+    expect(ipJson(netns, '-d', 'link', 'show', 'dev', 'vx1')).toMatchObject([
+      { linkinfo: { info_data: { id: 42, local6: 'fd00::1', remote6: 'fd00::2', ttl: 64 } } },
+    ])
+  })
+
+  test('a bridge takes ports and lets them go; listeners of one are found by their master', async () => {
+    const netlink = testNetlink(testNamespace())
+    await netlink.links.add({
+      kind: 'bridge',
+      name: 'br0',
+      multicastSnooping: false,
+      forwardDelayCs: 300,
+    })
+    const bridge = await netlink.links.get({ name: 'br0' })
+    expect(bridge?.bridge).toMatchObject({
+      multicastSnooping: false,
+      forwardDelayCs: 300,
+      stpState: 0,
+    })
+    const port = await upVeth(netlink)
+    await netlink.links.set(port, { masterIndex: bridge?.index })
+    expect(await netlink.links.list({ masterIndex: bridge?.index })).toMatchObject([
+      { index: port },
+    ])
+    await netlink.links.set(port, { masterIndex: null })
+    expect(await netlink.links.list({ masterIndex: bridge?.index })).toEqual([])
+    await netlink.links.set({ name: 'br0' }, { bridge: { stpState: 1 } })
+    expect((await netlink.links.get({ name: 'br0' }))?.bridge?.stpState).toBe(1)
+  })
+
+  test('set() changes what is given and clears what is null', async () => {
+    const netns = testNamespace()
+    const netlink = testNetlink(netns)
+    const index = await upVeth(netlink)
+    await netlink.links.set(index, { alias: 'one', mtu: 1300, isPromiscuous: true, group: 3 })
+    expect(await netlink.links.get(index)).toMatchObject({
+      alias: 'one',
+      mtu: 1300,
+      isUp: true,
+      group: 3,
+    })
+    await netlink.links.set(index, { name: 'renamed', alias: null, isUp: false })
+    const link = await netlink.links.get({ index })
+    expect(link).toMatchObject({ name: 'renamed', mtu: 1300, isUp: false })
+    expect(link).not.toHaveProperty('alias')
+    const other = testNamespace()
+    await netlink.links.set(index, { netns: other })
+    expect(await netlink.links.get(index)).toBeUndefined()
+    expect(await testNetlink(other).links.get({ name: 'renamed' })).toMatchObject({ kind: 'veth' })
+  })
+
+  test('list() says of every device what ip says', async () => {
+    const netns = testNamespace()
+    const netlink = testNetlink(netns)
+    await upVeth(netlink)
+    await netlink.links.add({ kind: 'bridge', name: 'br0' })
+    inside(
+      netns,
+      'ip',
+      'link',
+      'property',
+      'add',
+      'dev',
+      'br0',
+      'altname',
+      'a-second-name-over-15-bytes',
+    )
+    const ours = await netlink.links.list()
+    const theirs = ipJson(netns, '-d', 'link', 'show')
+    expect(
+      ours.map((link) => ({
+        ifindex: link.index,
+        ifname: link.name,
+        mtu: link.mtu,
+        address: link.mac,
+        operstate: String(link.operState).toUpperCase(),
+        kind: link.kind,
+        altnames: link.altNames,
+      })),
+    ).toEqual(
+      theirs.map((link) => ({
+        ifindex: link.ifindex,
+        ifname: link.ifname,
+        mtu: link.mtu,
+        address: link.address,
+        operstate: link.operstate,
+        kind: (link.linkinfo as { info_kind?: string } | undefined)?.info_kind,
+        altnames: link.altnames ?? [],
+      })),
+    )
+  })
+
+  test('counters are those of ip', async () => {
+    const netns = testNamespace()
+    const netlink = testNetlink(netns)
+    await netlink.links.set({ name: 'lo' }, { isUp: true })
+    inside(netns, 'ping', '-c', '1', '127.0.0.1')
+    const { rxBytes, rxPackets, txBytes } =
+      (await netlink.links.get({ name: 'lo' }))?.statistics ?? {}
+    expect(rxBytes).toBeGreaterThan(0n)
+    expect(ipJson(netns, '-s', 'link', 'show', 'dev', 'lo')).toMatchObject([
+      {
+        stats64: {
+          rx: { bytes: Number(rxBytes), packets: Number(rxPackets) },
+          tx: { bytes: Number(txBytes) },
+        },
+      },
+    ])
+  })
+
+  test('a device of a kind not described here is listed with its options as bytes', async () => {
+    const netns = testNamespace()
+    const netlink = testNetlink(netns)
+    await upVeth(netlink)
+    inside(
+      netns,
+      'ip',
+      'link',
+      'add',
+      'link',
+      'veth0',
+      'name',
+      'mv0',
+      'type',
+      'macvlan',
+      'mode',
+      'bridge',
+    )
+    expect(await netlink.links.get({ name: 'mv0' })).toMatchObject({
+      kind: 'macvlan',
+      kindData: expect.any(Uint8Array),
+    })
+  })
+
+  test('del() of what is not there is false, get() is undefined', async () => {
+    const netlink = testNetlink(testNamespace())
+    const index = await upVeth(netlink)
+    expect(await netlink.links.del(index)).toBe(true)
+    expect(await netlink.links.del(index)).toBe(false)
+    expect(await netlink.links.del({ name: 'veth0p' })).toBe(false)
+    expect(await netlink.links.get(index)).toBeUndefined()
+    expect(await netlink.links.get({ name: 'veth0' })).toBeUndefined()
+  })
+
+  test('errors carry the code, the operation, the object and the words of the kernel', async () => {
+    const netlink = testNetlink(testNamespace())
+    const index = await upVeth(netlink)
+    await expect(netlink.links.set(index, { mtu: 1 })).rejects.toMatchObject({
+      code: 'EINVAL',
+      op: 'RTM_NEWLINK',
+      errno: 22,
+      extAck: { message: 'mtu less than device minimum' },
+      message: `RTM_NEWLINK link #${index}: EINVAL: mtu less than device minimum`,
+    })
+    await expect(netlink.links.add({ kind: 'bridge', name: 'veth0' })).rejects.toMatchObject({
+      code: 'EEXIST',
+    })
+    await expect(netlink.links.set(9999, { mtu: 1400 })).rejects.toMatchObject({ code: 'ENODEV' })
+  })
+
+  test('values that cannot be right are refused before the kernel sees them', async () => {
+    const netlink = testNetlink(testNamespace())
+    await expect(netlink.links.add({ kind: 'bridge', name: 'sixteen-letters!' })).rejects.toThrow(
+      RangeError,
+    )
+    await expect(netlink.links.set(0, { mtu: 1400 })).rejects.toThrow(RangeError)
+    await expect(netlink.links.set(1, { mac: '02:00' })).rejects.toThrow('MAC address')
+  })
+})

@@ -1,0 +1,135 @@
+// Notifications from a real kernel: what changes arrives, and what was lost is said.
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { inside, skipReason, testNamespace, testNetlink, upVeth } from '../../testing/namespace.ts'
+import { type RouteEvent, RouteMonitor, type RouteMonitorOptions } from '../index.ts'
+
+/** A monitor that keeps its events and lets a test wait for one. */
+function watch(options: Omit<RouteMonitorOptions, 'onEvent' | 'onOverrun'>) {
+  const events: RouteEvent[] = []
+  let overruns = 0
+  let check: () => void = () => undefined
+  const monitor = RouteMonitor.open({
+    ...options,
+    onEvent(event) {
+      events.push(event)
+      check()
+    },
+    onOverrun() {
+      overruns++
+      events.length = 0
+      check()
+    },
+  })
+  onTestFinished(() => monitor.close())
+  const until = (condition: () => boolean) =>
+    new Promise<void>((resolve) => {
+      check = () => condition() && resolve()
+      check()
+    })
+  return {
+    monitor,
+    events,
+    overruns: () => overruns,
+    seen: (wanted: (event: RouteEvent) => boolean) => until(() => events.some(wanted)),
+    overrun: () => until(() => overruns > 0),
+  }
+}
+
+describe.skipIf(skipReason)('RouteMonitor', () => {
+  test('tells of every kind of object as it comes and goes', async () => {
+    const netns = testNamespace()
+    const netlink = testNetlink(netns)
+    const { seen } = watch({
+      netns,
+      groups: ['links', 'addresses', 'routes', 'neighbours', 'traffic'],
+    })
+    const index = await upVeth(netlink)
+    await netlink.addresses.replace({ index, address: '10.1.0.1', prefixLen: 24 })
+    await netlink.routes.add({ dst: '10.244.1.0/24', via: '10.1.0.2', protocol: 91 })
+    await netlink.neighbours.replace({ index, address: '10.1.0.2', mac: '02:00:00:00:00:02' })
+    await netlink.qdiscs.replace({ index, kind: 'clsact' })
+    await netlink.links.del(index)
+    await seen(
+      (event) => event.kind === 'link' && event.change === 'new' && event.link.name === 'veth0',
+    )
+    await seen((event) => event.kind === 'address' && event.address.address === '10.1.0.1')
+    await seen((event) => event.kind === 'route' && event.route.protocol === 91)
+    await seen((event) => event.kind === 'neighbour' && event.neighbour.state === 'permanent')
+    await seen((event) => event.kind === 'qdisc' && event.qdisc.kind === 'clsact')
+    await seen(
+      (event) => event.kind === 'link' && event.change === 'del' && event.link.index === index,
+    )
+  })
+
+  test('hears only of the groups it joined, and of what others do', async () => {
+    const netns = testNamespace()
+    const netlink = testNetlink(netns)
+    const index = await upVeth(netlink)
+    const { seen, events } = watch({ netns, groups: ['addresses'] })
+    inside(netns, 'ip', 'link', 'set', 'veth0', 'mtu', '1400')
+    inside(netns, 'ip', 'addr', 'add', '10.1.0.1/24', 'dev', 'veth0')
+    await seen((event) => event.kind === 'address' && event.address.index === index)
+    expect(events.every((event) => event.kind === 'address')).toBe(true)
+  })
+
+  test('a port that leaves its bridge is not a device that is gone', async () => {
+    const netns = testNamespace()
+    const netlink = testNetlink(netns)
+    const port = await upVeth(netlink)
+    await netlink.links.add({ kind: 'bridge', name: 'br0' })
+    const { seen, events } = watch({ netns, groups: ['links'] })
+    const bridge = await netlink.links.get({ name: 'br0' })
+    await netlink.links.set(port, { masterIndex: bridge?.index })
+    await netlink.links.set(port, { masterIndex: null })
+    await netlink.links.set(port, { mtu: 1234 })
+    await seen((event) => event.kind === 'link' && event.link.mtu === 1234)
+    expect(events.filter(({ change }) => change === 'del')).toEqual([])
+  })
+
+  test('an overrun is told once, and what comes after the next list arrives', async () => {
+    const netns = testNamespace()
+    const netlink = testNetlink(netns)
+    const index = await upVeth(netlink)
+    const { overrun, overruns, seen } = watch({ netns, groups: ['links'], receiveBufferBytes: 1 })
+    for (let mtu = 1300; mtu < 1350; mtu++) await netlink.links.set(index, { mtu })
+    await overrun()
+    expect(overruns()).toBe(1)
+    expect(await netlink.links.get(index)).toMatchObject({ mtu: 1349 })
+    await netlink.links.set(index, { mtu: 1400 })
+    await seen((event) => event.kind === 'link' && event.link.mtu === 1400)
+  })
+
+  test('close() ends it: also from within an event, also twice', async () => {
+    const netns = testNamespace()
+    const netlink = testNetlink(netns)
+    let count = 0
+    const monitor = await new Promise<RouteMonitor>((resolve) => {
+      const opened = RouteMonitor.open({
+        netns,
+        groups: ['links'],
+        onEvent() {
+          count++
+          opened.close()
+          resolve(opened)
+        },
+        onOverrun: () => undefined,
+      })
+      void upVeth(netlink)
+    })
+    monitor.close()
+    const { seen } = watch({ netns, groups: ['links'] })
+    await upVeth(netlink, 'later')
+    await seen((event) => event.kind === 'link' && event.link.name === 'later')
+    expect(count).toBe(1)
+  })
+
+  test('a worker may end with an open monitor', async () => {
+    for (let round = 0; round < 3; round++) {
+      const worker = new Worker(new URL('../../testing/monitor-worker.ts', import.meta.url))
+      expect(await once(worker, 'message')).toEqual(['listening'])
+      expect(await worker.terminate()).toBe(1)
+    }
+  })
+})
