@@ -1,6 +1,6 @@
 // Pods talk: on one node and across, with nodes, both families, every byte checked.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Lab, type Pod } from '../lab/index.ts'
+import type { Pod } from '../lab/index.ts'
 import { echoUdp, greet, type Place, ping, serve, upload } from '../lab/talk.ts'
 import { raiseWithPods, type Stage } from './stage.ts'
 
@@ -14,7 +14,7 @@ beforeAll(async () => {
   await Promise.all([...Object.values(stage.pods), ...nodes()].map(serve))
 })
 
-afterAll(() => Lab.down(`test-${NAME}`))
+afterAll(() => stage?.lab.down())
 
 function nodes(): Place[] {
   return stage.lab.nodes.map(({ machine, name }) => ({ machine, name }))

@@ -2,7 +2,7 @@
 // its live pods. SINABRO_KILL_ROUNDS sets how often, SINABRO_SEED repeats a run.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { CniFailure, eventually, Lab, type LabNode, type Pod } from '../lab/index.ts'
+import { CniFailure, eventually, type Lab, type LabNode, type Pod } from '../lab/index.ts'
 import { differences, readNodeState } from '../lab/node-state.ts'
 import { ping } from '../lab/talk.ts'
 import { raise } from './stage.ts'
@@ -22,7 +22,7 @@ beforeAll(async () => {
   node = lab.node(1)
 })
 
-afterAll(() => Lab.down(`test-${NAME}`))
+afterAll(() => lab?.down())
 
 /** mulberry32: the same seed gives the same moments. */
 function randomFrom(seed: number): () => number {

@@ -1,6 +1,5 @@
 // The agent dies and comes back; packets do not notice.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Lab } from '../lab/index.ts'
 import { differences, readNodeState } from '../lab/node-state.ts'
 import { ping, serve, Upload } from '../lab/talk.ts'
 import { raiseWithPods, type Stage } from './stage.ts'
@@ -18,7 +17,7 @@ beforeAll(async () => {
   await Promise.all(Object.values(stage.pods).map(serve))
 })
 
-afterAll(() => Lab.down(`test-${NAME}`))
+afterAll(() => stage?.lab.down())
 
 describe.each([
   ['on one node', 'a', 'b'],

@@ -1,10 +1,29 @@
 // What every integration test starts from: a lab with agents that are ready, and pods on it.
-import { type AgentOptions, Lab, type LabOptions, type Pod } from '../lab/index.ts'
+import { type AgentOptions, Lab, LabError, type LabOptions, type Pod } from '../lab/index.ts'
 
 export interface Stage {
   readonly lab: Lab
   /** a and b on node1, c and d on node2. */
   readonly pods: Readonly<Record<'a' | 'b' | 'c' | 'd', Pod>>
+}
+
+/** Runs of the same test side by side, in this tree or another, each get a lab. */
+const MOST_AT_ONCE = 9
+
+async function raiseBare(name: string, options: Partial<LabOptions>): Promise<Lab> {
+  for (let number = 1; ; number++) {
+    try {
+      return await Lab.up({
+        nodes: 2,
+        canReplace: true,
+        ...options,
+        name: `test-${name}-${number}`,
+      })
+    } catch (error) {
+      const isTaken = error instanceof LabError && error.code === 'in-use'
+      if (!isTaken || number === MOST_AT_ONCE) throw error
+    }
+  }
 }
 
 /** A lab of two nodes with ready agents. */
@@ -13,9 +32,14 @@ export async function raise(
   options: Partial<LabOptions> & { readonly agent?: AgentOptions } = {},
 ): Promise<Lab> {
   const { agent, ...labOptions } = options
-  const lab = await Lab.up({ name: `test-${name}`, nodes: 2, canReplace: true, ...labOptions })
-  for (const node of lab.nodes) node.agent.start(agent)
-  await Promise.all(lab.nodes.map((node) => node.agent.waitReady()))
+  const lab = await raiseBare(name, labOptions)
+  try {
+    for (const node of lab.nodes) node.agent.start(agent)
+    await Promise.all(lab.nodes.map((node) => node.agent.waitReady()))
+  } catch (error) {
+    await lab.down()
+    throw error
+  }
   return lab
 }
 

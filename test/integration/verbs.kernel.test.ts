@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { CniFailure, eventually, Lab, type LabNode, Pod } from '../lab/index.ts'
+import { CniFailure, eventually, type Lab, type LabNode, Pod } from '../lab/index.ts'
 import { differences, readAllocations, readNodeState } from '../lab/node-state.ts'
 import { ping } from '../lab/talk.ts'
 import { raise } from './stage.ts'
@@ -16,7 +16,7 @@ beforeAll(async () => {
   node = lab.node(1)
 })
 
-afterAll(() => Lab.down(`test-${NAME}`))
+afterAll(() => lab?.down())
 
 function expected(...pods: Pod[]) {
   return pods.map(({ attachment, addresses }) => ({ ...attachment, addresses }))
@@ -80,7 +80,7 @@ test('DEL after the namespace is gone gives everything back', async () => {
 
 test('ADD without an agent fails with the code that makes the runtime ask again', async () => {
   await node.agent.kill('SIGKILL')
-  const pod = await Pod.prepare(node.machine, 'too-early')
+  const pod = await Pod.prepare(node.machine, 'too-early', { plugin: { connectWaitMs: 200 } })
   await expect(pod.add()).rejects.toMatchObject({ cniCode: 11 })
   node.agent.start()
   await node.agent.waitReady()

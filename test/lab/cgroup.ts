@@ -49,11 +49,18 @@ function isGone(error: unknown): boolean {
 /** Kills everything in the directory (kernel 5.14), waits until it is gone, removes the directory. Absent is fine. */
 export async function removeCgroup(directory: string): Promise<void> {
   if (!existsSync(directory)) return
-  await eventually(`processes of ${directory} to end`, () => {
+  await eventually(`processes of ${directory} to end`, () => killAll(directory))
+  await eventually(`${directory} to be removed`, () => removeTree(directory))
+}
+
+function killAll(directory: string): boolean {
+  try {
     writeFileSync(join(directory, 'cgroup.kill'), '1')
     return readFileSync(join(directory, 'cgroup.events'), 'utf8').includes('populated 0')
-  })
-  await eventually(`${directory} to be removed`, () => removeTree(directory))
+  } catch (error) {
+    if (isGone(error)) return true
+    throw error
+  }
 }
 
 function removeTree(directory: string): boolean {
@@ -62,7 +69,7 @@ function removeTree(directory: string): boolean {
     rmdirSync(directory)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EBUSY') return false // a process is not quite gone
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    if (!isGone(error)) throw error
   }
   return true
 }

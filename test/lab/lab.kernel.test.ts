@@ -1,21 +1,22 @@
 // The lab alone, without agents: nodes that see each other and nothing of the host, and labs that leave nothing behind.
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { cgroup2MountPoint, processesIn } from './cgroup.ts'
 import { closed, run } from './command.ts'
 import { Lab } from './lab.ts'
-import { identify, isAlive, labPlaces, TREE } from './places.ts'
+import { isAlive, labPlaces, TREE } from './places.ts'
 
 const NAME = 'test-lab'
+const LAB_COMMAND = [process.execPath, join(TREE, 'test/lab/main.ts')]
 let lab: Lab
 
 beforeAll(async () => {
   lab = await Lab.up({ name: NAME, nodes: 2, canReplace: true, underlayMtu: 1400 })
 })
 
-afterAll(() => Lab.down(NAME))
+afterAll(() => lab?.down())
 
 const cgroup2 = (): string => cgroup2MountPoint(readFileSync('/proc/mounts', 'utf8')) ?? ''
 
@@ -93,18 +94,20 @@ test('Lab.up() refuses the name of a lab that another process is using', async (
     await Lab.up({ name: '${NAME}', nodes: 1, canReplace: true }).catch((e) => console.log(e.code))`
   const { stdout } = await run([process.execPath, '--input-type=module', '-e', code])
   expect(stdout.trim()).toBe('in-use')
+  await expect(run([...LAB_COMMAND, 'down', '--name', NAME])).rejects.toThrow('is being used by')
   expect(existsSync(places.stateFile)).toBe(true)
 })
 
 test('Lab.down() ends every process, removes the cgroup and the folder, and can be repeated', async () => {
   const name = `${NAME}-c`
   const doomed = await Lab.up({ name, nodes: 2, canReplace: true })
+  const cgroup = dirname(doomed.node(1).machine.state.cgroup)
   doomed.node(1).machine.spawn(['sleep', '1000'], { stdio: 'ignore', detached: true }).unref()
   const { init } = doomed.node(1).machine.state
   await doomed.down()
   await Lab.down(name)
   expect(isAlive(init)).toBe(false)
-  expect(existsSync(join(cgroup2(), `sinabro-lab-${name}`))).toBe(false)
+  expect(existsSync(cgroup)).toBe(false)
   expect(existsSync(labPlaces(name).dir)).toBe(false)
   expect(readFileSync('/proc/mounts', 'utf8')).not.toContain(name)
 })
@@ -125,20 +128,24 @@ test('a run killed at any point of raising its lab leaves nothing that the next 
     child.stdout.on('data', (part: Buffer) => {
       output += part
     })
-    const cgroup = join(cgroup2(), `sinabro-lab-${name}`)
+    const cgroups = (): string[] =>
+      readdirSync(cgroup2())
+        .filter((entry) => entry.startsWith(`sinabro-lab-${name}-`))
+        .map((entry) => join(cgroup2(), entry))
     const reached: Record<string, () => boolean> = {
-      cgroup: () => existsSync(cgroup),
-      machines: () => existsSync(cgroup) && readdirSync(cgroup).includes('node2'),
+      cgroup: () => cgroups().length > 0,
+      machines: () => cgroups().some((path) => existsSync(join(path, 'node2'))),
       up: () => output === 'up',
     }
     await expect.poll(() => reached[step]?.(), { timeout: 20_000, interval: 1 }).toBe(true)
+    const [old = ''] = cgroups()
     child.kill('SIGKILL')
     await ended
-    const next = await Lab.up({ name, nodes: 1, canReplace: true })
-    expect(processesIn(cgroup).map(identify).every(Boolean)).toBe(true)
+    // A lab of any other name sweeps it away.
+    const next = await Lab.up({ name: `${NAME}-e`, nodes: 1, canReplace: true })
+    expect(existsSync(old)).toBe(false)
+    expect(existsSync(labPlaces(name).dir)).toBe(false)
     expect(next.node(1).machine.isUp).toBe(true)
-    expect(existsSync(join(cgroup, 'node2'))).toBe(false)
     await next.down()
-    expect(existsSync(cgroup)).toBe(false)
   }
 })

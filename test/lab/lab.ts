@@ -1,29 +1,12 @@
 // A lab: several nodes on this machine, an underlay between them and a host outside; raised, found again, taken down.
 import { randomUUID } from 'node:crypto'
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
-import { join } from 'node:path'
-import { openCgroup2, removeCgroup } from './cgroup.ts'
-import { run } from './command.ts'
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { disown, give, take } from './claim.ts'
 import { LabError } from './errors.ts'
 import { Machine, type MachineState } from './machine.ts'
 import { Manifests, nodeObject } from './manifests.ts'
 import { LabNode } from './node.ts'
-import {
-  identify,
-  isAlive,
-  LABS_DIR,
-  type LabPlaces,
-  labPlaces,
-  type ProcessIdentity,
-} from './places.ts'
+import { LABS_DIR, type LabPlaces, labPlaces } from './places.ts'
 import {
   checkName,
   type Families,
@@ -83,10 +66,8 @@ export class Lab {
     const name = checkName('lab', options.name)
     const families = options.families ?? 'dual'
     const plans = Array.from({ length: options.nodes }, (_, i) => nodePlan(i + 1, families))
-    await Lab.#clearWay(name, options.canReplace === true)
+    const cgroup = await take(name, options.canReplace === true)
     const places = labPlaces(name)
-    const cgroup = join(await openCgroup2(OWN_CGROUP2), cgroupName(name))
-    mkdirSync(cgroup)
     try {
       const names = [UNDERLAY, OUTSIDE, ...plans.map((plan) => plan.name)]
       const machines = await Promise.all(names.map((m) => Machine.boot(places.dir, m, cgroup)))
@@ -137,16 +118,9 @@ export class Lab {
     return readdirSync(LABS_DIR).filter((name) => existsSync(labPlaces(name).stateFile))
   }
 
-  /** Ends every process of the lab and removes what it left, whole or half raised; absent is fine. */
-  static async down(name: string): Promise<void> {
-    const { dir } = labPlaces(checkName('lab', name))
-    if (existsSync(LABS_DIR)) {
-      const cgroup2 = await openCgroup2(OWN_CGROUP2)
-      await removeCgroup(join(cgroup2, cgroupName(name)))
-      rmSync(dir, { recursive: true, force: true })
-      await removeOwnCgroup2(cgroup2)
-      if (readdirSync(LABS_DIR).length === 0) rmSync(LABS_DIR, { recursive: true, force: true })
-    }
+  /** Ends every process of the lab and removes what it left; absent is fine. @throws LabError in-use by another process */
+  static down(name: string): Promise<void> {
+    return give(checkName('lab', name))
   }
 
   down(): Promise<void> {
@@ -155,7 +129,7 @@ export class Lab {
 
   /** From now on the lab belongs to nobody and stays up. */
   keep(): void {
-    rmSync(this.places.ownerFile, { force: true })
+    disown(this.name)
   }
 
   node(number: number): LabNode {
@@ -174,43 +148,9 @@ export class Lab {
     }
     return found
   }
-
-  /** Removes leftovers and takes the name; fails if the lab is somebody's. */
-  static async #clearWay(name: string, canReplace: boolean): Promise<void> {
-    const { dir, stateFile, ownerFile } = labPlaces(name)
-    const owner = readJson<ProcessIdentity>(ownerFile)
-    if (owner !== undefined && owner.pid !== process.pid && isAlive(owner)) {
-      throw new LabError('in-use', `lab ${name} is being used by process ${owner.pid}`)
-    }
-    if (!canReplace && owner === undefined && existsSync(stateFile)) {
-      throw new LabError('in-use', `lab ${name} is up; take it down first`)
-    }
-    await Lab.down(name)
-    mkdirSync(LABS_DIR, { recursive: true })
-    mkdirSync(dir)
-    writeWhole(ownerFile, identify(process.pid))
-  }
-}
-
-/** Where we mount cgroup2 if nobody has. */
-const OWN_CGROUP2 = join(LABS_DIR, '.cgroup2')
-
-function cgroupName(lab: string): string {
-  return `sinabro-lab-${lab}`
-}
-
-async function removeOwnCgroup2(cgroup2: string): Promise<void> {
-  if (cgroup2 !== OWN_CGROUP2) return
-  if (readdirSync(cgroup2).some((name) => name.startsWith(cgroupName('')))) return
-  await run(['umount', cgroup2])
-  rmSync(cgroup2, { recursive: true })
 }
 
 function writeWhole(path: string, value: unknown): void {
   writeFileSync(`${path}.new`, JSON.stringify(value, null, 2))
   renameSync(`${path}.new`, path)
-}
-
-function readJson<T>(path: string): T | undefined {
-  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as T) : undefined
 }

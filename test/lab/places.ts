@@ -11,7 +11,6 @@ export interface LabPlaces {
   readonly dir: string
   /** Written last when a lab goes up: a lab without it is a leftover. */
   readonly stateFile: string
-  readonly ownerFile: string
   readonly manifestsDir: string
 }
 
@@ -20,7 +19,6 @@ export function labPlaces(name: string): LabPlaces {
   return {
     dir,
     stateFile: join(dir, 'lab.json'),
-    ownerFile: join(dir, 'owner.json'),
     manifestsDir: join(dir, 'manifests'),
   }
 }

@@ -21,6 +21,8 @@ interface PodRecord {
 export interface PodOptions {
   readonly namespace?: string
   readonly ifname?: string
+  /** Members put into our plugin's object of the configuration, as an operator might. */
+  readonly plugin?: Readonly<Record<string, unknown>>
 }
 
 const IFNAME = 'eth0'
@@ -59,7 +61,7 @@ export class Pod {
     const pod = new Pod(machine, {
       name,
       namespace,
-      list: new Runtime(machine).networkList(),
+      list: withMembers(new Runtime(machine).networkList(), options.plugin ?? {}),
       attachment: {
         containerId,
         netns: `/run/netns/cni-${randomUUID()}`,
@@ -170,4 +172,9 @@ export class Pod {
     writeFileSync(`${this.#file}.new`, JSON.stringify(this.#record, null, 2))
     renameSync(`${this.#file}.new`, this.#file)
   }
+}
+
+function withMembers(list: NetworkList, members: Readonly<Record<string, unknown>>): NetworkList {
+  const [first, ...rest] = list.plugins
+  return first === undefined ? list : { ...list, plugins: [{ ...first, ...members }, ...rest] }
 }
