@@ -7,6 +7,7 @@ import { ApiServer } from './api/server.ts'
 import { registerStatus } from './api/status.ts'
 import { createCluster } from './cluster/cluster.ts'
 import { ManifestSource } from './cluster/manifests/source.ts'
+import { followProblems } from './cluster/problems.ts'
 import { createCni } from './cni/cni.ts'
 import { type AgentConfig, libDir, socketPath, version } from './config.ts'
 import { Datapath } from './datapath/datapath.ts'
@@ -54,6 +55,7 @@ async function start(
   const metrics = new Metrics()
   const crashPoint = crashPointOf(config.crashAt)
   const { nodeName, stateDir, source } = config
+  health.starting('agent', 'not all rooms have been started')
   log.info({ version: version(), nodeName, source, pid: process.pid }, 'starting')
 
   await lifecycle.begin('lock', {
@@ -75,6 +77,7 @@ async function start(
     },
   })
   const { nodes } = cluster
+  followProblems(cluster.problems, health)
   followOwnRanges({ nodeName, nodes, ipam, health, log })
   const { netlink, hostNamespace } = await lifecycle.begin('netlink', {
     start: () => ({ netlink: RouteNetlink.open(), hostNamespace: NetworkNamespace.current() }),
@@ -159,6 +162,7 @@ async function start(
     stopWithinMs: 10_000,
   })
   cni.start(jobs)
+  health.forget('agent')
   jobs.start('ready', async (signal) => {
     await health.whenReady(AbortSignal.any([signal, stop]))
     log.info({ tookMs: Math.round(clock.monotonicMs() - startedAt) }, 'ready')

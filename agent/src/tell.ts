@@ -63,7 +63,7 @@ export function describeAgent(
 
 export function describePods({ ipam, pods }: Rooms): PodView[] {
   const statuses = new Map(pods.statuses().map((status) => [status.key, status]))
-  return ipam.list().map((allocation) => {
+  const views = ipam.list().map((allocation) => {
     const status = statuses.get(podKey(allocation))
     return {
       ...viewPod(allocation),
@@ -71,6 +71,8 @@ export function describePods({ ipam, pods }: Rooms): PodView[] {
       ...(status?.message === undefined ? {} : { message: status.message }),
     }
   })
+  const order = ({ namespace, name, ifname }: PodView): string => `${namespace}/${name}/${ifname}`
+  return views.sort((a, b) => (order(a) < order(b) ? -1 : 1))
 }
 
 export function addRoomMetrics(metrics: Metrics, { ipam, datapath, cluster }: Rooms): void {

@@ -1,12 +1,12 @@
 // Which address of a range comes next: first those never used, in order, then the one given back longest ago. In memory only.
-import { addressAt, canGive, capacityOf, type Range } from './range.ts'
+import { addressAt, canGive, capacityOf, offsetOf, type Range } from './range.ts'
 
 export class Pool {
   readonly range: Range
   readonly #taken = new Set<string>()
   /** Oldest first: a Set keeps the order of insertion. */
   readonly #released = new Set<string>()
-  /** Everything below was used before or is in use. */
+  /** Everything below is in use or was given back. */
   #cursor: number
 
   /** `taken` and `released` may name addresses of other ranges. */
@@ -42,12 +42,10 @@ export class Pool {
     this.#released.add(address)
   }
 
-  /** For an allocation that came to nothing: it goes before those that a pod has had. */
+  /** For an allocation that came to nothing: it is the next to be given. */
   putBack(address: string): void {
     if (!this.#taken.delete(address)) return
-    const others = [...this.#released]
-    this.#released.clear()
-    for (const one of [address, ...others]) this.#released.add(one)
+    this.#cursor = Math.min(this.#cursor, offsetOf(this.range, address) ?? this.#cursor)
   }
 
   #neverUsed(): string | undefined {

@@ -59,10 +59,17 @@ export function nodeAddressOf(range: Range): string {
 
 /** Whether pods may have it: inside, and not one of the reserved ones. */
 export function canGive(range: Range, address: string): boolean {
+  const offset = offsetOf(range, address)
+  return offset !== undefined && offset >= range.firstOffset && offset <= range.lastOffset
+}
+
+/** The host part of an address; undefined outside the range. */
+export function offsetOf(range: Range, address: string): number | undefined {
   const { family, bytes } = parseIp(address)
-  if (family !== range.family) return false
   const offset = toBigInt(bytes) - range.network
-  return offset >= BigInt(range.firstOffset) && offset <= BigInt(range.lastOffset)
+  const size = 2n ** BigInt(LENGTHS[range.family].bits - range.prefixLen)
+  const isInside = family === range.family && offset >= 0n && offset < size
+  return isInside ? Number(offset) : undefined
 }
 
 function parse(text: string): ReturnType<typeof parsePrefix> {

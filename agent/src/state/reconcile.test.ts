@@ -330,8 +330,11 @@ test('Reconciler stops in the middle of a pass without calling anything a failur
   const hold = story.target.hold('update a')
   story.desired.upsert({ name: 'a', size: 1 })
   await hold.reached
+  const settled = story.reconciler.settled()
   const stopped = story.stop()
   hold.release()
   await stopped
+  await settled
+  await story.reconciler.settled()
   expect(story.health.snapshot().components).toMatchObject([{ state: 'starting' }])
 })

@@ -4,6 +4,7 @@ import { Backoff, type BackoffOptions } from '../runtime/backoff.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Health } from '../runtime/health.ts'
 import type { Log } from '../runtime/log.ts'
+import { deepFreeze } from './freeze.ts'
 import { type RowStatus, TrackedRow } from './row-status.ts'
 import { type Source, Table } from './table.ts'
 import type { Target } from './target.ts'
@@ -50,6 +51,7 @@ export class Reconciler<Row extends object, Actual> {
   #owesPrune = false
   #isInPass = false
   #isStarting = true
+  #isOver = false
   #refreshAtMs = 0
   #wake: () => void = () => undefined
   readonly #settledWaiters = new Set<() => void>()
@@ -73,6 +75,7 @@ export class Reconciler<Row extends object, Actual> {
     const ends = this.#subscribe()
     const onAbort = (): void => this.#wake()
     signal.addEventListener('abort', onAbort)
+    this.#isOver = false
     this.#mustList = true
     this.#mustCompute = true
     try {
@@ -83,6 +86,8 @@ export class Reconciler<Row extends object, Actual> {
     } finally {
       signal.removeEventListener('abort', onAbort)
       for (const end of ends) end()
+      this.#isOver = true
+      this.#tellSettled()
     }
   }
 
@@ -96,9 +101,9 @@ export class Reconciler<Row extends object, Actual> {
     return [...this.#tracked.values()].map((tracked) => tracked.status())
   }
 
-  /** Resolves once every row known now is done or has failed at least once. */
+  /** Resolves once every row known now is done or has failed at least once, or nothing more will happen because `run` ended. */
   settled(): Promise<void> {
-    if (!this.#isInPass && !this.#hasWork()) return Promise.resolve()
+    if (this.#isOver || (!this.#isInPass && !this.#hasWork())) return Promise.resolve()
     return new Promise((resolve) => this.#settledWaiters.add(resolve))
   }
 
@@ -145,7 +150,7 @@ export class Reconciler<Row extends object, Actual> {
     for (const [key, row] of wanted) {
       const before = this.#tracked.get(key)?.row
       if (before === row || (before !== undefined && isDeepStrictEqual(before, row))) continue
-      this.#track(key, Object.freeze(row))
+      this.#track(key, deepFreeze(row))
     }
     for (const [key, tracked] of this.#tracked) {
       if (tracked.row !== undefined && !wanted.has(key)) this.#track(key, undefined)
@@ -178,6 +183,10 @@ export class Reconciler<Row extends object, Actual> {
       this.#isInPass = false
     }
     if (this.#hasWork()) return
+    this.#tellSettled()
+  }
+
+  #tellSettled(): void {
     for (const resolve of this.#settledWaiters) resolve()
     this.#settledWaiters.clear()
   }

@@ -1,5 +1,6 @@
 // Rows by key, frozen, with the changes told to whoever subscribes: the memory of what should be true, no domain words.
 import { isDeepStrictEqual } from 'node:util'
+import { deepFreeze } from './freeze.ts'
 
 export interface Change<Row> {
   readonly key: string
@@ -163,13 +164,4 @@ export class Table<Row extends object> implements Source {
       signal.addEventListener('abort', onAbort, { once: true })
     })
   }
-}
-
-function deepFreeze<T extends object>(value: T): T {
-  // Typed arrays cannot be frozen; whoever puts bytes into a row keeps their hands off them.
-  if (Object.isFrozen(value) || ArrayBuffer.isView(value)) return value
-  for (const inner of Object.values(value)) {
-    if (typeof inner === 'object' && inner !== null) deepFreeze(inner)
-  }
-  return Object.freeze(value)
 }

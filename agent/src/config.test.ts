@@ -1,0 +1,119 @@
+// The command line as people write it: what is asked for, what is refused and how.
+import { hostname } from 'node:os'
+import { expect, test } from 'vitest'
+import { EXIT, readCommandLine } from './config.ts'
+
+function read(...argv: string[]) {
+  let out = ''
+  let err = ''
+  const request = readCommandLine(argv, {
+    out: (text) => {
+      out += text
+    },
+    err: (text) => {
+      err += text
+    },
+  })
+  return { request, out, err }
+}
+
+test('agent takes its defaults from the places that design and runtimes expect', () => {
+  const { request } = read('agent', '--source', 'manifests:/etc/sinabro/cluster')
+  expect(request).toEqual({
+    command: 'agent',
+    config: {
+      source: { kind: 'manifests', dir: '/etc/sinabro/cluster' },
+      nodeName: hostname().toLowerCase(),
+      stateDir: '/var/lib/sinabro',
+      runDir: '/run/sinabro',
+      bpfDir: '/sys/fs/bpf/sinabro',
+      cniConfDir: '/etc/cni/net.d',
+      cniBinDir: '/opt/cni/bin',
+      tunnelPort: 8472,
+      vni: 1,
+      tunnelFamily: 'auto',
+      clusterCidrs: [],
+      attach: 'auto',
+      masquerade: 'nftables',
+      logLevel: 'info',
+    },
+  })
+})
+
+test('agent takes every setting', () => {
+  const { request } = read(
+    ...['agent', '--source=manifests:rel', '--node-name', 'n1', '--state-dir', '/s', '--run-dir'],
+    ...['/r', '--bpf-dir', '/b', '--cni-conf-dir', '/c', '--cni-bin-dir', '/d', '--tunnel-port'],
+    ...['4789', '--vni', '7', '--tunnel-family', '6', '--cluster-cidrs', '10.0.0.0/8,fd00::/8'],
+    ...['--attach', 'clsact', '--masquerade', 'none', '--log-level', 'debug', '--crash-at', 'p:3'],
+  )
+  expect(request).toEqual({
+    command: 'agent',
+    config: {
+      source: { kind: 'manifests', dir: `${process.cwd()}/rel` },
+      nodeName: 'n1',
+      stateDir: '/s',
+      runDir: '/r',
+      bpfDir: '/b',
+      cniConfDir: '/c',
+      cniBinDir: '/d',
+      tunnelPort: 4789,
+      vni: 7,
+      tunnelFamily: 6,
+      clusterCidrs: ['10.0.0.0/8', 'fd00::/8'],
+      attach: 'clsact',
+      masquerade: 'none',
+      logLevel: 'debug',
+      crashAt: { point: 'p', pass: 3 },
+    },
+  })
+})
+
+test.each([
+  [['agent'], "required option '--source <kind:where>' not specified"],
+  [['agent', '--source', '/etc/x'], 'expected manifests:DIR, a directory with YAML files'],
+  [['agent', '--source', 'kubernetes:x'], 'expected manifests:DIR'],
+  [
+    ['agent', '--source', 'manifests:x', '--vni', '0'],
+    'expected a whole number from 1 to 16777215',
+  ],
+  [['agent', '--source', 'manifests:x', '--tunnel-port', '1e3'], 'from 1 to 65535'],
+  [
+    ['agent', '--source', 'manifests:x', '--attach', 'xdp'],
+    'Allowed choices are auto, tcx, clsact',
+  ],
+  [['agent', '--source', 'manifests:x', '--state-dir', ''], 'expected a directory'],
+  [['agent', '--source', 'manifests:x', 'extra'], 'too many arguments'],
+  [['status', '-o', 'xml'], 'Allowed choices are table, json, yaml'],
+  [['statsu'], "unknown command 'statsu'"],
+  [['status', '--colour'], "unknown option '--colour'"],
+])('%j is refused with what was expected', (argv, message) => {
+  const { request, out, err } = read(...argv)
+  expect(request).toEqual({ command: 'none', exitCode: EXIT.usage })
+  expect(err).toContain(message)
+  expect(out).toBe('')
+})
+
+test('help is no failure and teaches: exit codes, and an example that can be pasted', () => {
+  const help = read('--help')
+  expect(help.request).toEqual({ command: 'none', exitCode: EXIT.ok })
+  expect(help.out).toContain('3  no agent answers')
+  for (const name of ['agent', 'status', 'pods', 'uninstall']) expect(help.out).toContain(name)
+  expect(read('agent', '--help').out).toContain(
+    'sinabro agent --source manifests:/etc/sinabro/cluster',
+  )
+  expect(read().request).toEqual({ command: 'none', exitCode: EXIT.usage })
+})
+
+test('status, pods, uninstall and version know what they need', () => {
+  expect(read('status').request).toEqual({
+    command: 'status',
+    view: { socket: '/run/sinabro/agent.sock', output: 'table' },
+  })
+  expect(read('pods', '--run-dir', '/r', '--output', 'yaml').request).toEqual({
+    command: 'pods',
+    view: { socket: '/r/agent.sock', output: 'yaml' },
+  })
+  expect(read('uninstall', '--force').request).toMatchObject({ config: { isForced: true } })
+  expect(read('version').request).toEqual({ command: 'version' })
+})
