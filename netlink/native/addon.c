@@ -53,6 +53,7 @@ NAPI_MODULE_INIT()
 		{ "receive", NULL, socket__receive, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "setOption", NULL, socket__set_option, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "getOption", NULL, socket__get_option, NULL, NULL, NULL, napi_enumerable, NULL },
+		{ "close", NULL, socket__close, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "pollStart", NULL, poll__start, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "pollStop", NULL, poll__stop, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "openFile", NULL, namespace__open_file, NULL, NULL, NULL, napi_enumerable, NULL },

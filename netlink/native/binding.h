@@ -26,6 +26,7 @@ napi_value socket__send(napi_env env, napi_callback_info info);
 napi_value socket__receive(napi_env env, napi_callback_info info);
 napi_value socket__set_option(napi_env env, napi_callback_info info);
 napi_value socket__get_option(napi_env env, napi_callback_info info);
+napi_value socket__close(napi_env env, napi_callback_info info);
 
 napi_value poll__start(napi_env env, napi_callback_info info);
 napi_value poll__stop(napi_env env, napi_callback_info info);

@@ -99,7 +99,7 @@ napi_value namespace__open_file(napi_env env, napi_callback_info info)
 	if (!binding__args(env, info, argv, 3) || !binding__i32(env, argv[0], &netns_fd) ||
 	    !binding__bytes(env, argv[1], &path) || !binding__i32(env, argv[2], &flags))
 		return NULL;
-	if (netns_fd < 0 || path.length == 0 || path.data[path.length - 1] != 0)
+	if (path.length == 0 || path.data[path.length - 1] != 0)
 		return binding__number(env, -EINVAL);
 
 	struct task task = {
@@ -109,7 +109,7 @@ napi_value namespace__open_file(napi_env env, napi_callback_info info)
 		.flags = flags,
 	};
 
-	return binding__number(env, task__execute(&task));
+	return binding__number(env, netns_fd < 0 ? task__open(&task) : task__execute(&task));
 }
 
 napi_value namespace__create(napi_env env, napi_callback_info info)

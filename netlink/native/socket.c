@@ -113,3 +113,13 @@ napi_value socket__get_option(napi_env env, napi_callback_info info)
 
 	return binding__number(env, result < 0 ? -errno : (int64_t)length);
 }
+
+napi_value socket__close(napi_env env, napi_callback_info info)
+{
+	napi_value argv[1];
+	int32_t fd;
+
+	if (!binding__args(env, info, argv, 1) || !binding__i32(env, argv[0], &fd))
+		return NULL;
+	return binding__number(env, close(fd) < 0 ? -errno : 0);
+}

@@ -1,5 +1,5 @@
 // A network namespace held open: sockets are opened in it, its sysctls read and written, all without this process entering it.
-import { closeSync, constants, fstatSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { constants, fstatSync, readFileSync, writeSync } from 'node:fs'
 import { EINVAL, NetlinkError } from './error.ts'
 import { native } from './native.ts'
 import { OwnedFd } from './owned-fd.ts'
@@ -36,7 +36,7 @@ export class NetworkNamespace {
    */
   static open(path: string): NetworkNamespace {
     // O_NONBLOCK: a path from outside may name a FIFO, and waiting for its writer would stop everything.
-    const fd = openFd(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    const fd = openFile(-1, path, constants.O_RDONLY | constants.O_NONBLOCK)
     return new NetworkNamespace(fd, `namespace ${path}`)
   }
 
@@ -63,7 +63,7 @@ export class NetworkNamespace {
       checked('SO_NETNS_COOKIE', native().getOption(socket, SOL_SOCKET, SO_NETNS_COOKIE, into))
       return bytes[0] ?? 0n
     } finally {
-      closeSync(socket)
+      native().close(socket)
     }
   }
 
@@ -76,25 +76,25 @@ export class NetworkNamespace {
    * the namespace it was mounted in and not this one.
    */
   readFile(path: string): string {
-    const fd = this.#openFile(path, constants.O_RDONLY)
+    const fd = openFile(this.fd, path, constants.O_RDONLY)
     try {
       return readFileSync(fd, 'utf8')
     } catch (error) {
       throw fileError(`read ${path}`, error)
     } finally {
-      closeSync(fd)
+      native().close(fd)
     }
   }
 
   /** Writes `text` at once: a sysctl takes its value in one write. */
   writeFile(path: string, text: string): void {
-    const fd = this.#openFile(path, constants.O_WRONLY)
+    const fd = openFile(this.fd, path, constants.O_WRONLY)
     try {
       writeSync(fd, text)
     } catch (error) {
       throw fileError(`write ${path}`, error)
     } finally {
-      closeSync(fd)
+      native().close(fd)
     }
   }
 
@@ -105,19 +105,11 @@ export class NetworkNamespace {
   [Symbol.dispose](): void {
     this.close()
   }
-
-  #openFile(path: string, flags: number): number {
-    const bytes = new TextEncoder().encode(`${path}\0`)
-    return checked(`open ${path}`, native().openFile(this.fd, bytes, flags))
-  }
 }
 
-function openFd(path: string, flags: number): number {
-  try {
-    return openSync(path, flags)
-  } catch (error) {
-    throw fileError(`open ${path}`, error)
-  }
+function openFile(netnsFd: number, path: string, flags: number): number {
+  const bytes = new TextEncoder().encode(`${path}\0`)
+  return checked(`open ${path}`, native().openFile(netnsFd, bytes, flags))
 }
 
 function fileError(op: string, error: unknown): unknown {

@@ -18,7 +18,8 @@ export interface NetlinkNative {
   pollStart(fd: number, onReadable: () => void): object
   /** Before the fd is closed. Safe to repeat. */
   pollStop(poller: object): void
-  /** Opens a file, its path ended by NUL, as a thread of that namespace would. */
+  close(fd: number): number
+  /** Opens a file, its path ended by NUL, as a thread of that namespace would; -1 is the caller's own. */
   openFile(netnsFd: number, path: Uint8Array, flags: number): number
   /** A namespace that lives as long as its fd or anything else that refers to it. */
   createNamespace(): number

@@ -1,6 +1,6 @@
 // A file descriptor with one owner: closed once, and if the owner forgets, closed by the garbage collector with a warning.
-import { closeSync } from 'node:fs'
 import { EBADF, NetlinkError } from './error.ts'
+import { native } from './native.ts'
 
 interface Held {
   fd: number
@@ -10,7 +10,7 @@ interface Held {
 const forgotten = new FinalizationRegistry<Held>((held) => {
   if (held.fd < 0) return
   process.emitWarning(`${held.what} was never closed`, 'NetlinkLeak')
-  closeSync(held.fd)
+  native().close(held.fd)
 })
 
 export class OwnedFd {
@@ -37,6 +37,6 @@ export class OwnedFd {
     if (fd < 0) return
     this.#held.fd = -1
     forgotten.unregister(this)
-    closeSync(fd)
+    native().close(fd)
   }
 }
