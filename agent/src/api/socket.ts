@@ -1,4 +1,4 @@
-// Puts a server's Unix socket in its place: private from its first moment, replacing only a socket that nobody serves.
+// Puts a server's Unix socket in its place: private from its first moment, replacing only a socket that nobody serves (ADR 0036).
 import { chmod, lstat, mkdir, mkdtemp, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import { connect, type Server } from 'node:net'
 import { dirname, join } from 'node:path'

@@ -1,4 +1,4 @@
-// Numbers that must not come twice, across restarts too: reserved on disk in blocks before the first of a block is used.
+// Numbers that must not come twice, across restarts too: reserved on disk in blocks before the first of a block is used (ADR 0032).
 import type { DurableFolder } from './durable-folder.ts'
 import { IpamError } from './errors.ts'
 

@@ -1,4 +1,4 @@
-// Which address of a range comes next: first those never used, in order, then the one given back longest ago. In memory only.
+// Which address of a range comes next: first those never used, in order, then the one given back longest ago (ADR 0033). In memory only.
 import { addressAt, canGive, capacityOf, offsetOf, type Range } from './range.ts'
 
 export class Pool {

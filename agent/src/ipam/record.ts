@@ -1,4 +1,4 @@
-// An allocation as a file: its name and its content, both carrying the addresses, so that a damaged one still tells what it held.
+// An allocation as a file: its name and its content, both carrying the addresses, so that a damaged one still tells what it held (ADR 0030).
 import { isIP } from 'node:net'
 import { type Allocation, type AttachmentKey, hostDeviceOf, keyDigest } from './allocation.ts'
 

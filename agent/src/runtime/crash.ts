@@ -1,4 +1,4 @@
-// Ends the process at a named point, as a kill would: for tests of what a restart finds. Off unless the command line asks.
+// Ends the process at a named point, as a kill would: for tests of what a restart finds. Off unless the command line asks (ADR 0035).
 
 export interface CrashPlan {
   readonly point: string

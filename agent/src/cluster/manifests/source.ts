@@ -106,7 +106,7 @@ export class ManifestSource {
   }
 }
 
-/** A slip of the pen takes nothing away: objects of a file that cannot be read in full stay as they were last read. */
+/** A slip of the pen takes nothing away: objects of a file that cannot be read in full stay as they were last read. ADR 0034. */
 function keepEarlier(reading: FileReading, before: CachedFile | undefined): FileReading {
   const isThere = new Set(reading.found.map(({ kind, key }) => `${kind}/${key}`))
   const earlier = before?.reading.found.filter(({ kind, key }) => !isThere.has(`${kind}/${key}`))
