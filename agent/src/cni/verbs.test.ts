@@ -71,7 +71,7 @@ const pods = {
   async removeDevice(name: string) {
     log.push(`remove ${name}`)
   },
-  async check() {},
+  check: () => Promise.resolve(),
 }
 
 beforeEach(() => {

@@ -1,7 +1,8 @@
 // This node's end of the overlay as a reconciler's target: the VXLAN device, its addresses, its programs and what they know of it.
 import { CONFIG_READY, CONFIG_TUNNEL_IPV6, type Config } from '@sinabro/libbpf-ts/layouts'
-import type { Link, NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
+import type { Link, RouteNetlink } from '@sinabro/node-netlink'
 import type { Datapath } from '../datapath/datapath.ts'
+import type { KernelSettings } from '../kernel-settings.ts'
 import { OVERLAY_ALIAS, OVERLAY_DEVICE } from '../marks.ts'
 import type { Target } from '../state/target.ts'
 import { settleDevice } from './settings.ts'
@@ -26,7 +27,7 @@ export interface OverlayDeviceActual {
 
 export interface OverlayDeviceDeps {
   readonly netlink: RouteNetlink
-  readonly hostNamespace: NetworkNamespace
+  readonly settings: KernelSettings
   readonly datapath: Pick<
     Datapath,
     'attachOverlay' | 'isOverlayAttached' | 'forgetDevice' | 'setOwnAddresses' | 'config'
@@ -81,10 +82,10 @@ export class OverlayDeviceTarget implements Target<OverlayDeviceRow, OverlayDevi
   }
 
   async update(row: OverlayDeviceRow): Promise<void> {
-    const { netlink, hostNamespace, datapath } = this.#deps
+    const { netlink, settings, datapath } = this.#deps
     const link = await this.#ensure(row)
     const { index } = link
-    settleDevice(hostNamespace, OVERLAY_DEVICE)
+    settleDevice(settings, OVERLAY_DEVICE)
     await datapath.attachOverlay({ name: OVERLAY_DEVICE, index })
     if (link.alias !== OVERLAY_ALIAS) await netlink.links.set(index, { alias: OVERLAY_ALIAS })
     if (link.mac !== row.mac) await netlink.links.set(index, { mac: row.mac })

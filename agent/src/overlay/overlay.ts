@@ -8,6 +8,7 @@ import { NODES_MAX } from '@sinabro/libbpf-ts/layouts'
 import type { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import type { NodeRow } from '../cluster/rows.ts'
 import type { Datapath } from '../datapath/datapath.ts'
+import { KernelSettings } from '../kernel-settings.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Health } from '../runtime/health.ts'
 import type { Jobs } from '../runtime/jobs.ts'
@@ -63,6 +64,7 @@ export function createOverlay(deps: OverlayDeps): Overlay {
 
 export class Overlay {
   readonly #deps: OverlayDeps
+  readonly #settings: KernelSettings
   readonly #underlay = new Underlay()
   /** Open once the device stands: what lies on it would only fail before. */
   readonly #deviceGate = new Gate('overlay device')
@@ -75,6 +77,7 @@ export class Overlay {
 
   constructor(deps: OverlayDeps) {
     this.#deps = deps
+    this.#settings = new KernelSettings(deps.hostNamespace)
     const { netlink, datapath, nodes, clock, health, log, refreshMs = REFRESH_MS } = deps
     const sources = [nodes, this.#underlay]
     const common = { sources, clock, health, log, refreshMs }
@@ -84,7 +87,11 @@ export class Overlay {
       maps: datapath.maps,
       bumpGeneration: () => datapath.config.bumpGeneration(),
     })
-    this.#device = named(new OverlayDeviceTarget(deps), () => this.#deviceRows(), common)
+    this.#device = named(
+      new OverlayDeviceTarget({ netlink, datapath, settings: this.#settings }),
+      () => this.#deviceRows(),
+      common,
+    )
     this.#reconcilers = [
       this.#device,
       named(peers, () => this.#peerRows(), common),
@@ -191,11 +198,11 @@ export class Overlay {
   }
 
   async #look(): Promise<void> {
-    const { netlink, hostNamespace, datapath, log } = this.#deps
+    const { netlink, datapath, log } = this.#deps
     const { self, peers } = this.plan()
     if (self === undefined) return
     const families = new Set(self.ownAddresses.map((a) => (a.includes(':') ? 6 : 4)))
-    await settleForwarding(netlink, hostNamespace, families)
+    await settleForwarding(netlink, this.#settings, families)
     const underlay = await readUnderlay(netlink, self, peers)
     if (this.#underlay.set(underlay)) {
       log.info({ device: underlay?.device, mtu: underlay?.mtu, podMtu: this.podMtu() }, 'underlay')

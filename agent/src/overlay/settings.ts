@@ -1,5 +1,6 @@
 // Kernel settings of the node as a router for its pods: forwarding, and nothing in the way on the overlay device.
-import { isCode, type NetworkNamespace, type RouteNetlink } from '@sinabro/node-netlink'
+import type { RouteNetlink } from '@sinabro/node-netlink'
+import type { KernelSettings } from '../kernel-settings.ts'
 
 /** RTPROT_RA of include/uapi/linux/rtnetlink.h: a default route from a router advertisement. */
 const RTPROT_RA = 9
@@ -10,38 +11,23 @@ const RTPROT_RA = 9
  */
 export async function settleForwarding(
   netlink: RouteNetlink,
-  namespace: NetworkNamespace,
+  settings: KernelSettings,
   families: ReadonlySet<4 | 6>,
 ): Promise<void> {
-  if (families.has(4)) settle(namespace, 'ipv4/conf/all/forwarding', '1')
-  if (!families.has(6) || read(namespace, 'ipv6/conf/all/forwarding') === '1') return
+  if (families.has(4)) settings.set('ipv4/conf/all/forwarding', '1')
+  if (!families.has(6) || settings.read('ipv6/conf/all/forwarding') === '1') return
   for (const { dst, protocol, index } of await netlink.routes.list({ family: 6 })) {
     if (dst !== 'default' || protocol !== RTPROT_RA || index === undefined) continue
     const link = await netlink.links.get(index)
-    if (link !== undefined) settle(namespace, `ipv6/conf/${link.name}/accept_ra`, '2')
+    if (link !== undefined) settings.set(`ipv6/conf/${link.name}/accept_ra`, '2')
   }
-  settle(namespace, 'ipv6/conf/all/forwarding', '1')
+  settings.set('ipv6/conf/all/forwarding', '1')
 }
 
 /** The tunnel's programs know who may send what: no reverse-path filter. */
-export function settleDevice(namespace: NetworkNamespace, device: string): void {
-  settle(namespace, `ipv4/conf/${device}/rp_filter`, '0')
-  if (read(namespace, `ipv6/conf/${device}/disable_ipv6`) === undefined) return
-  settle(namespace, `ipv6/conf/${device}/disable_ipv6`, '0')
-  settle(namespace, `ipv6/conf/${device}/accept_ra`, '0')
-}
-
-function settle(namespace: NetworkNamespace, setting: string, value: string): void {
-  if (read(namespace, setting) === value) return
-  namespace.writeFile(`/proc/sys/net/${setting}`, value)
-}
-
-/** Undefined on a kernel without that family. */
-function read(namespace: NetworkNamespace, setting: string): string | undefined {
-  try {
-    return namespace.readFile(`/proc/sys/net/${setting}`).trim()
-  } catch (error) {
-    if (isCode(error, 'ENOENT')) return undefined
-    throw error
-  }
+export function settleDevice(settings: KernelSettings, device: string): void {
+  settings.set(`ipv4/conf/${device}/rp_filter`, '0')
+  if (settings.read(`ipv6/conf/${device}/disable_ipv6`) === undefined) return
+  settings.set(`ipv6/conf/${device}/disable_ipv6`, '0')
+  settings.set(`ipv6/conf/${device}/accept_ra`, '0')
 }

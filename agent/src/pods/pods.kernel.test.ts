@@ -86,6 +86,14 @@ test('add() leaves a pod whole: both ends, addresses, routes, neighbours, progra
   await agent.pods.check(allocation, netns)
 })
 
+test('add() brings IPv6 into a namespace that starts with it switched off', async () => {
+  const agent = await start()
+  const { netns, path } = stage.namespace()
+  netns.writeFile('/proc/sys/net/ipv6/conf/default/disable_ipv6', '1')
+  const { allocation } = await addPod(agent, 'web', path, netns)
+  await agent.pods.check(allocation, netns)
+})
+
 test('add() repeated answers the same and changes nothing', async () => {
   const agent = await start()
   const { netns, path } = stage.namespace()

@@ -7,6 +7,7 @@
 import type { NetworkNamespace } from '@sinabro/node-netlink'
 import { type Allocation, type AttachmentKey, keyText } from '../ipam/allocation.ts'
 import { type CrashPoint, noCrash } from '../ipam/crash-point.ts'
+import { KernelSettings } from '../kernel-settings.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Health } from '../runtime/health.ts'
 import type { Jobs } from '../runtime/jobs.ts'
@@ -22,7 +23,9 @@ import type { PodRow } from './rows.ts'
 import { type LivePod, type ObservableDatapath, PodsTarget, podKey } from './target.ts'
 import { unwire, type WireDeps, wire } from './wire.ts'
 
-export interface PodsDeps extends Omit<WireDeps, 'crashPoint'> {
+export interface PodsDeps extends Omit<WireDeps, 'crashPoint' | 'settings'> {
+  /** The node's own, where `netlink` is. */
+  readonly hostNamespace: NetworkNamespace
   readonly datapath: ObservableDatapath & { pinnedDevices(): string[] }
   readonly ipam: {
     list(): readonly Allocation[]
@@ -56,7 +59,8 @@ export class Pods {
 
   constructor(deps: PodsDeps) {
     this.#deps = deps
-    this.#wire = { ...deps, crashPoint: deps.crashPoint ?? noCrash }
+    const settings = new KernelSettings(deps.hostNamespace)
+    this.#wire = { ...deps, settings, crashPoint: deps.crashPoint ?? noCrash }
     this.live = new Table<LivePod>('live pods', podKey)
     this.live.subscribe((changes) => {
       for (const { key, row, previous } of changes) {

@@ -1,11 +1,11 @@
 // Wires one pod, step by step in the order of its birth, and takes it apart again. Each step may be repeated: it leaves the same state.
 import { isCode, type Link, type NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import type { CrashPoint } from '../ipam/crash-point.ts'
+import { KernelSettings } from '../kernel-settings.ts'
 import { ROUTE_PROTOCOL } from '../marks.ts'
 import { parseAlias } from './compute.ts'
 import { PodError } from './error.ts'
 import type { PodAddress, PodRow } from './rows.ts'
-import { settleHostEnd, settlePodEnd } from './settings.ts'
 
 /** What the wiring of pods needs of the datapath. */
 export interface PodDatapath {
@@ -33,9 +33,9 @@ export interface PodEndpoint {
 }
 
 export interface WireDeps {
-  /** In the node's namespace, as `hostNamespace`. */
+  /** In the node's namespace, as `settings`. */
   readonly netlink: RouteNetlink
-  readonly hostNamespace: NetworkNamespace
+  readonly settings: KernelSettings
   readonly datapath: PodDatapath
   /** Called after each thing that was done to the kernel. */
   readonly crashPoint: CrashPoint
@@ -58,16 +58,14 @@ export async function wire(
   if (podIndex === undefined) throw new PodError('device-lost', `${host.name} has no other end`)
   await deps.crashPoint('pods.pair')
   signal.throwIfAborted()
-  const hasIpv6 = row.addresses.some(({ family }) => family === 6)
-  settleHostEnd(deps.hostNamespace, host.name, hasIpv6)
-  settlePodEnd(netns, row.ifname, hasIpv6)
+  settleHostEnd(deps.settings, row)
   await deps.crashPoint('pods.settings')
   await deps.datapath.attachPod(host)
   await deps.crashPoint('pods.programs')
   signal.throwIfAborted()
   setEndpoints(deps, row, host)
   await deps.crashPoint('pods.endpoints')
-  await configurePodEnd(inPod, row, podIndex)
+  await configurePodEnd(inPod, netns, row, podIndex)
   await deps.crashPoint('pods.inside')
   signal.throwIfAborted()
   await deps.netlink.links.set(host.index, { isUp: true })
@@ -92,8 +90,7 @@ export async function unwire(deps: WireDeps, row: PodRow): Promise<void> {
 
 /** Repairs what is ours on the host's side. Inside, a running pod's network belongs to the pod and to later plug-ins. */
 export async function repairHostSide(deps: WireDeps, row: PodRow, host: Link): Promise<void> {
-  const hasIpv6 = row.addresses.some(({ family }) => family === 6)
-  settleHostEnd(deps.hostNamespace, host.name, hasIpv6)
+  settleHostEnd(deps.settings, row)
   await deps.datapath.attachPod(host)
   setEndpoints(deps, row, host)
   // A device that is down takes no routes. It was never brought up, or somebody means it to be down.
@@ -175,12 +172,34 @@ function setEndpoints(deps: WireDeps, row: PodRow, { index: ifindex, mtu }: Link
 /** LOOPBACK_IFINDEX of include/net/flow.h: the same in every namespace. */
 const LOOPBACK_INDEX = 1
 
-async function configurePodEnd(inPod: RouteNetlink, row: PodRow, index: number): Promise<void> {
+/** Nothing but our own programs decides what a pod may send: no reverse-path filter, no router advertisements. */
+function settleHostEnd(settings: KernelSettings, { hostDevice, addresses }: PodRow): void {
+  settings.set(`ipv4/conf/${hostDevice}/rp_filter`, '0')
+  if (!addresses.some(({ family }) => family === 6)) return
+  // A node whose default is 1 would forward nothing that comes from this device.
+  settings.set(`ipv6/conf/${hostDevice}/disable_ipv6`, '0')
+  settings.set(`ipv6/conf/${hostDevice}/accept_ra`, '0')
+}
+
+async function configurePodEnd(
+  inPod: RouteNetlink,
+  netns: NetworkNamespace,
+  row: PodRow,
+  index: number,
+): Promise<void> {
   await inPod.links.set(LOOPBACK_INDEX, { isUp: true })
   await inPod.links.set(index, { isUp: true })
   for (const { address, prefixLen, gateway } of row.addresses) {
     // nodad: nobody else is on this link, and a second of waiting is a second of start-up.
-    await inPod.addresses.replace({ index, address, prefixLen, flags: ['nodad'] })
+    const spec = { index, address, prefixLen, flags: ['nodad'] } as const
+    try {
+      await inPod.addresses.replace(spec)
+    } catch (error) {
+      if (!isCode(error, 'EACCES')) throw error
+      // Sandboxes may start with IPv6 off by their defaults. Asked for only then: it costs a thread in the pod's namespace.
+      new KernelSettings(netns).set(`ipv6/conf/${row.ifname}/disable_ipv6`, '0')
+      await inPod.addresses.replace(spec)
+    }
     await inPod.neighbours.replace({
       index,
       address: gateway,
