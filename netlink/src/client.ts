@@ -39,17 +39,17 @@ export interface Request {
 export type DecodeMessage<T> = (header: MessageHeader, payload: Reader) => T | undefined
 
 export interface ClientOptions {
-  /** First size of the receive buffer; it grows when the kernel sends more. The kernel cuts dumps to it, up to 32 KiB. */
-  readonly receiveBytes?: number
+  /** Size of the receive buffer for lists. The kernel makes datagrams of up to this size, and none over 32 KiB if it can. */
+  readonly listBytes?: number
 }
 
 /** A list is read again this often when the kernel says that it changed under the reader. */
 const MAX_DUMP_TRIES = 20
 /** Answers come without a turn of the event loop, so after this many datagrams timers and other sockets get theirs. */
 const DATAGRAMS_PER_TURN = 64
-const DEFAULT_RECEIVE_BYTES = 32 * 1024
-/** An acknowledgement with the kernel's words fits, whatever the caller wishes. */
-const MIN_RECEIVE_BYTES = 1024
+const DEFAULT_LIST_BYTES = 32 * 1024
+/** Holds an acknowledgement with the kernel's words and nearly every single answer; many sockets never need more. */
+const FIRST_BYTES = 4096
 
 type Step = 'more' | 'done'
 
@@ -60,15 +60,16 @@ type Step = 'more' | 'done'
 export class NetlinkClient {
   readonly #transport: Transport
   readonly #writer = new Writer()
-  #buffer: Uint8Array
+  readonly #listBytes: number
+  #buffer = new Uint8Array(FIRST_BYTES)
   #sequence = 0
   #isBusy = false
   #datagrams = 0
   readonly #line: (() => void)[] = []
 
-  constructor(transport: Transport, { receiveBytes = DEFAULT_RECEIVE_BYTES }: ClientOptions = {}) {
+  constructor(transport: Transport, { listBytes = DEFAULT_LIST_BYTES }: ClientOptions = {}) {
     this.#transport = transport
-    this.#buffer = new Uint8Array(Math.max(receiveBytes, MIN_RECEIVE_BYTES))
+    this.#listBytes = listBytes
   }
 
   /** Sends a change and resolves when the kernel has made it. */
@@ -102,6 +103,7 @@ export class NetlinkClient {
    */
   async dump<T>(request: Request, decode: DecodeMessage<T>): Promise<T[]> {
     return this.#exclusively(request, async () => {
+      if (this.#buffer.length < this.#listBytes) this.#buffer = new Uint8Array(this.#listBytes)
       for (let tries = 0; tries < MAX_DUMP_TRIES; tries++) {
         const list: T[] = []
         let isInterrupted = false

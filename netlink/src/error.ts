@@ -35,7 +35,7 @@ export class NetlinkError extends Error {
   constructor({ op, errno, subject, extAck, cause }: NetlinkFailure) {
     const code = errnoCode(errno)
     const what = subject === undefined ? op : `${op} ${subject}`
-    const words = extAck?.message || errnoText(errno)
+    const words = extAckText(extAck) ?? errnoText(errno)
     super(`${what}: ${code}: ${words}`, cause === undefined ? {} : { cause })
     this.code = code
     this.op = op
@@ -65,9 +65,10 @@ export class ParseError extends Error {
 
 // libuv and Node know two names for some numbers; these are the kernel's. 524 is ENOTSUPP of include/linux/errno.h, which
 // drivers let through to user space.
+const EOPNOTSUPP = 95
 const preferred: readonly (readonly [number, string])[] = [
   [11, 'EAGAIN'],
-  [95, 'EOPNOTSUPP'],
+  [EOPNOTSUPP, 'EOPNOTSUPP'],
   [524, 'ENOTSUPP'],
 ]
 const codes = new Map<number, string>([
@@ -79,7 +80,14 @@ export function errnoCode(errno: number): string {
   return codes.get(errno) ?? `E${errno}`
 }
 
+function extAckText({ message, missingAttribute }: Partial<ExtAck> = {}): string | undefined {
+  if (message) return message
+  return missingAttribute === undefined ? undefined : `attribute ${missingAttribute} is missing`
+}
+
 function errnoText(errno: number): string {
+  // libuv only knows it of sockets.
+  if (errno === EOPNOTSUPP) return 'not supported by this kernel or object'
   return getSystemErrorMap().get(-errno)?.[1] ?? 'the kernel gave no reason'
 }
 

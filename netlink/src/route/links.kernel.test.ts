@@ -233,6 +233,16 @@ describe.skipIf(skipReason)('links', () => {
     )
   })
 
+  test('an answer larger than the first buffer is asked for again', async () => {
+    const netns = testNamespace()
+    const netlink = testNetlink(netns)
+    await netlink.links.add({ kind: 'bridge', name: 'br0' })
+    const names = Array.from({ length: 40 }, (_, at) => `${'n'.repeat(120)}${at}`)
+    for (const name of names)
+      inside(netns, 'ip', 'link', 'property', 'add', 'dev', 'br0', 'altname', name)
+    expect((await netlink.links.get({ name: 'br0' }))?.altNames).toEqual(names)
+  })
+
   test('counters are those of ip', async () => {
     const netns = testNamespace()
     const netlink = testNetlink(netns)

@@ -215,7 +215,7 @@ describe.skipIf(skipReason)('routes', () => {
       // In the middle of the first list a device appears.
       if (received === 3) inside(netns, 'ip', 'link', 'add', 'late0', 'type', 'bridge')
     })
-    const netlink = RouteNetlink.over(transport, { receiveBytes: 4096 })
+    const netlink = RouteNetlink.over(transport, { listBytes: 4096 })
     const names = (await netlink.links.list()).map(({ name }) => name)
     netlink.close()
     expect(names).toContain('late0')
