@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs a command on a lab machine: enter.sh CGROUP PID NETNS COMMAND… joins the cgroup first, then the machine's namespaces
-# (those of process PID), with the network namespace at path NETNS, or the machine's own if that is empty.
+# and root (those of process PID), with the network namespace at path NETNS, or the machine's own if that is empty.
 cgroup=$1 pid=$2 netns=${3:-/proc/$2/ns/net}
 shift 3
 echo 0 >"$cgroup/cgroup.procs" || exit 125
-exec nsenter --target "$pid" --mount --pid --uts --ipc --cgroup --net="$netns" --wd=/ -- "$@"
+exec nsenter --target "$pid" --mount --pid --uts --ipc --cgroup --net="$netns" --root --wd=/ -- "$@"
