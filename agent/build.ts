@@ -27,11 +27,13 @@ const BANNER = [
 /** Finds the folder it lies in, also through a link from /usr/local/bin, and the Node that came with it. */
 const LAUNCHER = `#!/bin/sh
 # Starts sinabro with the Node beside it, that of the source tree, or the one in PATH, whichever is there.
+# A small young generation: 6 MB less, and little is lost where little is allocated.
+flags=--max-semi-space-size=2
 here=$(dirname "$(readlink -f "$0")")
 for node in "$here/node" "$here/../../node_modules/.bin/node"; do
-  [ -x "$node" ] && exec "$node" "$here/sinabro.mjs" "$@"
+  [ -x "$node" ] && exec "$node" $flags "$here/sinabro.mjs" "$@"
 done
-exec node "$here/sinabro.mjs" "$@"
+exec node $flags "$here/sinabro.mjs" "$@"
 `
 
 function bundleStep(root: string): Step {
