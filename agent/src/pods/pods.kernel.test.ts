@@ -303,6 +303,24 @@ test('a start removes devices and rows that no allocation knows, and leaves stra
   expect(left).toContain('route 192.0.2.1/32 sbstranger00000')
 })
 
+test('an agent that has lost all its records cuts nobody off, and says what it sees', async () => {
+  const first = await start()
+  const { netns, path } = stage.namespace()
+  const { row } = await addPod(first, 'web', path, netns)
+  const before = await snapshot(stage, first)
+  await kill(first)
+  rmSync(join(stateDir, 'allocations'), { recursive: true })
+  const next = await start()
+  expect((await snapshot(stage, next)).filter((line) => !line.startsWith('attached'))).toEqual(
+    before.filter((line) => !line.startsWith('attached')),
+  )
+  const told = next.health.snapshot().components.find((one) => one.component === 'pod records')
+  expect(told).toMatchObject({
+    state: 'degraded',
+    message: expect.stringContaining(row.hostDevice),
+  })
+})
+
 test('a pod whose namespace and device are gone without a DEL is released at the next start', async () => {
   const first = await start()
   const netns = NetworkNamespace.create()

@@ -53,6 +53,8 @@ export class Pods {
   readonly #deps: PodsDeps
   readonly #wire: WireDeps & { readonly datapath: PodsDeps['datapath'] }
   readonly #busy = new Set<string>()
+  /** Devices without a single record mean a state folder that was lost, or is another one: no reason to cut pods off. */
+  readonly #hadRecords: boolean
   /** Keys of living pods by host device. */
   readonly #devices = new Map<string, string>()
   readonly #reconciler: Reconciler<LivePod, Parameters<PodsTarget['remove']>[0]>
@@ -71,6 +73,7 @@ export class Pods {
     const mtu = deps.podMtu() ?? UNKNOWN_MTU
     this.live.replaceAll(deps.ipam.list().map((allocation) => livePod(allocation, mtu)))
     this.live.markReady()
+    this.#hadRecords = this.live.size > 0
     const { clock, health, log, refreshMs = 60_000 } = deps
     this.#reconciler = new Reconciler({
       target: new PodsTarget({
@@ -78,7 +81,8 @@ export class Pods {
         live: this.live,
         isBusy: (key) => this.#busy.has(key),
         onGone: (pod) => this.#bury(pod),
-        mayRemoveUnrecorded: () => deps.ipam.quarantined().length === 0,
+        mayRemoveUnrecorded: () => this.#hadRecords && deps.ipam.quarantined().length === 0,
+        onUnrecorded: (devices) => this.#reportUnrecorded(devices),
       }),
       desired: this.live,
       sources: [],
@@ -185,6 +189,13 @@ export class Pods {
     await unwire(this.#wire, pod)
     await this.#deps.ipam.release(pod.key)
     this.live.remove(podKey(pod))
+  }
+
+  #reportUnrecorded(devices: readonly string[]): void {
+    const { health } = this.#deps
+    if (devices.length === 0) return health.ok('pod records')
+    const message = `no record of ${devices.join(', ')}: is --state-dir the one these pods were made with? They keep their network till their namespace ends`
+    health.degraded('pod records', new Error(message))
   }
 
   async #hasDevice(pod: LivePod): Promise<boolean> {

@@ -46,8 +46,10 @@ export interface PodsTargetDeps extends WireDeps {
   isBusy(key: string): boolean
   /** Its device and its namespace are both gone. */
   onGone(pod: LivePod): Promise<void>
-  /** False while there are records that nobody can read: what looks like nobody's device may be a running pod's. */
+  /** False while what looks like nobody's device may be a running pod's: records that nobody can read, or none at all. */
   mayRemoveUnrecorded(): boolean
+  /** Devices that stay although no allocation knows them; called after every list. */
+  onUnrecorded(devices: readonly string[]): void
 }
 
 export function podKey(pod: { readonly endpointId: number; readonly incarnation: number }): string {
@@ -118,13 +120,18 @@ export class PodsTarget implements Target<LivePod, PodActual> {
     }
     const records = new Set(recorded.values())
     const actuals: PodActual[] = []
+    const unrecorded: string[] = []
     for (const [key, pod] of found) {
       if (this.#deps.isBusy(key)) continue
-      if (!records.has(key) && !this.#deps.mayRemoveUnrecorded()) continue
       const { device } = pod
+      if (!records.has(key) && !this.#deps.mayRemoveUnrecorded()) {
+        if (device !== undefined) unrecorded.push(device.name)
+        continue
+      }
       const isAttached = device !== undefined && (await datapath.isPodAttached(device))
       actuals.push({ ...pod, key, isAttached })
     }
+    this.#deps.onUnrecorded(unrecorded)
     return actuals
   }
 
