@@ -112,6 +112,23 @@ test('release() makes an address the last to be given again, across restarts', a
   expect(next).toEqual(['10.244.1.4', '10.244.1.2', '10.244.1.3'])
 })
 
+test('release() lets nobody have the address before its removal is on disk: a power cut could undo it', async () => {
+  const reached = Promise.withResolvers<void>()
+  const goOn = Promise.withResolvers<void>()
+  const ipam = await open(['10.244.1.0/30'], async (name) => {
+    if (name !== 'ipam.record.removed') return
+    reached.resolve()
+    await goOn.promise
+  })
+  await ipam.allocate(request('a'))
+  const released = ipam.release(request('a').key)
+  await reached.promise
+  await expect(ipam.allocate(request('b'))).rejects.toMatchObject({ code: 'pool-exhausted' })
+  goOn.resolve()
+  await released
+  expect((await ipam.allocate(request('b'))).addresses).toEqual(['10.244.1.2'])
+})
+
 test('allocate() prefers addresses that nobody has had', async () => {
   const ipam = await open()
   await ipam.allocate(request('a'))
