@@ -12,6 +12,7 @@
 struct expiry {
 	struct sweep sweep;
 	__u32 now;
+	__u32 hz;
 };
 
 static __always_inline bool flow__is_closed(const struct flow *flow)
@@ -57,12 +58,13 @@ static long expiry__visit(void *map, struct flow_key *key, struct flow *flow,
 	__u32 idle = expiry->now - flow->seen, limit;
 
 	expiry->sweep.rows++;
-	if ((__s32)idle < (__s32)clock__units(EXPIRY_GRACE_SEC))
+	if ((__s32)idle < (__s32)clock__ticks(EXPIRY_GRACE_SEC, expiry->hz))
 		return 0;
 	flow_key__reverse(&reverse_key, key);
 	reverse = bpf_map_lookup_elem(&sb_flows, &reverse_key);
 	if (!flow__is_orphan(key, flow)) {
-		limit = clock__units(expiry__idle_sec(&expiry->sweep, key, flow, reverse));
+		limit = clock__ticks(expiry__idle_sec(&expiry->sweep, key, flow, reverse),
+				      expiry->hz);
 		if (idle < limit)
 			return 0;
 		/* One direction alone keeps both: a stream without answers is still one flow. */
@@ -79,6 +81,8 @@ static long expiry__visit(void *map, struct flow_key *key, struct flow *flow,
 
 static __always_inline void expiry__run(struct expiry *expiry)
 {
+	expiry->now = clock__now();
+	expiry->hz = clock__hz();
 	bpf_for_each_map_elem(&sb_flows, expiry__visit, expiry, 0);
 }
 
@@ -115,11 +119,10 @@ __rare int flows__reclaim(void)
 	if (!at)
 		return false;
 	last = READ_ONCE(*at);
-	if (last && now - last < clock__units(RECLAIM_PAUSE_SEC))
+	if (last && now - last < clock__ticks(RECLAIM_PAUSE_SEC, clock__hz()))
 		return false;
 	if (__sync_val_compare_and_swap(at, last, now) != last)
 		return false;
-	expiry.now = now;
 	expiry__run(&expiry);
 	return expiry.sweep.removed;
 }

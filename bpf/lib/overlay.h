@@ -61,13 +61,12 @@ static __always_inline int overlay__send(struct __sk_buff *skb, const struct pac
 	return PASS_NODE;
 }
 
-/* Who sent a packet that came out of the tunnel: *node is its id. */
-static __always_inline int overlay__sender(struct __sk_buff *skb, const struct config *config,
-					   __u32 *node)
+/* The outer source of a packet that came out of our tunnel. */
+static __always_inline int overlay__outer(struct __sk_buff *skb, const struct config *config,
+					  struct addr *outer)
 {
 	bool is_ipv6 = config->flags & CONFIG_TUNNEL_IPV6;
 	struct bpf_tunnel_key key;
-	struct addr outer;
 
 	/* The kernel refuses a key of the other family than it is asked for. */
 	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), is_ipv6 ? BPF_F_TUNINFO_IPV6 : 0)) {
@@ -79,9 +78,19 @@ static __always_inline int overlay__sender(struct __sk_buff *skb, const struct c
 	if (unlikely(key.tunnel_id != config->vni))
 		return DROP_WRONG_VNI;
 	if (is_ipv6)
-		__builtin_memcpy(&outer, key.remote_ipv6, sizeof(outer));
+		__builtin_memcpy(outer, key.remote_ipv6, sizeof(*outer));
 	else
-		addr__from_ipv4(&outer, bpf_htonl(key.remote_ipv4));
-	*node = node__id_of(&outer);
-	return *node ? CONTINUE : DROP_UNKNOWN_NODE;
+		addr__from_ipv4(outer, bpf_htonl(key.remote_ipv4));
+	return CONTINUE;
+}
+
+/* The node that has the address, 0 if none. `likely_node` is looked at first: its tunnel address is
+ * the one to expect, and an array costs a tenth of a hash. */
+static __always_inline __u32 overlay__sender(const struct addr *outer, __u32 likely_node)
+{
+	const struct node *node = node__find(likely_node);
+
+	if (likely(node && addr__equal(&node->tunnel, outer)))
+		return likely_node;
+	return node__id_of(outer);
 }

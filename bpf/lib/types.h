@@ -138,7 +138,7 @@ struct flow {
 	__u32 target_incarnation;	/* of the local pod that has daddr; 0 = none has it */
 	__u32 source_node;		/* node whose tunnel may bring these packets; 0 = none may */
 	__u32 flags;			/* enum flow_flag; written by several CPUs without a lock: hints */
-	__u32 seen;			/* last packet, in units of 2^30 ns of CLOCK_MONOTONIC */
+	__u32 seen;			/* last packet, in ticks of 256 jiffies (clock.h) */
 	__u32 created;			/* first packet, same unit */
 };
 _Static_assert(sizeof(struct flow) == 32, "flow");
@@ -186,5 +186,7 @@ struct sweep {
 	__u32 other_sec;
 	__u32 rows;			/* result: rows looked at */
 	__u32 removed;			/* result: rows removed */
+	__u32 now;			/* result: the time it was, in the ticks of flow rows */
+	__u32 hz;			/* result: jiffies per second; a tick is 256 of them */
 };
-_Static_assert(sizeof(struct sweep) == 32, "sweep");
+_Static_assert(sizeof(struct sweep) == 40, "sweep");

@@ -94,9 +94,10 @@ static __always_inline int from_overlay(struct __sk_buff *skb)
 	const struct config *config = config__get();
 	const struct endpoint *target;
 	const struct flow *known = NULL;
+	__u32 generation, node;
 	struct packet p = {};
 	struct flow *flow;
-	__u32 generation, node;
+	struct addr outer;
 	int outcome;
 	__u64 way = 0;
 
@@ -104,7 +105,7 @@ static __always_inline int from_overlay(struct __sk_buff *skb)
 		return DROP_NOT_READY;
 	generation = READ_ONCE(config->generation);
 
-	outcome = overlay__sender(skb, config, &node);
+	outcome = overlay__outer(skb, config, &outer);
 	if (unlikely(outcome != CONTINUE))
 		return outcome;
 	outcome = parse(skb, &p);
@@ -115,6 +116,9 @@ static __always_inline int from_overlay(struct __sk_buff *skb)
 	if (unlikely(p.flags & PACKET_RARE)) {
 		if (p.flags & PACKET_NEIGHBOUR)
 			return DROP_OVERLAY_MULTICAST;
+		node = overlay__sender(&outer, 0);
+		if (!node)
+			return DROP_UNKNOWN_NODE;
 		if (p.flags & PACKET_ICMP_ERROR)
 			return go_error(skb, &p, node, generation);
 		fragment__resolve(&p);
@@ -123,6 +127,9 @@ static __always_inline int from_overlay(struct __sk_buff *skb)
 	}
 
 	flow = flow__find(&p.key);
+	node = overlay__sender(&outer, flow ? flow->source_node : 0);
+	if (unlikely(!node))
+		return DROP_UNKNOWN_NODE;
 	if (likely(flow && flow->source_node == node && !flow__is_reopened(flow, p.tcp_flags))) {
 		way = READ_ONCE(flow->way);
 		if (flow->target_incarnation) {

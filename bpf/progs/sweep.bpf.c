@@ -6,13 +6,15 @@
 SEC("syscall")
 int sb_sweep(struct sweep *context)
 {
-	struct expiry expiry = { .sweep = *context, .now = clock__now_precise() };
+	struct expiry expiry = { .sweep = *context };
 
 	expiry.sweep.rows = 0;
 	expiry.sweep.removed = 0;
 	expiry__run(&expiry);
 	context->rows = expiry.sweep.rows;
 	context->removed = expiry.sweep.removed;
+	context->now = expiry.now;
+	context->hz = expiry.hz;
 	return 0;
 }
 

@@ -113,8 +113,13 @@ export const flow = struct('flow', {
 })
 export type Flow = Infer<typeof flow>
 
-/** Length of one unit of `seen` and `created` in a flow row: 2^30 ns of CLOCK_MONOTONIC. */
-export const FLOW_TIME_UNIT_NS = 1n << 30n
+/** Jiffies in one tick of `seen` and `created` in a flow row. */
+export const JIFFIES_PER_TICK = 256
+
+/** Seconds between two times of flow rows; `hz` and the present come from a sweep. */
+export function ticksToSec(ticks: number, hz: number): number {
+  return (ticks * JIFFIES_PER_TICK) / hz
+}
 
 export type WayKind = 'local' | 'node' | 'stack'
 const WAY_KINDS: readonly (WayKind | undefined)[] = [undefined, 'local', 'node', 'stack']
@@ -171,7 +176,7 @@ export const counter = struct('counter', {
 })
 export type Counter = Infer<typeof counter>
 
-/** Context of sb_sweep, in and out. Times are idle seconds after which a row goes. */
+/** Context of sb_sweep, in and out. Times are idle seconds after which a row goes; the last four are results. */
 export const sweep = struct('sweep', {
   tcpEstablishedSec: u32,
   tcpOpeningSec: u32,
@@ -181,6 +186,8 @@ export const sweep = struct('sweep', {
   otherSec: u32,
   rows: u32,
   removed: u32,
+  now: u32,
+  hz: u32,
 })
 export type Sweep = Infer<typeof sweep>
 
@@ -197,6 +204,8 @@ export const DEFAULT_SWEEP: Sweep = {
   otherSec: 620,
   rows: 0,
   removed: 0,
+  now: 0,
+  hz: 0,
 }
 
 /** All structs, for the test that compares them with BTF. */

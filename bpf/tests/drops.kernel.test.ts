@@ -19,7 +19,7 @@ import {
   routerSolicitation,
   udp,
 } from '../testing/index.ts'
-import { now } from './clock.ts'
+import { type Clock, clockOf } from './clock.ts'
 import { links, udpPacket } from './packets.ts'
 import {
   type Actors,
@@ -446,7 +446,7 @@ const drops: readonly Drop[] = [
           keyOf({ source: a, target: c, proto: 17, ...ports }),
           {
             ...flowRow({ kind: 'node', node: NODE_2, sourceIncarnation: 11, flags: 1 }),
-            seen: now(),
+            seen: clock.now,
           },
         ],
       ],
@@ -493,7 +493,7 @@ const MAX_FLOWS = 16
 
 /** Live rows of others, and one place left: a flow needs two. */
 function fullTable({ own1, own2 }: Actors): Rows<Shapes> {
-  const row = { ...flowRow({ kind: 'stack' }), seen: now() }
+  const row = { ...flowRow({ kind: 'stack' }), seen: clock.now }
   return {
     sb_flows: Array.from({ length: MAX_FLOWS - 1 }, (_, i) => [
       keyOf({ source: own1, target: own2, proto: 17, sport: i + 1, dport: 1 }),
@@ -510,8 +510,10 @@ const programs: Record<Place, string> = {
 }
 
 let world: World
+let clock: Clock
 beforeAll(async () => {
   world = await loadWorld({ maxFlows: MAX_FLOWS })
+  clock = clockOf(world)
 })
 afterAll(() => world?.close())
 

@@ -6,13 +6,13 @@ import {
   FLOW_FIN_REPLY,
   FLOW_RST,
   FLOW_SEEN,
-  type Flow,
   flow,
   flowKey,
+  JIFFIES_PER_TICK,
   sweep,
 } from '../src/layouts.ts'
 import { TypedMap } from '../src/typed-map.ts'
-import { now, secondsAgo } from './clock.ts'
+import { type Clock, clockOf } from './clock.ts'
 import { links, udpPacket } from './packets.ts'
 import {
   counted,
@@ -35,11 +35,15 @@ const UDP = 17
 const MAX_FLOWS = 64
 
 let world: World
+let clock: Clock
 beforeAll(async () => {
   world = await loadWorld({ maxFlows: MAX_FLOWS })
 })
 afterAll(() => world?.close())
-beforeEach(() => world.reset())
+beforeEach(() => {
+  world.reset()
+  clock = clockOf(world)
+})
 
 const flows = () => new TypedMap(world.map('sb_flows'), flowKey, flow)
 
@@ -49,8 +53,8 @@ function run(settings: Partial<typeof DEFAULT_SWEEP> = {}) {
 }
 
 function put(spec: FlowSpec, row: RowSpec, idleSec: number): void {
-  const age: Partial<Flow> = idleSec === 0 ? { seen: now() } : { seen: secondsAgo(idleSec) }
-  flows().set(keyOf(spec), { ...flowRow({ flags: FLOW_SEEN, ...row }), ...age })
+  const seen = clock.secondsAgo(idleSec)
+  flows().set(keyOf(spec), { ...flowRow({ flags: FLOW_SEEN, ...row }), seen })
 }
 
 const { stranger, service } = ipv4
@@ -151,4 +155,18 @@ describe.each(families)('IPv$family', ({ a, b }) => {
       },
     })
   })
+})
+
+test('the sweep tells the length of a jiffy from both clocks', async () => {
+  const before = clockOf(world)
+  const start = process.hrtime.bigint()
+  // Until 20 ticks have passed: what is measured is the clock, so the test cannot come too late.
+  let after = before
+  while (after.now - before.now < 20) {
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    after = clockOf(world)
+  }
+  const sec = Number(process.hrtime.bigint() - start) / 1e9
+  const measured = ((after.now - before.now) * JIFFIES_PER_TICK) / sec
+  expect(Math.abs(measured - after.hz) / after.hz).toBeLessThan(0.15)
 })

@@ -197,6 +197,16 @@ export const readyConfig = {
   tunnelLocal6: ipv6.node1,
 } as const
 
+/** Metadata of a packet that came from node 2. */
+export const tunnelIn = {
+  source: ipv4.node2,
+  destination: ipv4.node1,
+  vni: VNI,
+  tos: 0,
+  ttl: 64,
+  flags: 0,
+} as const
+
 export const base: Rows<Shapes> = {
   sb_config: [[0, readyConfig]],
   sb_endpoints: families.flatMap(({ a, b, own1, node1 }) => [
@@ -220,9 +230,7 @@ export const base: Rows<Shapes> = {
         ] as const,
     ),
   ),
-  test_tunnel: [
-    [0, { source: ipv4.node2, destination: ipv4.node1, vni: VNI, tos: 0, ttl: 64, flags: 0 }],
-  ],
+  test_tunnel: [[0, tunnelIn]],
 }
 
 /** What differs on node 2, where pod c is behind the device of the test run. */

@@ -1,0 +1,192 @@
+// Cost of each program on established flows, in ns above an empty program: what npm run bench prints and a test checks for sense.
+
+import { FLOW_SEEN, flowKey } from '../src/layouts.ts'
+import { u32 } from '../src/struct.ts'
+import { TypedMap } from '../src/typed-map.ts'
+import { encodeSkBuff, TestNode, testObject } from '../testing/index.ts'
+import { links, udpPacket } from './packets.ts'
+import {
+  base,
+  families,
+  flowRow,
+  INCARNATION_A,
+  INCARNATION_B,
+  keyOf,
+  NODE_2,
+  type RowSpec,
+  reverse,
+  SB_DONE,
+  shapes,
+  testTunnel,
+  tunnelIn,
+} from './world.ts'
+
+export interface Cost {
+  /** What the packet does on this node. */
+  readonly path: string
+  readonly family: 4 | 6
+  readonly program: string
+  /** Medians over the rounds. The real function alone, above an empty program. */
+  readonly ns: number
+  /** The empty program itself. */
+  readonly emptyNs: number
+  /** Yardstick of this machine at this moment: one hash hit with a flow's key, above an empty program. */
+  readonly lookupNs: number
+}
+
+export interface CostOptions {
+  /** Runs per measurement, and measurements of which the median counts. */
+  readonly repeat: number
+  readonly rounds: number
+}
+
+interface Case {
+  readonly path: string
+  readonly family: 4 | 6
+  readonly object: string
+  readonly before: Uint8Array
+  readonly after: Uint8Array
+  readonly verdict: number
+  readonly mark?: number
+  readonly row?: readonly [source: string, target: string, spec: RowSpec]
+}
+
+const UDP = 17
+const ports = { sport: 40000, dport: 53 }
+const NEXT = -1
+const REDIRECT = 7
+/** BENCH_BYTES and BENCH_WRONG of bench.h. */
+const BENCH_BYTES = 56
+const BENCH_WRONG = 100
+
+const cases: readonly Case[] = families.flatMap(({ family, a, b, c, stranger }) => {
+  const from = (dst: string) => udpPacket(links.fromA, { src: a, dst }, ports)
+  const both = { sourceIncarnation: INCARNATION_A, targetIncarnation: INCARNATION_B }
+  const toA = { targetIncarnation: INCARNATION_A, sourceNode: NODE_2 }
+  const out = udpPacket(links.out, { src: a, dst: c, ttl: 63 }, ports)
+  const into = udpPacket(links.in, { src: c, dst: a }, ports)
+  const fromStranger = udpPacket(links.toA, { src: stranger, dst: a }, ports)
+  return [
+    {
+      path: 'pod to pod on this node',
+      object: 'from_pod',
+      before: from(b),
+      after: udpPacket(links.toB, { src: a, dst: b, ttl: 63 }, ports),
+      verdict: REDIRECT,
+      row: [a, b, { kind: 'local', ...both }],
+    },
+    {
+      path: 'pod to another node',
+      object: 'from_pod',
+      before: from(c),
+      after: out,
+      verdict: REDIRECT,
+      row: [a, c, { kind: 'node', node: NODE_2, sourceIncarnation: INCARNATION_A }],
+    },
+    {
+      path: 'pod to another node',
+      object: 'to_overlay',
+      before: out,
+      after: out,
+      verdict: NEXT,
+      mark: SB_DONE,
+    },
+    {
+      path: 'another node to pod',
+      object: 'from_overlay',
+      before: into,
+      after: udpPacket(links.toA, { src: c, dst: a, ttl: 63 }, ports),
+      verdict: REDIRECT,
+      row: [c, a, { kind: 'local', ...toA }],
+    },
+    {
+      path: 'pod to stack',
+      object: 'from_pod',
+      before: from(stranger),
+      after: from(stranger),
+      verdict: NEXT,
+      row: [a, stranger, { kind: 'stack', sourceIncarnation: INCARNATION_A }],
+    },
+    {
+      path: 'stack to pod',
+      object: 'to_pod',
+      before: fromStranger,
+      after: fromStranger,
+      verdict: NEXT,
+      row: [stranger, a, { kind: 'stack', targetIncarnation: INCARNATION_A }],
+    },
+  ].map((one) => ({ ...one, family }) as Case)
+})
+
+/** Loads a program per case, so that constants are constants; nothing is left behind. */
+export async function measureCosts(options: CostOptions): Promise<Cost[]> {
+  const costs: Cost[] = []
+  for (const one of cases) costs.push(await measure(one, options))
+  return costs
+}
+
+const { test_tunnel: _tunnel, sb_reclaim: _reclaim, ...commonShapes } = shapes
+const { test_tunnel: _tunnelRows, sb_reclaim: _reclaimRows, ...commonRows } = base
+const yardstick = keyOf({ source: '192.0.2.8', target: '192.0.2.9', proto: UDP, ...ports })
+
+async function measure(one: Case, { repeat, rounds }: CostOptions): Promise<Cost> {
+  const { object, row } = one
+  using node = await TestNode.load({
+    objects: [testObject(`bench_${object}`)],
+    maps: commonShapes,
+    base: {
+      ...commonRows,
+      sb_flows: [
+        [yardstick, flowRow({ kind: 'stack' })],
+        ...(row === undefined ? [] : bothRows(row)),
+      ],
+    },
+    maxEntries: { sb_nodes: 16 },
+    rodata: {
+      bench_before: one.before.slice(0, BENCH_BYTES),
+      bench_after: one.after.slice(0, BENCH_BYTES),
+      bench_key: flowKey.encode(yardstick),
+      bench_mark: new Uint8Array(Uint32Array.of(one.mark ?? 0).buffer),
+      bench_verdict: new Uint8Array(Int32Array.of(one.verdict).buffer),
+    },
+  })
+  node.reset()
+  if (object === 'from_overlay') {
+    new TypedMap(node.map('test_tunnel'), u32, testTunnel).set(0, tunnelIn)
+  }
+  const ns = (program: string, expected?: number) => {
+    const run = node.program(program).testRun({ data: one.before, ctx: encodeSkBuff({}), repeat })
+    if (run.retval === BENCH_WRONG || (expected !== undefined && run.retval !== expected)) {
+      const left = Buffer.from(run.data).toString('hex')
+      throw new Error(`${one.path}: ${program} returned ${run.retval} and left ${left}`)
+    }
+    return run.durationNs
+  }
+  const samples = Array.from({ length: rounds }, () => {
+    const emptyNs = ns('bench_empty', one.verdict)
+    const lookupNs = ns('bench_lookup', one.verdict) - emptyNs
+    const restoreNs = ns('bench_restore')
+    return { emptyNs, lookupNs, ns: ns(`bench_${object}`, one.verdict) - restoreNs }
+  })
+  return {
+    path: one.path,
+    family: one.family,
+    program: `sb_${object}`,
+    ns: median(samples.map((sample) => sample.ns)),
+    emptyNs: median(samples.map((sample) => sample.emptyNs)),
+    lookupNs: median(samples.map((sample) => sample.lookupNs)),
+  }
+}
+
+function bothRows([source, target, spec]: NonNullable<Case['row']>) {
+  const flow = { source, target, proto: UDP, ...ports }
+  const row = flowRow({ ...spec, flags: FLOW_SEEN })
+  return [
+    [keyOf(flow), row],
+    [keyOf(reverse(flow)), row],
+  ] as const
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((x, y) => x - y)[values.length >> 1] ?? Number.NaN
+}
