@@ -2,17 +2,15 @@
 // its live pods. SINABRO_KILL_ROUNDS sets how often, SINABRO_SEED repeats a run.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { CniFailure, eventually, type Lab, type LabNode, type Pod } from '../lab/index.ts'
-import { differences, readNodeState } from '../lab/node-state.ts'
+import { CniFailure, type Lab, type LabNode, type Pod } from '../lab/index.ts'
 import { ping } from '../lab/talk.ts'
-import { raise } from './stage.ts'
+import { raise, whatStaysWrong } from './stage.ts'
 
 const NAME = 'kill-rounds'
 const ROUNDS = Number(process.env.SINABRO_KILL_ROUNDS ?? 8)
 const SEED = Number(process.env.SINABRO_SEED ?? Math.floor(Math.random() * 2 ** 31))
 const LIVE_PODS = 3
 const LONGEST_DELAY_MS = 120
-const SETTLE_MS = 15_000
 
 let lab: Lab
 let node: LabNode
@@ -35,11 +33,6 @@ function randomFrom(seed: number): () => number {
   }
 }
 
-async function whatIsWrong(): Promise<string[]> {
-  const expected = node.pods().map(({ attachment, addresses }) => ({ ...attachment, addresses }))
-  return differences(await readNodeState(node.machine), expected)
-}
-
 test(`after each of ${ROUNDS} kills the node holds exactly its pods (seed ${SEED})`, async () => {
   const random = randomFrom(SEED)
   const pods: Pod[] = []
@@ -60,12 +53,7 @@ test(`after each of ${ROUNDS} kills the node holds exactly its pods (seed ${SEED
         throw outcome.reason
       }
     }
-    const settled = eventually(
-      `round ${round} to settle`,
-      async () => (await whatIsWrong()).length === 0,
-      SETTLE_MS,
-    )
-    const wrong = await settled.then(() => [], whatIsWrong)
+    const wrong = await whatStaysWrong(node)
     expect(wrong, `round ${round}`).toEqual([])
     for (const pod of pods) {
       const isReached = await ping({ machine: node.machine, name: 'node1' }, pod.address(6))

@@ -1,5 +1,14 @@
 // What every integration test starts from: a lab with agents that are ready, and pods on it.
-import { type AgentOptions, Lab, LabError, type LabOptions, type Pod } from '../lab/index.ts'
+import {
+  type AgentOptions,
+  eventually,
+  Lab,
+  LabError,
+  type LabNode,
+  type LabOptions,
+  type Pod,
+} from '../lab/index.ts'
+import { differences, readNodeState } from '../lab/node-state.ts'
 
 export interface Stage {
   readonly lab: Lab
@@ -56,4 +65,21 @@ export async function raiseWithPods(
     two.addPod('d'),
   ])
   return { lab, pods: { a, b, c, d } }
+}
+
+/** What a node holds other than exactly these pods, or those its runtime knows; empty when all is right. */
+export async function whatIsWrong(node: LabNode, pods = node.pods()): Promise<string[]> {
+  const expected = pods.map(({ attachment, addresses }) => ({ ...attachment, addresses }))
+  return differences(await readNodeState(node.machine), expected)
+}
+
+/** The same, after a queued DEL and other work in the background had their time. */
+export async function whatStaysWrong(node: LabNode): Promise<string[]> {
+  const settled = eventually(`${node.name} to settle`, async () => {
+    return (await whatIsWrong(node)).length === 0
+  })
+  return settled.then(
+    () => [],
+    () => whatIsWrong(node),
+  )
 }

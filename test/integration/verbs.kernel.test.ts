@@ -3,9 +3,9 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { CniFailure, eventually, type Lab, type LabNode, Pod } from '../lab/index.ts'
-import { differences, readAllocations, readNodeState } from '../lab/node-state.ts'
+import { readAllocations } from '../lab/node-state.ts'
 import { ping } from '../lab/talk.ts'
-import { raise } from './stage.ts'
+import { raise, whatIsWrong } from './stage.ts'
 
 const NAME = 'verbs'
 let lab: Lab
@@ -18,14 +18,6 @@ beforeAll(async () => {
 
 afterAll(() => lab?.down())
 
-function expected(...pods: Pod[]) {
-  return pods.map(({ attachment, addresses }) => ({ ...attachment, addresses }))
-}
-
-async function whatIsWrong(...pods: Pod[]): Promise<string[]> {
-  return differences(await readNodeState(node.machine), expected(...pods))
-}
-
 test('ADD answers with the interface, its addresses and routes, and the kernel has them', async () => {
   const pod = await node.addPod('web')
   const { interfaces = [], ips = [] } = pod.result
@@ -37,7 +29,7 @@ test('ADD answers with the interface, its addresses and routes, and the kernel h
   const [link] = JSON.parse(stdout) as [{ address: string; addr_info: { local: string }[] }]
   expect(link.address).toBe(interfaces[inside]?.mac)
   expect(link.addr_info.map(({ local }) => local)).toEqual(expect.arrayContaining(pod.addresses))
-  expect(await whatIsWrong(pod)).toEqual([])
+  expect(await whatIsWrong(node)).toEqual([])
   await pod.remove()
 })
 
@@ -45,7 +37,7 @@ test('ADD repeated gives the same answer and nothing twice', async () => {
   const pod = await node.addPod('twice')
   const first = pod.result
   expect(await pod.add()).toEqual(first)
-  expect(await whatIsWrong(pod)).toEqual([])
+  expect(await whatIsWrong(node)).toEqual([])
   await pod.remove()
 })
 
@@ -60,7 +52,7 @@ test('CHECK passes for a whole pod and fails for one that lost its address', asy
 test('DEL repeated succeeds, and nothing is left after the first', async () => {
   const pod = await node.addPod('gone')
   await pod.del()
-  expect(await whatIsWrong()).toEqual([])
+  expect(await whatIsWrong(node, [])).toEqual([])
   await pod.del()
   await pod.remove()
 })
@@ -74,7 +66,7 @@ test('DEL after the namespace is gone gives everything back', async () => {
   const pod = await node.addPod('no-netns')
   await pod.removeNetns()
   await pod.del()
-  expect(await whatIsWrong()).toEqual([])
+  expect(await whatIsWrong(node, [])).toEqual([])
   await pod.remove()
 })
 
@@ -99,14 +91,14 @@ test('DEL without an agent succeeds, waits on disk and is done when the agent is
   node.agent.start()
   await node.agent.waitReady()
   await eventually('the queued DEL to be done', () => readdirSync(queue).length === 0)
-  expect(await whatIsWrong()).toEqual([])
+  expect(await whatIsWrong(node)).toEqual([])
 })
 
 test('twenty pods at once have forty addresses, and none is left when they are gone', async () => {
   const names = Array.from({ length: 20 }, (_, i) => `many-${i}`)
   const pods = await Promise.all(names.map((name) => node.addPod(name)))
   expect(new Set(pods.flatMap((pod) => pod.addresses)).size).toBe(40)
-  expect(await whatIsWrong(...pods)).toEqual([])
+  expect(await whatIsWrong(node)).toEqual([])
   await Promise.all(pods.map((pod) => pod.remove()))
-  expect(await whatIsWrong()).toEqual([])
+  expect(await whatIsWrong(node)).toEqual([])
 })
