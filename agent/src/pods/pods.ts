@@ -26,7 +26,7 @@ import { unwire, type WireDeps, wire } from './wire.ts'
 export interface PodsDeps extends Omit<WireDeps, 'crashPoint' | 'settings'> {
   /** The node's own, where `netlink` is. */
   readonly hostNamespace: NetworkNamespace
-  readonly datapath: ObservableDatapath & { pinnedDevices(): string[] }
+  readonly datapath: ObservableDatapath
   readonly ipam: {
     list(): readonly Allocation[]
     release(key: AttachmentKey): Promise<unknown>
@@ -79,6 +79,7 @@ export class Pods {
       target: new PodsTarget({
         ...this.#wire,
         live: this.live,
+        isLive: (device) => this.#devices.has(device),
         isBusy: (key) => this.#busy.has(key),
         onGone: (pod) => this.#bury(pod),
         mayRemoveUnrecorded: () => this.#hadRecords && deps.ipam.quarantined().length === 0,
@@ -94,7 +95,6 @@ export class Pods {
   }
 
   start(jobs: Jobs): void {
-    this.#forgetDeadPins()
     jobs.start('pods', (signal) => this.#reconciler.run(signal))
     jobs.start('pods follow', (signal) =>
       followPods({
@@ -193,7 +193,10 @@ export class Pods {
 
   #reportUnrecorded(devices: readonly string[]): void {
     const { health } = this.#deps
-    if (devices.length === 0) return health.ok('pod records')
+    if (devices.length === 0) {
+      health.ok('pod records')
+      return
+    }
     const message = `no record of ${devices.join(', ')}: is --state-dir the one these pods were made with? They keep their network till their namespace ends`
     health.degraded('pod records', new Error(message))
   }
@@ -209,15 +212,6 @@ export class Pods {
       return await run()
     } finally {
       this.#busy.delete(key)
-    }
-  }
-
-  /** Pins of links whose allocation is gone: a crash came between removing the device and forgetting it. */
-  #forgetDeadPins(): void {
-    const { datapath } = this.#deps
-    for (const device of datapath.pinnedDevices()) {
-      const isPod = /^sb[a-z2-7]{13}$/.test(device)
-      if (isPod && !this.#devices.has(device)) datapath.forgetDevice(device)
     }
   }
 }

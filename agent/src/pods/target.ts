@@ -37,11 +37,14 @@ export interface ObservableDatapath extends PodDatapath {
   isPodAttached(device: Device): Promise<boolean>
   /** Rows of local pods: address and endpoint. */
   podEndpoints(): Iterable<readonly [string, PodEndpoint]>
+  /** Names of devices that links are pinned for, whether the devices exist or not. */
+  pinnedDevices(): string[]
 }
 
 export interface PodsTargetDeps extends WireDeps {
   readonly datapath: ObservableDatapath
   readonly live: { values(): LivePod[] }
+  isLive(hostDevice: string): boolean
   /** A verb is working on it: it is somewhere between two states, and not ours to judge. */
   isBusy(key: string): boolean
   /** Its device and its namespace are both gone. */
@@ -97,7 +100,11 @@ export class PodsTarget implements Target<LivePod, PodActual> {
       return known
     }
     const byIndex = new Map<number, Found>()
-    for (const link of await netlink.links.list()) {
+    // Read before the devices: one that is pinned by then and missing afterwards is gone.
+    const pinned = datapath.pinnedDevices()
+    const links = await netlink.links.list()
+    this.#forgetDeadPins(pinned, new Set(links.map(({ name }) => name)))
+    for (const link of links) {
       const key = identify(link, recorded)
       if (key === undefined) continue
       const pod = at(key)
@@ -133,6 +140,15 @@ export class PodsTarget implements Target<LivePod, PodActual> {
     }
     this.#deps.onUnrecorded(unrecorded)
     return actuals
+  }
+
+  /** Pins of links whose pod is gone: a crash came between removing the device and forgetting it. */
+  #forgetDeadPins(pinned: readonly string[], present: ReadonlySet<string>): void {
+    const { datapath, isLive } = this.#deps
+    for (const device of pinned) {
+      const isPod = /^sb[a-z2-7]{13}$/.test(device)
+      if (isPod && !present.has(device) && !isLive(device)) datapath.forgetDevice(device)
+    }
   }
 
   /** A row leaves only after its pod was taken apart: what is found then is nothing. */
