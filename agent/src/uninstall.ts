@@ -1,10 +1,10 @@
 // Takes everything of ours off a node: files, devices, routes, rules, pins. Refuses while pods live by it; touches nothing of others.
 import { readdir, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Link, RouteNetlink } from '@sinabro/node-netlink'
+import { type Link, type NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { uninstallFiles } from './cni/install.ts'
 import { ALIAS_PREFIX, NFT_TABLE, OVERLAY_ALIAS, ROUTE_PROTOCOL } from './marks.ts'
-import { createNft } from './masquerade/nft.ts'
+import { createNft, type Nft } from './masquerade/nft.ts'
 import { removeRules } from './masquerade/target.ts'
 import { parseAlias } from './pods/compute.ts'
 import { type Lock, lockDirectory } from './runtime/lock.ts'
@@ -17,6 +17,12 @@ export interface UninstallOptions {
   readonly cniBinDir: string
   /** Also while pods are attached: they lose their network. */
   readonly isForced: boolean
+}
+
+/** Another node than the one this process runs on. */
+export interface UninstallKernel {
+  readonly netns?: NetworkNamespace
+  readonly nft?: Nft
 }
 
 export class UninstallError extends Error {
@@ -47,18 +53,25 @@ const STATE_ENTRIES = [
  * May be repeated, and goes on where an earlier one was cut short. Says what it removed.
  * @throws UninstallError attachments; LockError while an agent runs on this state folder
  */
-export async function uninstall(options: UninstallOptions): Promise<string[]> {
+export async function uninstall(
+  options: UninstallOptions,
+  kernel: UninstallKernel = {},
+): Promise<string[]> {
   const lock = await lockState(options.stateDir)
+  using netlink = RouteNetlink.open({ netns: kernel.netns })
   try {
-    return await removeAll(options)
+    return await removeAll(options, netlink, kernel.nft ?? createNft())
   } finally {
     await lock?.release()
   }
 }
 
-async function removeAll(options: UninstallOptions): Promise<string[]> {
+async function removeAll(
+  options: UninstallOptions,
+  netlink: RouteNetlink,
+  nft: Nft,
+): Promise<string[]> {
   const { stateDir, runDir, bpfDir, cniConfDir, cniBinDir } = options
-  using netlink = RouteNetlink.open()
   const ours = (await netlink.links.list()).filter((link) => link.alias?.startsWith(ALIAS_PREFIX))
   const attachments = await findAttachments(ours, stateDir)
   if (attachments.length > 0 && !options.isForced) throw new UninstallError(attachments)
@@ -73,7 +86,7 @@ async function removeAll(options: UninstallOptions): Promise<string[]> {
       removed.push(`route ${dst}`)
     }
   }
-  await removeRules(NFT_TABLE, createNft(), AbortSignal.timeout(10_000))
+  await removeRules(NFT_TABLE, nft, AbortSignal.timeout(10_000))
   for (const path of [join(runDir, 'agent.sock'), ...(await layoutFolders(bpfDir))]) {
     if (await removePath(path)) removed.push(path)
   }

@@ -46,7 +46,11 @@ export interface PodEndpoint {
 export interface SweepResult {
   readonly rows: number
   readonly removed: number
+  /** When it ran, milliseconds since 1970. */
   readonly at: number
+  /** The same moment as flow rows count time, and their unit: see `ticksToSec`. */
+  readonly nowTicks: number
+  readonly hz: number
 }
 
 const NO_MAC = '00:00:00:00:00:00'
@@ -179,8 +183,8 @@ export class Datapath {
   /** Deletes expired flow rows inside the kernel: user space would race with the packets. */
   async sweep(): Promise<SweepResult> {
     const { ctx } = await this.#objects.sweep.run(sweepLayout.encode(DEFAULT_SWEEP))
-    const { rows, removed } = sweepLayout.decode(ctx)
-    this.#lastSweep = { rows, removed, at: this.#options.clock.now() }
+    const { rows, removed, now: nowTicks, hz } = sweepLayout.decode(ctx)
+    this.#lastSweep = { rows, removed, at: this.#options.clock.now(), nowTicks, hz }
     return this.#lastSweep
   }
 

@@ -1,0 +1,173 @@
+// The datapath on a real kernel: maps that outlive the process, programs replaced in place, errors that say what to do.
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { BpfMap } from '@sinabro/libbpf-ts'
+import { encodeWay, FLOW_SEEN } from '@sinabro/libbpf-ts/layouts'
+import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { systemClock } from '../runtime/clock.ts'
+import { silentLog } from '../runtime/log.ts'
+import { Datapath, type DatapathOptions } from './datapath.ts'
+import { pinPaths } from './load.ts'
+
+let folder: string
+let netns: NetworkNamespace
+let netlink: RouteNetlink
+let options: DatapathOptions
+let opened: Datapath[]
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'sinabro-datapath-'))
+  execFileSync('mount', ['-t', 'bpf', 'bpf', folder])
+  netns = NetworkNamespace.create()
+  netlink = RouteNetlink.open({ netns })
+  await netlink.links.add({ kind: 'veth', name: 'sbaaaaaaaaaaaaa', peer: { name: 'peer' } })
+  opened = []
+  options = {
+    bpfDir: join(folder, 'sinabro'),
+    attach: 'tcx',
+    netlink,
+    netns,
+    flowsMax: 512,
+    clock: systemClock,
+    log: silentLog,
+  }
+})
+
+afterEach(() => {
+  for (const datapath of opened) datapath.close()
+  netlink.close()
+  netns.close()
+  execFileSync('umount', [folder])
+  rmSync(folder, { recursive: true })
+})
+
+async function open(change: Partial<DatapathOptions> = {}): Promise<Datapath> {
+  const datapath = await Datapath.open({ ...options, ...change })
+  opened.push(datapath)
+  return datapath
+}
+
+async function device() {
+  const link = await netlink.links.get({ name: 'sbaaaaaaaaaaaaa' })
+  if (link === undefined) throw new Error('no device')
+  return link
+}
+
+test('maps, configuration and the size of the flow table outlive the process', async () => {
+  const first = await open()
+  first.config.change({ vni: 7 })
+  first.config.markReady()
+  first.config.bumpGeneration()
+  const { generation } = first.config.value
+  const endpoint = {
+    ifindex: 5,
+    id: 1,
+    incarnation: 9,
+    podMac: '02:00:00:00:00:01',
+    hostMac: '06:00:00:00:00:01',
+    mtu: 1450,
+  }
+  first.setEndpoint('10.0.0.1', endpoint)
+  first.close()
+  const next = await open({ flowsMax: 4096 })
+  expect(next.config.value).toMatchObject({ vni: 7, generation })
+  expect(next.config.isReady).toBe(true)
+  expect([...next.podEndpoints()]).toMatchObject([['10.0.0.1', endpoint]])
+  expect(next.maps.flows.map.info.maxEntries).toBe(512)
+})
+
+test.each(['tcx', 'clsact'] as const)(
+  'attached by %s, programs stay without us and are replaced by the next process',
+  async (attach) => {
+    const first = await open({ attach })
+    await first.attachPod(await device())
+    expect(await first.isPodAttached(await device())).toBe(true)
+    first.close()
+    const next = await open({ attach })
+    expect(await next.isPodAttached(await device())).toBe(false)
+    await next.attachPod(await device())
+    expect(await next.isPodAttached(await device())).toBe(true)
+  },
+)
+
+test('the other mode takes over and leaves nothing of the first', async () => {
+  const tcx = await open({ attach: 'tcx' })
+  await tcx.attachPod(await device())
+  expect(tcx.pinnedDevices()).toEqual(['sbaaaaaaaaaaaaa'])
+  const clsact = await open({ attach: 'auto' })
+  expect(await clsact.isPodAttached(await device())).toBe(false)
+  await clsact.attachPod(await device())
+  expect(await clsact.isPodAttached(await device())).toBe(true)
+  expect(clsact.pinnedDevices()).toEqual([])
+})
+
+test('own addresses are exactly those given, beside the pods’', async () => {
+  const datapath = await open()
+  const pod = {
+    ifindex: 5,
+    id: 1,
+    incarnation: 9,
+    podMac: '02:00:00:00:00:01',
+    hostMac: '06:00:00:00:00:01',
+    mtu: 0,
+  }
+  datapath.setEndpoint('10.0.0.5', pod)
+  datapath.setOwnAddresses(['10.0.0.1', 'fd00::1'])
+  datapath.setOwnAddresses(['10.0.0.1'])
+  expect([...datapath.maps.endpoints.keys()].sort()).toEqual(['10.0.0.1', '10.0.0.5'])
+  datapath.removeEndpoint('10.0.0.5', 8)
+  expect([...datapath.podEndpoints()]).toHaveLength(1)
+  datapath.removeEndpoint('10.0.0.5', 9)
+  expect([...datapath.podEndpoints()]).toEqual([])
+})
+
+test('sweep() removes expired flows inside the kernel and keeps the others', async () => {
+  const datapath = await open()
+  const key = { saddr: '10.0.0.1', daddr: '10.0.0.2', sport: 1, dport: 2, proto: 17, icmpClass: 0 }
+  const row = {
+    way: encodeWay({ kind: 'stack', node: 0, generation: 1 }),
+    sourceIncarnation: 0,
+    targetIncarnation: 0,
+    sourceNode: 0,
+    flags: FLOW_SEEN,
+    created: 0,
+  }
+  const { nowTicks } = await datapath.sweep()
+  datapath.maps.flows.set(key, { ...row, seen: nowTicks })
+  datapath.maps.flows.set({ ...key, dport: 3 }, { ...row, seen: (nowTicks - 100_000) >>> 0 })
+  expect(await datapath.sweep()).toMatchObject({ rows: 2, removed: 1 })
+  expect([...datapath.maps.flows.keys()]).toEqual([key])
+})
+
+test('a folder that is not on a bpf file system is refused with what to do', async () => {
+  const plain = join(tmpdir(), 'sinabro-plain')
+  await expect(open({ bpfDir: plain })).rejects.toMatchObject({
+    code: 'no-bpffs',
+    message: expect.stringContaining('mount -t bpf'),
+  })
+})
+
+test('a pinned map of another layout is refused with what to do, and stays', async () => {
+  const { maps } = pinPaths(options.bpfDir)
+  mkdirSync(maps, { recursive: true })
+  const path = join(maps, 'sb_endpoints')
+  {
+    using foreign = BpfMap.create({
+      type: 'hash',
+      keySize: 16,
+      valueSize: 8,
+      maxEntries: 10,
+      name: 'sb_endpoints',
+    })
+    foreign.pin(path)
+  }
+  await expect(open()).rejects.toMatchObject({
+    code: 'layout',
+    message: expect.stringMatching(/sb_endpoints.*valueSize.*drain the node/s),
+  })
+  using still = BpfMap.openPinned(path)
+  expect(still.info.valueSize).toBe(8)
+})

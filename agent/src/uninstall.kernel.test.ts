@@ -1,0 +1,121 @@
+// Uninstalling on a real kernel: refused while pods are attached, complete when forced, blind to what is not ours.
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { installConflist, installExecutable } from './cni/install.ts'
+import { createNft } from './masquerade/nft.ts'
+import { type Agent, requestFor, Stage } from './pods/testing/stage.ts'
+import { lockDirectory } from './runtime/lock.ts'
+import { type UninstallOptions, uninstall } from './uninstall.ts'
+
+let stage: Stage
+let folder: string
+let options: UninstallOptions
+let agent: Agent
+
+const kernel = () => ({
+  netns: stage.node,
+  nft: createNft(['nsenter', `--net=/proc/${process.pid}/fd/${stage.node.fd}`]),
+})
+
+beforeEach(async () => {
+  stage = new Stage()
+  folder = mkdtempSync(join(tmpdir(), 'sinabro-uninstall-'))
+  const at = (name: string) => join(folder, name)
+  options = {
+    stateDir: at('state'),
+    runDir: at('run'),
+    bpfDir: stage.bpfDir,
+    cniConfDir: at('net.d'),
+    cniBinDir: at('bin'),
+    isForced: false,
+  }
+  mkdirSync(options.stateDir)
+  mkdirSync(options.runDir)
+  agent = await stage.start({ stateDir: options.stateDir })
+  writeFileSync(at('built'), 'x')
+  const install = {
+    socket: join(options.runDir, 'agent.sock'),
+    stateDir: options.stateDir,
+    confDir: options.cniConfDir,
+    binDir: options.cniBinDir,
+    executable: at('built'),
+  }
+  await installExecutable(install)
+  await installConflist(install)
+})
+
+afterEach(() => {
+  stage.close()
+  rmSync(folder, { recursive: true })
+})
+
+async function addPod(): Promise<string> {
+  const { netns, path } = stage.namespace()
+  const allocation = await agent.ipam.allocate(requestFor('web', path))
+  await agent.pods.add(allocation, netns, new AbortController().signal)
+  return allocation.hostDevice
+}
+
+test('uninstall() names what is attached and changes nothing', async () => {
+  const device = await addPod()
+  await agent.stop()
+  await expect(uninstall(options, kernel())).rejects.toMatchObject({
+    code: 'attachments',
+    attachments: [expect.stringContaining(`${device} (pod/`)],
+  })
+  expect(await stage.netlink.links.get({ name: device })).toBeDefined()
+  expect(readdirSync(options.cniConfDir)).toHaveLength(1)
+})
+
+test('uninstall() counts an allocation whose device is gone as attached', async () => {
+  const device = await addPod()
+  await agent.stop()
+  await stage.netlink.links.del({ name: device })
+  await expect(uninstall(options, kernel())).rejects.toMatchObject({
+    attachments: [expect.stringMatching(/^allocation /)],
+  })
+})
+
+test('uninstall() forced takes away all of ours, nothing of others, and is fine again', async () => {
+  await addPod()
+  await agent.stop()
+  writeFileSync(join(options.cniConfDir, '10-other.conflist'), '{}')
+  writeFileSync(join(options.stateDir, 'notes.txt'), 'mine')
+  await stage.netlink.links.add({ kind: 'bridge', name: 'sb0', isUp: true })
+  execFileSync('nsenter', [
+    `--net=/proc/${process.pid}/fd/${stage.node.fd}`,
+    'nft',
+    'add',
+    'table',
+    'inet',
+    'other',
+  ])
+  const forced = { ...options, isForced: true }
+  expect(await uninstall(forced, kernel())).not.toEqual([])
+  expect(await uninstall(forced, kernel())).toEqual([])
+  const links = (await stage.netlink.links.list()).map(({ name }) => name)
+  expect(links.sort()).toEqual(['lo', 'sb0'])
+  expect(await stage.netlink.routes.list({ protocol: 91 })).toEqual([])
+  expect(readdirSync(options.cniConfDir)).toEqual(['10-other.conflist'])
+  expect(readdirSync(options.cniBinDir)).toEqual([])
+  expect(readdirSync(options.stateDir)).toEqual(['notes.txt'])
+  expect(() => readdirSync(stage.bpfDir)).toThrow('ENOENT')
+  const tables = execFileSync('nsenter', [
+    `--net=/proc/${process.pid}/fd/${stage.node.fd}`,
+    'nft',
+    'list',
+    'tables',
+  ])
+  expect(tables.toString()).toContain('inet other')
+})
+
+test('uninstall() refuses while an agent works with the state folder', async () => {
+  await agent.stop()
+  const lock = await lockDirectory(options.stateDir)
+  await expect(uninstall(options, kernel())).rejects.toMatchObject({ code: 'already-running' })
+  await lock.release()
+  expect(await uninstall(options, kernel())).not.toEqual([])
+})
