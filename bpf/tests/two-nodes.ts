@@ -1,5 +1,6 @@
 // Two nodes and three pods on real devices, by hand: namespaces, veth and VXLAN made with `ip`, our programs on clsact.
-import { execFileSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { counterIndex, OUTCOMES, PLACES, type Place } from '../src/drop-reasons.ts'
@@ -214,6 +215,16 @@ export class LiveNode {
   }
 }
 
+/** What ping printed, also if nothing came back. */
+export function pingIn(netns: string, address: string, ...options: string[]): string {
+  try {
+    return execIn(netns, 'ping', '-n', '-c', '1', '-W', '2', ...options, address)
+  } catch (error) {
+    if (error instanceof Error && 'stdout' in error) return String(error.stdout)
+    throw error
+  }
+}
+
 export function execIn(netns: string, command: string, ...args: string[]): string {
   return execFileSync('ip', ['netns', 'exec', netns, command, ...args], {
     encoding: 'utf8',
@@ -222,10 +233,14 @@ export function execIn(netns: string, command: string, ...args: string[]): strin
   })
 }
 
+const talker = [process.execPath, join(import.meta.dirname, 'talker.ts')] as const
+export const SERVER_PORT = 8080
+
 export class TwoNodes {
   readonly nodes: readonly [LiveNode, LiveNode]
   readonly #prefix: string
   readonly #podNamespaces: string[] = []
+  readonly #servers: ChildProcess[] = []
 
   private constructor(prefix: string) {
     this.#prefix = prefix
@@ -259,7 +274,35 @@ export class TwoNodes {
     return execIn(this.netnsOf(pod), command, ...args)
   }
 
+  /** Answers TCP and UDP on each address; ends with the world. */
+  async serve(pod: PodSpec): Promise<void> {
+    for (const address of pod.addresses) {
+      const argv = ['netns', 'exec', this.netnsOf(pod), ...talker, 'serve', address]
+      const server = spawn('ip', [...argv, `${SERVER_PORT}`], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      this.#servers.push(server)
+      await once(server.stdout, 'data')
+    }
+  }
+
+  /** TCP: so many bytes from there; 'COUNT true' if they are the right ones. */
+  fetch(pod: PodSpec, address: string, bytes: number, port = SERVER_PORT): string {
+    return this.exec(pod, ...talker, 'fetch', address, `${port}`, `${bytes}`).trim()
+  }
+
+  /** UDP: a datagram of that size there and back. */
+  echo(pod: PodSpec, address: string, bytes: number): string {
+    return this.exec(pod, ...talker, 'echo', address, `${SERVER_PORT}`, `${bytes}`).trim()
+  }
+
+  /** What ping printed, also if nothing came back. */
+  ping(pod: PodSpec, address: string, ...options: string[]): string {
+    return pingIn(this.netnsOf(pod), address, ...options)
+  }
+
   close(): void {
+    for (const server of this.#servers) server.kill('SIGKILL')
     for (const netns of this.#podNamespaces) execFileSync('ip', ['netns', 'del', netns])
     for (const live of this.nodes) live.close()
   }
