@@ -1,11 +1,10 @@
 // One kernel map by its descriptor: single entries, whole content, pins. Bytes only; TypedMap knows what they mean.
-import { rmSync } from 'node:fs'
 import { constants } from 'node:os'
 import { Descriptor } from './descriptor.ts'
 import { BpfError, check, ENOTSUPP } from './error.ts'
 import { bpfMapInfo, infoOf, type MapType, mapTypeName, mapTypeNumber } from './kernel-info.ts'
 import { native } from './native.ts'
-import { pinAt } from './pin.ts'
+import { pinAt, unpin } from './pin.ts'
 
 const { ENOENT, ENOSPC, EINTR, EOPNOTSUPP } = constants.errno
 
@@ -217,7 +216,7 @@ export class BpfMap {
 
   /** Removes the pin, whatever it holds; the map lives on while it is used. */
   static unpin(path: string): void {
-    rmSync(path, { force: true })
+    unpin(path)
   }
 
   close(): void {
