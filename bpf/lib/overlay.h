@@ -47,6 +47,8 @@ static __always_inline int overlay__send(struct __sk_buff *skb, const struct pac
 {
 	int outcome = hop__check(skb, p, node->mtu);
 
+	if (unlikely(!config->overlay_ifindex))	/* a redirect to nowhere would drop without a word */
+		return DROP_NO_NODE;
 	if (outcome != CONTINUE)
 		return outcome;
 	outcome = hop__count(skb, p);

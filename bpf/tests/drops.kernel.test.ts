@@ -24,6 +24,7 @@ import { links, udpPacket } from './packets.ts'
 import {
   type Actors,
   counted,
+  type FlowSpec,
   flowRow,
   ipv4,
   ipv6,
@@ -43,6 +44,8 @@ interface Drop {
   readonly place: Place
   readonly packet: (actors: Actors) => Uint8Array
   readonly maps?: (actors: Actors) => Rows<Shapes>
+  /** The flow whose row the packet renews before it is dropped. */
+  readonly renews?: (actors: Actors) => FlowSpec
   /** Default: both. */
   readonly family?: 4 | 6
 }
@@ -439,15 +442,29 @@ const drops: readonly Drop[] = [
     what: 'the node of the row has no tunnel any more',
     place: 'from_pod',
     packet: ({ a, c }) => fromA(a, c),
+    renews: ({ a, c }) => ({ source: a, target: c, proto: 17, ...ports }),
     maps: ({ a, c }) => ({
       sb_nodes: [[NODE_2, { tunnel: ipv4.node2, mac: mac.overlay2, mtu: 0, flags: 0 }]],
       sb_flows: [
         [
           keyOf({ source: a, target: c, proto: 17, ...ports }),
-          {
-            ...flowRow({ kind: 'node', node: NODE_2, sourceIncarnation: 11, flags: 1 }),
-            seen: clock.now,
-          },
+          flowRow({ kind: 'node', node: NODE_2, sourceIncarnation: 11, flags: 1 }),
+        ],
+      ],
+    }),
+  },
+  {
+    reason: 'DROP_NO_NODE',
+    what: 'a row of when there was an overlay device',
+    place: 'from_pod',
+    packet: ({ a, c }) => fromA(a, c),
+    renews: ({ a, c }) => ({ source: a, target: c, proto: 17, ...ports }),
+    maps: ({ a, c }) => ({
+      sb_config: [[0, { ...readyConfig, overlayIfindex: 0 }]],
+      sb_flows: [
+        [
+          keyOf({ source: a, target: c, proto: 17, ...ports }),
+          flowRow({ kind: 'node', node: NODE_2, sourceIncarnation: 11, flags: 1 }),
         ],
       ],
     }),
@@ -527,6 +544,7 @@ const cases = drops.flatMap((drop) =>
 test.each(cases)('$place drops with $reason: $what ($title)', (drop) => {
   const { actors, reason, what, place } = drop
   const sent = drop.packet(actors)
+  const renewed = drop.renews?.(actors)
   world.check({
     what,
     program: programs[place],
@@ -534,7 +552,10 @@ test.each(cases)('$place drops with $reason: $what ($title)', (drop) => {
     maps: drop.maps?.(actors) ?? {},
     expect: {
       verdict: 'shot',
-      maps: { sb_counters: counted(place, reason, sent.length) },
+      maps: {
+        sb_counters: counted(place, reason, sent.length),
+        sb_flows: renewed === undefined ? {} : { changed: [[keyOf(renewed), {}]] },
+      },
     },
   })
   seen.add(reason)

@@ -26,7 +26,7 @@ let world: TwoNodes
 beforeAll(async () => {
   mkdirSync(build, { recursive: true })
   execFileSync('gcc', ['-O2', '-o', sender, join(import.meta.dirname, 'send_frame.c')])
-  world = await TwoNodes.up({ outer: 4 })
+  world = await TwoNodes.up({ outer: 4, mode: 'clsact' })
 })
 afterAll(() => {
   world?.close()

@@ -1,14 +1,20 @@
 // The programs on real devices: every redirect, both families inside and outside, the stack way with a kernel that translates.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { probeTcx } from '../src/index.ts'
 import { pingIn, pods, SERVER_PORT, TUNNEL_PORT, TwoNodes } from './two-nodes.ts'
 
 const { a, b, c } = pods
 const MIB = 1 << 20
 
-describe.each([4, 6] as const)('tunnel over IPv%i', (outer) => {
+const worlds = [
+  [4, 'clsact'],
+  [6, probeTcx() ? 'tcx' : 'clsact'],
+] as const
+
+describe.each(worlds)('tunnel over IPv%i, programs on %s', (outer, mode) => {
   let world: TwoNodes
   beforeAll(async () => {
-    world = await TwoNodes.up({ outer })
+    world = await TwoNodes.up({ outer, mode })
     await world.serve(b)
     await world.serve(c)
   })

@@ -1,10 +1,18 @@
-// Two nodes and three pods on real devices, by hand: namespaces, veth and VXLAN made with `ip`, our programs on clsact.
+// Two nodes and three pods on real devices, by hand: namespaces, veth and VXLAN made with `ip`, our programs on their hooks.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { counterIndex, OUTCOMES, PLACES, type Place } from '../src/drop-reasons.ts'
-import { BpfObject, type BpfProgram, TypedMap, TypedPerCpuMap } from '../src/index.ts'
+import {
+  BpfObject,
+  type BpfProgram,
+  TcAttachment,
+  type TcMode,
+  TypedMap,
+  TypedPerCpuMap,
+} from '../src/index.ts'
 import {
   CONFIG_READY,
   CONFIG_TUNNEL_IPV6,
@@ -103,12 +111,18 @@ export class LiveNode {
   readonly netns: string
   readonly #bpffs: PrivateBpffs
   readonly #objects = new Map<string, BpfObject>()
+  readonly #mode: TcMode
+  readonly #namespace: NetworkNamespace
+  readonly #netlink: RouteNetlink
 
-  constructor(spec: NodeSpec, netns: string) {
+  constructor(spec: NodeSpec, netns: string, mode: TcMode) {
     this.spec = spec
     this.netns = netns
+    this.#mode = mode
     this.#bpffs = mountBpffs()
     execFileSync('ip', ['netns', 'add', netns])
+    this.#namespace = NetworkNamespace.open(`/run/netns/${netns}`)
+    this.#netlink = RouteNetlink.open({ netns: this.#namespace })
     ip(netns, 'link', 'set', 'lo', 'up')
     this.sysctl('net.ipv4.ip_forward', '1')
     this.sysctl('net.ipv6.conf.all.forwarding', '1')
@@ -116,7 +130,7 @@ export class LiveNode {
   }
 
   async load(): Promise<void> {
-    mkdirSync(join(this.#bpffs.path, 'programs'))
+    mkdirSync(join(this.#bpffs.path, 'links'))
     for (const name of OBJECTS) {
       const object = BpfObject.open(objectPath(name), {
         pinDir: join(this.#bpffs.path, 'maps'),
@@ -124,7 +138,6 @@ export class LiveNode {
       })
       this.#objects.set(name, object)
       await object.load()
-      this.program(`sb_${name}`).pin(join(this.#bpffs.path, 'programs', name))
     }
   }
 
@@ -202,13 +215,24 @@ export class LiveNode {
     this.exec('sysctl', '-qw', `${name}=${value}`)
   }
 
-  attach(device: string, direction: 'ingress' | 'egress', program: string): void {
-    const pin = join(this.#bpffs.path, 'programs', program)
-    const filter = ['bpf', 'direct-action', 'object-pinned', pin]
-    this.exec('tc', 'filter', 'add', 'dev', device, direction, ...filter)
+  async attach(device: string, direction: 'ingress' | 'egress', program: string): Promise<void> {
+    await TcAttachment.attach({
+      ifindex: this.ifindex(device),
+      direction,
+      program: this.program(program),
+      mode: this.#mode,
+      pinPath: join(this.#bpffs.path, 'links', `${device}_${direction}`),
+      priority: 1,
+      handle: 1,
+      name: program,
+      netlink: this.#netlink,
+      netns: this.#namespace,
+    })
   }
 
   close(): void {
+    this.#netlink.close()
+    this.#namespace.close()
     for (const object of this.#objects.values()) object.close()
     execFileSync('ip', ['netns', 'del', this.netns])
     this.#bpffs.unmount()
@@ -242,21 +266,22 @@ export class TwoNodes {
   readonly #podNamespaces: string[] = []
   readonly #servers: ChildProcess[] = []
 
-  private constructor(prefix: string) {
+  private constructor(prefix: string, mode: TcMode) {
     this.#prefix = prefix
     const [one, two] = nodes
-    this.nodes = [new LiveNode(one, `${prefix}-n1`), new LiveNode(two, `${prefix}-n2`)]
+    this.nodes = [new LiveNode(one, `${prefix}-n1`, mode), new LiveNode(two, `${prefix}-n2`, mode)]
   }
 
-  /** Up and complete, the tunnel over that family. */
-  static async up({ outer }: { readonly outer: 4 | 6 }): Promise<TwoNodes> {
-    const world = new TwoNodes(`sbt${process.pid}-${++instances}`)
+  /** Up and complete, the tunnel over that family, the programs on that kind of hook. */
+  static async up(options: { readonly outer: 4 | 6; readonly mode: TcMode }): Promise<TwoNodes> {
+    const { outer, mode } = options
+    const world = new TwoNodes(`sbt${process.pid}-${++instances}`, mode)
     try {
       world.#wireUnderlay()
       for (const [i, live] of world.nodes.entries()) {
         await live.load()
-        wireOverlay(live, world.nodes[1 - i] ?? live, outer)
-        for (const pod of live.spec.pods) world.#wirePod(live, pod)
+        await wireOverlay(live, world.nodes[1 - i] ?? live, outer)
+        for (const pod of live.spec.pods) await world.#wirePod(live, pod)
       }
       return world
     } catch (error) {
@@ -318,7 +343,7 @@ export class TwoNodes {
     }
   }
 
-  #wirePod(live: LiveNode, pod: PodSpec): void {
+  async #wirePod(live: LiveNode, pod: PodSpec): Promise<void> {
     const netns = this.netnsOf(pod)
     const device = `sb-${pod.name}`
     execFileSync('ip', ['netns', 'add', netns])
@@ -327,9 +352,8 @@ export class TwoNodes {
     const link = ['link', 'add', device, 'address', pod.hostMac, 'mtu', `${MTU}`, 'type', 'veth']
     const peer = ['peer', 'name', 'eth0', 'address', pod.mac, 'mtu', `${MTU}`, 'netns', netns]
     live.ip(...link, ...peer)
-    live.exec('tc', 'qdisc', 'add', 'dev', device, 'clsact')
-    live.attach(device, 'ingress', 'from_pod')
-    live.attach(device, 'egress', 'to_pod')
+    await live.attach(device, 'ingress', 'sb_from_pod')
+    await live.attach(device, 'egress', 'sb_to_pod')
     const row = {
       ifindex: live.ifindex(device),
       id: 100 + live.ifindex(device),
@@ -356,7 +380,7 @@ export class TwoNodes {
   }
 }
 
-function wireOverlay(live: LiveNode, peer: LiveNode, outer: 4 | 6): void {
+async function wireOverlay(live: LiveNode, peer: LiveNode, outer: 4 | 6): Promise<void> {
   const { spec } = live
   const mac = spec.overlayMac
   live.ip(
@@ -373,9 +397,8 @@ function wireOverlay(live: LiveNode, peer: LiveNode, outer: 4 | 6): void {
     'dstport',
     `${TUNNEL_PORT}`,
   )
-  live.exec('tc', 'qdisc', 'add', 'dev', OVERLAY, 'clsact')
-  live.attach(OVERLAY, 'ingress', 'from_overlay')
-  live.attach(OVERLAY, 'egress', 'to_overlay')
+  await live.attach(OVERLAY, 'ingress', 'sb_from_overlay')
+  await live.attach(OVERLAY, 'egress', 'sb_to_overlay')
   live.ip('link', 'set', OVERLAY, 'up')
   for (const [f, own] of spec.own.entries()) {
     const via = peer.spec.own[f] ?? ''
