@@ -3,7 +3,6 @@ import {
   type AgentOptions,
   eventually,
   Lab,
-  LabError,
   type LabNode,
   type LabOptions,
   type Pod,
@@ -16,32 +15,13 @@ export interface Stage {
   readonly pods: Readonly<Record<'a' | 'b' | 'c' | 'd', Pod>>
 }
 
-/** Runs of the same test side by side, in this tree or another, each get a lab. */
-const MOST_AT_ONCE = 9
-
-async function raiseBare(name: string, options: Partial<LabOptions>): Promise<Lab> {
-  for (let number = 1; ; number++) {
-    try {
-      return await Lab.up({
-        nodes: 2,
-        canReplace: true,
-        ...options,
-        name: `test-${name}-${number}`,
-      })
-    } catch (error) {
-      const isTaken = error instanceof LabError && error.code === 'in-use'
-      if (!isTaken || number === MOST_AT_ONCE) throw error
-    }
-  }
-}
-
-/** A lab of two nodes with ready agents. */
+/** A lab of two nodes with ready agents. Runs of the same test side by side, in this tree or another, each get their own. */
 export async function raise(
   name: string,
   options: Partial<LabOptions> & { readonly agent?: AgentOptions } = {},
 ): Promise<Lab> {
   const { agent, ...labOptions } = options
-  const lab = await raiseBare(name, labOptions)
+  const lab = await Lab.up({ nodes: 2, ...labOptions, name: `test-${name}-${process.pid}` })
   try {
     for (const node of lab.nodes) node.agent.start(agent)
     await Promise.all(lab.nodes.map((node) => node.agent.waitReady()))

@@ -11,7 +11,7 @@ import { echoUdp, greet, ping, serve, Upload, upload } from './talk.ts'
 
 const NAME = 'demo'
 const BULK_BYTES = 256 << 20
-const STEADY_BYTES = 24 << 20
+const STEADY_BYTES = 32 << 20
 const STEADY_MIB_PER_SEC = 8
 const KILL_AT_MIB = 4
 const RESTART_AT_MIB = 12

@@ -8,7 +8,7 @@ import { closed, run } from './command.ts'
 import { Lab } from './lab.ts'
 import { isAlive, labPlaces, TREE } from './places.ts'
 
-const NAME = 'test-lab'
+const NAME = `test-lab-${process.pid}`
 const LAB_COMMAND = [process.execPath, join(TREE, 'test/lab/main.ts')]
 let lab: Lab
 
@@ -106,7 +106,8 @@ test('Lab.down() ends every process, removes the cgroup and the folder, and can 
   const { init } = doomed.node(1).machine.state
   await doomed.down()
   await Lab.down(name)
-  expect(isAlive(init)).toBe(false)
+  // Out of the cgroup a process may still be on its last steps.
+  await expect.poll(() => isAlive(init)).toBe(false)
   expect(existsSync(cgroup)).toBe(false)
   expect(existsSync(labPlaces(name).dir)).toBe(false)
   expect(readFileSync('/proc/mounts', 'utf8')).not.toContain(name)
