@@ -21,6 +21,7 @@ NAPI_MODULE_INIT()
 	messages_init();
 	if (add(env, exports, map_functions) == NULL || add(env, exports, link_functions) == NULL ||
 	    add(env, exports, object_functions) == NULL ||
+	    add(env, exports, constant_functions) == NULL ||
 	    add(env, exports, load_functions) == NULL ||
 	    add(env, exports, program_functions) == NULL)
 		return NULL;

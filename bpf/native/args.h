@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading the arguments of a call from JavaScript: numbers, texts, bytes; the first bad one spoils the call. */
+/*
+ * Reading the arguments of a call from JavaScript: numbers, texts, bytes; the first bad one spoils
+ * the call.
+ */
 #ifndef SINABRO_ARGS_H
 #define SINABRO_ARGS_H
 
@@ -45,6 +48,7 @@ struct function {
 	napi_callback call;
 };
 
+extern const struct function constant_functions[];
 extern const struct function link_functions[];
 extern const struct function map_functions[];
 extern const struct function object_functions[];

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Descriptors of any kind (pin, get, info, close) and links to devices, where the kernel's namespace matters. */
+/*
+ * Descriptors of any kind (pin, get, info, close) and links to devices, where the kernel's
+ * namespace matters.
+ */
 #define _GNU_SOURCE /* setns() */
 #include "uapi.h"
 #include "work.h"
@@ -81,7 +84,8 @@ struct namespaced_call {
 };
 
 /*
- * Runs on a thread of its own that ends right after: the namespace goes with it, so no other thread ever has to be
+ * Runs on a thread of its own that ends right after: the namespace goes with it, so no other thread
+ * ever has to be
  * moved back, which could fail.
  */
 static void *call_in_namespace(void *data)
@@ -208,8 +212,10 @@ static napi_value link_detach(napi_env env, napi_callback_info info)
 }
 
 /*
- * attachedQuery(netnsFd or -1, ifindex, attachType, programIds, linkIds): how many programs are attached, in the order they run.
- * Both arrays are __u32 in memory, of the same length; a link id of 0 is a program attached without a link.
+ * attachedQuery(netnsFd or -1, ifindex, attachType, programIds, linkIds): how many programs are
+ * attached, in the order they run.
+ * Both arrays are __u32 in memory, of the same length; a link id of 0 is a program attached without
+ * a link.
  */
 static napi_value attached_query(napi_env env, napi_callback_info info)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Loading an object through the verifier, on the thread pool, and everything that is said on the way. */
+/*
+ * Loading an object through the verifier, on the thread pool, and everything that is said on the
+ * way.
+ */
 #include "object.h"
 #include "work.h"
 
@@ -10,7 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The largest that every kernel takes. Memory is touched only if the verifier has so much to say. */
+/*
+ * The largest that every kernel takes. Memory is touched only if the verifier has so much to say.
+ */
 #define LOG_SIZE (UINT_MAX >> 8)
 
 static _Thread_local struct messages *collecting;
@@ -80,7 +85,9 @@ static void load_done(struct work *work)
 	((struct load *)work)->object->is_loading = false;
 }
 
-/* objectLoad(object): promise of 0 or -errno; afterwards objectLog() and objectMessages() tell why */
+/*
+ * objectLoad(object): promise of 0 or -errno; afterwards objectLog() and objectMessages() tell why
+ */
 static napi_value object_load(napi_env env, napi_callback_info info)
 {
 	struct object *object;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Maps: one function per map command of bpf(2). Key and value sizes are the caller's duty: src/map.ts checks them. */
+/*
+ * Maps: one function per map command of bpf(2). Key and value sizes are the caller's duty:
+ * src/map.ts checks them.
+ */
 #include "args.h"
 
 #include <bpf/bpf.h>
@@ -100,7 +103,8 @@ static napi_value map_next_key(napi_env env, napi_callback_info info)
 }
 
 /*
- * mapLookupBatch(fd, from or null for the start, next, keys, values, count): 0, -ENOENT with the last ones.
+ * mapLookupBatch(fd, from or null for the start, next, keys, values, count): 0, -ENOENT with the
+ * last ones.
  * `count` is a __u32 in memory: room in, number found out, also when -ENOENT is returned.
  */
 static napi_value map_lookup_batch(napi_env env, napi_callback_info info)

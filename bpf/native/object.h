@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An object file between open and load; once loaded its descriptors are handed out and it is closed. */
+/*
+ * An object file between open and load; once loaded its descriptors are handed out and it is
+ * closed.
+ */
 #ifndef SINABRO_OBJECT_H
 #define SINABRO_OBJECT_H
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Running a program by BPF_PROG_TEST_RUN: at once with a packet, or on the thread pool if it may take long. */
+/*
+ * Running a program by BPF_PROG_TEST_RUN: at once with a packet, or on the thread pool if it may
+ * take long.
+ */
 #include "work.h"
 
 #include <bpf/bpf.h>
@@ -68,7 +71,8 @@ static int64_t run_run(struct work *work)
 }
 
 /*
- * programRun(fd, ctx): promise of the program's return value (0 … 2^32-1) or -errno; for SEC("syscall").
+ * programRun(fd, ctx): promise of the program's return value (0 … 2^32-1) or -errno; for
+ * SEC("syscall").
  * The kernel reads `ctx` and writes it back: nobody else may touch it until then.
  */
 static napi_value program_run(napi_env env, napi_callback_info info)

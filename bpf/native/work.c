@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one place that talks to the thread pool: promise, references and descriptors of a call under way. */
+/*
+ * The one place that talks to the thread pool: promise, references and descriptors of a call under
+ * way.
+ */
 #include "work.h"
 
 #include <errno.h>

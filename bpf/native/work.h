@@ -13,7 +13,10 @@ struct work {
 	int64_t (*run)(struct work *work);
 	/* Back on the main thread, before the answer is given; may be NULL. */
 	void (*done)(struct work *work);
-	/* Copies of descriptors, so that an owner may close its own meanwhile; -1 where there is none. */
+	/*
+	 * Copies of descriptors, so that an owner may close its own meanwhile; -1 where there is
+	 * none.
+	 */
 	int fds[WORK_FDS];
 	int64_t result;
 	napi_ref keep;
@@ -22,7 +25,8 @@ struct work {
 };
 
 /*
- * Starts it and returns the promise, or a number if it could not start; `work` is not the caller's any more.
+ * Starts it and returns the promise, or a number if it could not start; `work` is not the caller's
+ * any more.
  * `keep` is a JavaScript value that must live until then, or NULL.
  */
 napi_value work_start(napi_env env, struct work *work, const char *name, napi_value keep);

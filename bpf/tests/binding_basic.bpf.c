@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* For the binding's own tests: one map of each shape, constants, a context to read back, a syscall program. */
+/*
+ * For the binding's own tests: one map of each shape, constants, a context to read back, a syscall
+ * program.
+ */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>

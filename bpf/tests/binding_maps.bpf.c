@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* For the binding's own tests: a second object with the maps of binding_basic, one of them laid out otherwise. */
+/*
+ * For the binding's own tests: a second object with the maps of binding_basic, one of them laid out
+ * otherwise.
+ */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>

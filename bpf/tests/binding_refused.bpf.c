@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* For the binding's own tests: one program the verifier takes, and one it must not: it reads the packet unchecked. */
+/*
+ * For the binding's own tests: one program the verifier takes, and one it must not: it reads the
+ * packet unchecked.
+ */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* For the binding's own tests: counts every packet in the row it was built with, and lets others run on. */
+/*
+ * For the binding's own tests: counts every packet in the row it was built with, and lets others
+ * run on.
+ */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
