@@ -1,6 +1,7 @@
 // Takes everything of ours off a node: files, devices, routes, rules, pins. Refuses while pods live by it; touches nothing of others.
 import { readdir, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { outageFileName } from '@sinabro/cni/wire'
 import { type Link, type NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { uninstallFiles } from './cni/install.ts'
 import { ALIAS_PREFIX, NFT_TABLE, OVERLAY_ALIAS, ROUTE_PROTOCOL } from './marks.ts'
@@ -49,6 +50,8 @@ const STATE_ENTRIES = [
   'released.log',
 ]
 
+const RUN_ENTRIES = ['agent.sock', outageFileName]
+
 /**
  * May be repeated, and goes on where an earlier one was cut short. Says what it removed.
  * @throws UninstallError attachments; LockError while an agent runs on this state folder
@@ -87,7 +90,10 @@ async function removeAll(
     }
   }
   await removeRules(NFT_TABLE, nft, AbortSignal.timeout(10_000))
-  for (const path of [join(runDir, 'agent.sock'), ...(await layoutFolders(bpfDir))]) {
+  for (const path of [
+    ...RUN_ENTRIES.map((n) => join(runDir, n)),
+    ...(await layoutFolders(bpfDir)),
+  ]) {
     if (await removePath(path)) removed.push(path)
   }
   for (const name of STATE_ENTRIES) {

@@ -4,14 +4,21 @@
 //   .register(api)       the routes; verbs answer "try again later" until the agent is ready
 //   .replay()            works off queued DELs; once before the socket is served
 //   .start(jobs)         watches the queue; installs executable and conflist as soon as the agent is ready
-import { agentPaths, type CniRequest, callTimeoutMs, codes, limits } from '@sinabro/cni/wire'
+import {
+  type AgentVerb,
+  agentPaths,
+  type CniRequest,
+  callTimeoutMs,
+  codes,
+  limits,
+} from '@sinabro/cni/wire'
 import type { Api, ApiError, ApiHandler, ApiReply } from '../api/routes.ts'
 import type { Health } from '../runtime/health.ts'
 import type { Jobs } from '../runtime/jobs.ts'
 import { CniError, errorBody, toCniError } from './error.ts'
 import { type InstallOptions, installConflist, installExecutable } from './install.ts'
 import { DelQueue } from './queue.ts'
-import { decodeRequest } from './request.ts'
+import { decodeNetworkRequest, decodeRequest } from './request.ts'
 import { Verbs, type VerbsDeps } from './verbs.ts'
 
 export interface CniDeps extends VerbsDeps {
@@ -40,14 +47,15 @@ export class Cni {
     this.#queue = new DelQueue({
       stateDir: deps.stateDir,
       del: (request) => this.#verbs.answer('queued DEL', request, () => this.#verbs.del(request)),
+      gc: (request) => this.#verbs.answer('queued GC', request, () => this.#verbs.gc(request)),
       log: deps.log,
     })
   }
 
   register(api: Api): void {
     const verbs = this.#verbs
-    const route = (verb: 'ADD' | 'DEL' | 'CHECK', run: Run) => {
-      api.route('POST', agentPaths[verb], this.#handler(verb, run), {
+    const route = (verb: AgentVerb, run: Run, decode = decodeRequest) => {
+      api.route('POST', agentPaths[verb], this.#handler(verb, decode, run), {
         maxBodyBytes: limits.requestBytes,
         timeoutMs: callTimeoutMs[verb] - MARGIN_MS,
         errorBody: formatApiError,
@@ -66,6 +74,12 @@ export class Cni {
       await verbs.check(request, signal)
       return {}
     })
+    const gc: Run = async (request) => {
+      await verbs.gc(request)
+      return {}
+    }
+    route('GC', gc, decodeNetworkRequest)
+    route('STATUS', async () => this.#status(), decodeNetworkRequest)
   }
 
   replay(): Promise<void> {
@@ -84,11 +98,18 @@ export class Cni {
     })
   }
 
-  #handler(verb: string, run: Run): ApiHandler {
+  /** Only "no ADD can succeed" is an error: it takes the node down (ADR 0022). What is merely degraded shows in status and metrics. */
+  #status(): object {
+    const waiting = this.#waitingFor()
+    if (waiting !== '') throw new CniError(codes.notAvailable, `the agent is not ready: ${waiting}`)
+    return {}
+  }
+
+  #handler(verb: string, decode: typeof decodeRequest, run: Run): ApiHandler {
     return async ({ body, signal }): Promise<ApiReply> => {
       let version = ''
       try {
-        const request = decodeRequest(body)
+        const request = decode(body)
         version = request.cniVersion
         const result = await this.#verbs.answer(verb, request, () => run(request, signal))
         return { status: 200, body: result }
@@ -107,13 +128,17 @@ export class Cni {
       await health.whenReady(late)
     } catch (error) {
       signal.throwIfAborted()
-      const waiting = health
-        .snapshot()
-        .components.filter(({ state }) => state === 'starting')
-        .map(({ component, message }) => `${component}: ${message ?? 'starting'}`)
-      const message = `the agent is not ready: ${waiting.join('; ')}`
+      const message = `the agent is not ready: ${this.#waitingFor()}`
       throw new CniError(codes.tryAgainLater, message, { cause: error })
     }
+  }
+
+  #waitingFor(): string {
+    return this.#deps.health
+      .snapshot()
+      .components.filter(({ state }) => state === 'starting')
+      .map(({ component, message }) => `${component}: ${message ?? 'starting'}`)
+      .join('; ')
   }
 }
 

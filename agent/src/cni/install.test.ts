@@ -31,6 +31,7 @@ afterEach(() => rm(folder, { recursive: true }))
 test('formatConflist() is one network with one plug-in that says where the agent and its state are', () => {
   expect(JSON.parse(formatConflist(options))).toEqual({
     cniVersion: '1.0.0',
+    cniVersions: ['0.4.0', '1.0.0', '1.1.0'],
     name: 'sinabro',
     plugins: [{ type: 'sinabro-cni', socket: options.socket, stateDir: options.stateDir }],
   })

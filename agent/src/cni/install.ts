@@ -13,6 +13,8 @@ export interface ConflistOptions {
 export function formatConflist({ socket, stateDir }: ConflistOptions): string {
   const conflist = {
     cniVersion: '1.0.0',
+    // For runtimes that can choose: with 1.1.0 they ask STATUS and send GC.
+    cniVersions: ['0.4.0', '1.0.0', '1.1.0'],
     name: NETWORK_NAME,
     plugins: [{ type: CNI_PLUGIN, socket, stateDir }],
   }

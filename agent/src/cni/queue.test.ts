@@ -18,11 +18,15 @@ beforeEach(async () => {
 
 afterEach(() => rm(stateDir, { recursive: true }))
 
-async function enqueue(containerId: string, bootTimeUs: number): Promise<string> {
+async function enqueue(
+  containerId: string,
+  bootTimeUs: number,
+  verb: QueueEntry['verb'] = 'DEL',
+): Promise<string> {
   const sequence = { bootId: 'b', bootTimeUs }
   const entry: QueueEntry = {
     format: 1,
-    verb: 'DEL',
+    verb,
     request: {
       cniVersion: '1.0.0',
       containerId,
@@ -30,7 +34,12 @@ async function enqueue(containerId: string, bootTimeUs: number): Promise<string>
       ifname: 'eth0',
       args: '',
       path: '',
-      config: { cniVersion: '1.0.0', name: 'sinabro', type: 'sinabro-cni' },
+      config: {
+        cniVersion: '1.0.0',
+        name: 'sinabro',
+        type: 'sinabro-cni',
+        ...(verb === 'GC' ? { 'cni.dev/valid-attachments': [] } : {}),
+      },
       sequence,
     },
   }
@@ -41,7 +50,12 @@ async function enqueue(containerId: string, bootTimeUs: number): Promise<string>
 }
 
 function queue(del: (containerId: string) => Promise<void> = async (id) => void done.push(id)) {
-  return new DelQueue({ stateDir, del: (request) => del(request.containerId), log: silentLog })
+  return new DelQueue({
+    stateDir,
+    del: (request) => del(request.containerId),
+    gc: async (request) => void done.push(`gc ${request.config.name}`),
+    log: silentLog,
+  })
 }
 
 test('replay() works off in the order of time and removes what is done', async () => {
@@ -50,6 +64,12 @@ test('replay() works off in the order of time and removes what is done', async (
   await queue().replay()
   expect(done).toEqual(['first', 'second'])
   expect(await readdir(join(stateDir, 'queue'))).toEqual([])
+})
+
+test('replay() takes a GC as well, which names no container', async () => {
+  await enqueue('', 1, 'GC')
+  await queue().replay()
+  expect(done).toEqual(['gc sinabro'])
 })
 
 test('replay() keeps a DEL that failed and those behind it', async () => {

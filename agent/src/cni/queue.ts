@@ -1,15 +1,16 @@
-// DELs that found no agent: read before the first ADD is served, then watched; each removed only when its effect is on disk.
+// Removals that found no agent: read before the first ADD is served, then watched; each removed only when its effect is on disk.
 import { constants, watch } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type CniRequest, limits, queueDirName } from '@sinabro/cni/wire'
 import type { Log } from '../runtime/log.ts'
 import { CniError } from './error.ts'
-import { decodeRequest } from './request.ts'
+import { decodeNetworkRequest, decodeRequest, decodeValidAttachments } from './request.ts'
 
 export interface DelQueueDeps {
   readonly stateDir: string
   readonly del: (request: CniRequest) => Promise<void>
+  readonly gc: (request: CniRequest) => Promise<void>
   readonly log: Log
 }
 
@@ -29,7 +30,7 @@ export class DelQueue {
 
   /**
    * Works off all there is, in the order of the names.
-   * @throws what the first failing DEL threw; its file and those after it stay
+   * @throws what the first failing removal threw; its file and those after it stay
    */
   async replay(): Promise<void> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 })
@@ -70,19 +71,39 @@ export class DelQueue {
   async #settle(name: string): Promise<void> {
     const { log } = this.#deps
     const path = join(this.#folder, name)
-    let request: CniRequest
+    let run: () => Promise<void>
     try {
-      request = decodeEntry(await readFile(path, 'utf8'))
+      run = this.#decode(await readFile(path, 'utf8'))
     } catch (error) {
       if (isGone(error)) return
       if (!(error instanceof CniError || error instanceof SyntaxError)) throw error
-      log.error({ file: path, error }, 'queued DEL cannot be read: set aside')
+      log.error({ file: path, error }, 'queued removal cannot be read: set aside')
       await this.#setAside(name)
       return
     }
-    await this.#deps.del(request)
+    await run()
     await unlink(path)
     await syncFolder(this.#folder)
+  }
+
+  #decode(text: string): () => Promise<void> {
+    if (text.length > limits.requestBytes) throw new CniError(0, 'queue entry: too large')
+    const entry: unknown = JSON.parse(text)
+    if (typeof entry !== 'object' || entry === null || !('format' in entry) || entry.format !== 1) {
+      throw new CniError(0, 'queue entry: unknown format')
+    }
+    const verb = 'verb' in entry ? entry.verb : undefined
+    const body = 'request' in entry ? entry.request : undefined
+    if (verb === 'DEL') {
+      const request = decodeRequest(body)
+      return () => this.#deps.del(request)
+    }
+    if (verb === 'GC') {
+      const request = decodeNetworkRequest(body)
+      decodeValidAttachments(request.config)
+      return () => this.#deps.gc(request)
+    }
+    throw new CniError(0, 'queue entry: neither DEL nor GC')
   }
 
   async #setAside(name: string): Promise<void> {
@@ -100,18 +121,6 @@ export class DelQueue {
       if (!isGone(error)) throw error
     }
   }
-}
-
-function decodeEntry(text: string): CniRequest {
-  if (text.length > limits.requestBytes) throw new CniError(0, 'queue entry: too large')
-  const entry: unknown = JSON.parse(text)
-  if (typeof entry !== 'object' || entry === null || !('format' in entry) || entry.format !== 1) {
-    throw new CniError(0, 'queue entry: unknown format')
-  }
-  if (!('verb' in entry) || entry.verb !== 'DEL' || !('request' in entry)) {
-    throw new CniError(0, 'queue entry: not a DEL')
-  }
-  return decodeRequest(entry.request)
 }
 
 async function syncFolder(path: string): Promise<void> {

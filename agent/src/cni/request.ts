@@ -1,5 +1,6 @@
 // Decodes what came over the socket into a request that the rest of the room may trust; refuses what it cannot name.
 import {
+  type Attachment,
   type CniRequest,
   codes,
   limits,
@@ -15,6 +16,33 @@ export interface PodOwner {
   readonly podNamespace?: string
   readonly podName?: string
   readonly podUid?: string
+}
+
+/** What STATUS and GC ask: they are about the network, so container, interface and namespace mean nothing. */
+export function decodeNetworkRequest(body: unknown): CniRequest {
+  const request = object(body, 'request')
+  return {
+    cniVersion: text(request, 'cniVersion'),
+    containerId: '',
+    netns: '',
+    ifname: '',
+    args: '',
+    path: '',
+    config: decodeConfig(request.config),
+    sequence: decodeSequence(request.sequence),
+  }
+}
+
+/** CNI specification, "GC": an absent or null list means that the caller does not know, an empty one that nothing is to stay. */
+export function decodeValidAttachments(config: NetworkConfig): Attachment[] {
+  const list: unknown = config['cni.dev/valid-attachments'] ?? config['cni.dev/attachments']
+  if (!Array.isArray(list)) {
+    throw new CniError(codes.invalidConfig, 'cni.dev/valid-attachments: expected a list')
+  }
+  return list.map((one: unknown) => {
+    const attachment = object(one, 'cni.dev/valid-attachments')
+    return { containerID: text(attachment, 'containerID'), ifname: text(attachment, 'ifname') }
+  })
 }
 
 /** @throws CniError with the code of what is wrong; nothing was done by then */

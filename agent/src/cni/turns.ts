@@ -22,6 +22,11 @@ export class Turns {
     return size
   }
 
+  /** Whether an ADD of the key runs or waits. */
+  isAdding(key: string): boolean {
+    return this.#queues.get(key)?.some(({ kind }) => kind === 'add') === true
+  }
+
   /**
    * Waits for its turn and runs. The signal given to `run` is aborted when `signal` is (the caller went away) or when a DEL
    * of the same key comes in behind an ADD. A turn cancelled before its time never runs.

@@ -12,7 +12,7 @@ import { computePod } from '../pods/compute.ts'
 import { PodError } from '../pods/error.ts'
 import type { PodRow } from '../pods/rows.ts'
 import { silentLog } from '../runtime/log.ts'
-import { toCniError } from './error.ts'
+import { CniError, toCniError } from './error.ts'
 import { Verbs } from './verbs.ts'
 
 const never = new AbortController().signal
@@ -50,6 +50,7 @@ const ipam = {
     records.delete(keyText(key))
   },
   get: (key: AttachmentKey) => records.get(keyText(key)),
+  list: () => [...records.values()],
 }
 
 const pods = {
@@ -179,4 +180,49 @@ test('DEL of this boot undoes an ADD of an earlier one, and not the other way ro
 test('CHECK without an allocation says so, and never that no DEL is needed', async () => {
   const error = await verbs.check(request(), never).catch(toCniError)
   expect(error).toMatchObject({ cniCode: codes.checkFailed })
+})
+
+function gcRequest(bootTimeUs: number, valid: unknown): CniRequest {
+  const config = { cniVersion: '1.1.0', name: 'sinabro', type: 'sinabro-cni' }
+  return request(bootTimeUs, {
+    containerId: '',
+    ifname: '',
+    netns: '',
+    config: { ...config, 'cni.dev/valid-attachments': valid } as CniRequest['config'],
+  })
+}
+
+test('GC removes what is not listed, of this network only, and nothing that came later', async () => {
+  const other = { cniVersion: '1.1.0', name: 'other', type: 'sinabro-cni' }
+  await verbs.add(request(1, { containerId: 'kept' }), never)
+  await verbs.add(request(2, { containerId: 'gone' }), never)
+  await verbs.add(request(3, { containerId: 'gone', ifname: 'eth1' }), never)
+  await verbs.add(request(4, { containerId: 'elsewhere', config: other }), never)
+  await verbs.add(request(9, { containerId: 'later' }), never)
+  await verbs.gc(gcRequest(5, [{ containerID: 'kept', ifname: 'eth0' }]))
+  expect([...records.keys()].sort()).toEqual([
+    'other/elsewhere/eth0',
+    'sinabro/kept/eth0',
+    'sinabro/later/eth0',
+  ])
+})
+
+test('GC with an empty list removes all of the network, without a list nothing', async () => {
+  await verbs.add(request(1), never)
+  for (const list of [undefined, null, {}, [{ containerID: 'x' }]]) {
+    await expect(verbs.gc(gcRequest(5, list))).rejects.toBeInstanceOf(CniError)
+  }
+  expect(records.size).toBe(1)
+  await verbs.gc(gcRequest(5, []))
+  expect(records.size).toBe(0)
+})
+
+test('GC goes on after an error and names all that failed', async () => {
+  await verbs.add(request(1, { containerId: 'a' }), never)
+  await verbs.add(request(2, { containerId: 'b' }), never)
+  failure = new Error('busy')
+  await expect(verbs.gc(gcRequest(5, []))).rejects.toMatchObject({
+    message: '2 attachments could not be removed',
+    details: 'sinabro/a/eth0: busy; sinabro/b/eth0: busy',
+  })
 })

@@ -12,7 +12,7 @@ import { openPodNamespace } from '../pods/namespace.ts'
 import type { PodRow } from '../pods/rows.ts'
 import type { Log } from '../runtime/log.ts'
 import { CniError, toCniError } from './error.ts'
-import { decodeOwner } from './request.ts'
+import { decodeOwner, decodeValidAttachments } from './request.ts'
 import { computeResult } from './result.ts'
 import { Turns } from './turns.ts'
 
@@ -21,6 +21,7 @@ export interface VerbsDeps {
     allocate(request: AllocationRequest): Promise<Allocation>
     release(key: AttachmentKey): Promise<unknown>
     get(key: AttachmentKey): Allocation | undefined
+    list(): readonly Allocation[]
   }
   readonly pods: {
     add(allocation: Allocation, netns: NetworkNamespace, signal: AbortSignal): Promise<PodRow>
@@ -81,23 +82,57 @@ export class Verbs {
   /** Goes on to its end even if the caller has gone away: half a removal helps nobody. @throws CniError */
   async del(request: CniRequest): Promise<void> {
     const { key, text } = identify(request)
-    const { ipam, pods, bootId, log } = this.#deps
+    if (!(await this.#remove(key, request.sequence))) {
+      this.#deps.log.info({ attachment: text }, 'DEL began before the ADD of the same attachment')
+    }
+  }
+
+  /**
+   * Removes every attachment of the network that is not listed, but for those whose ADD runs or began later. Goes on after errors.
+   * @throws CniError that names all of them
+   */
+  async gc(request: CniRequest): Promise<void> {
+    const { config, sequence } = request
+    const valid = new Set(
+      decodeValidAttachments(config).map(({ containerID, ifname }) => `${containerID}/${ifname}`),
+    )
+    const failures: string[] = []
+    for (const { key } of this.#deps.ipam.list()) {
+      const { network, containerId, ifname } = key
+      if (network !== config.name || valid.has(`${containerId}/${ifname}`)) continue
+      if (this.#turns.isAdding(keyText(key))) continue
+      try {
+        const isRemoved = await this.#remove(key, sequence)
+        if (isRemoved) this.#deps.log.info({ attachment: keyText(key) }, 'removed by GC')
+      } catch (error) {
+        failures.push(`${keyText(key)}: ${toCniError(error).message}`)
+      }
+    }
+    if (failures.length > 0) {
+      throw new CniError(codes.internal, `${failures.length} attachments could not be removed`, {
+        details: failures.join('; '),
+      })
+    }
+  }
+
+  /** Says whether it may be removed: not when its ADD began after what asks for the removal. */
+  async #remove(key: AttachmentKey, sequence: Sequence): Promise<boolean> {
+    const text = keyText(key)
+    const { ipam, pods, bootId } = this.#deps
     const isOvertaken = () => {
       const add = this.#added.get(text) ?? ipam.get(key)?.sequence
-      return add !== undefined && !mayUndo(request.sequence, add, bootId)
+      return add !== undefined && !mayUndo(sequence, add, bootId)
     }
-    if (isOvertaken()) {
-      log.info({ attachment: text }, 'DEL began before the ADD of the same attachment: ignored')
-      return
-    }
-    await this.#turns.take(text, 'del', new AbortController().signal, async () => {
-      if (isOvertaken()) return
+    if (isOvertaken()) return false
+    return await this.#turns.take(text, 'del', new AbortController().signal, async () => {
+      if (isOvertaken()) return false
       const allocation = ipam.get(key)
       // The address last: until then nobody else can get it while something of this pod is left.
       if (allocation !== undefined) await pods.remove(allocation)
       else await pods.removeDevice(hostDeviceOf(key))
       await ipam.release(key)
       this.#added.delete(text)
+      return true
     })
   }
 
@@ -118,7 +153,7 @@ export class Verbs {
   /** Runs one verb and turns whatever goes wrong into what the runtime understands. */
   async answer<T>(verb: string, request: CniRequest, run: () => Promise<T>): Promise<T> {
     const { log } = this.#deps
-    const attachment = identify(request).text
+    const attachment = request.containerId === '' ? request.config.name : identify(request).text
     const startedAt = performance.now()
     const tookMs = () => Math.round((performance.now() - startedAt) * 10) / 10
     try {

@@ -1,0 +1,35 @@
+// Whose an event is: the overlay's, the underlay's, or a pod's, which this room does not care for.
+import type { RouteEvent } from '@sinabro/node-netlink'
+import { beforeEach, expect, test } from 'vitest'
+import { OverlayEvents } from './follow.ts'
+
+let events: OverlayEvents
+
+beforeEach(() => {
+  events = new OverlayEvents()
+  events.know({ index: 2, name: 'eth0' })
+  events.know({ index: 3, name: 'sb-vxlan', alias: 'sinabro:overlay' })
+  events.know({ index: 4, name: 'sbaaaaaaaaaaaaa', alias: 'sinabro:pod/1/1/a/b/eth0' })
+})
+
+const at = (kind: 'address' | 'route' | 'neighbour' | 'filter', index: number | undefined) =>
+  ({ kind, change: 'del', [kind]: { index } }) as unknown as RouteEvent
+const link = (index: number, name: string, alias?: string) =>
+  ({ kind: 'link', change: 'new', link: { index, name, alias } }) as unknown as RouteEvent
+
+test.each([
+  ['a route on the overlay device', at('route', 3), 'overlay'],
+  ['an address of it', at('address', 3), 'overlay'],
+  ['a neighbour on it', at('neighbour', 3), 'overlay'],
+  ['its program', at('filter', 3), 'overlay'],
+  ['the device itself', link(3, 'sb-vxlan', 'sinabro:overlay'), 'overlay'],
+  ['a device in its place', link(9, 'sb-vxlan'), 'overlay'],
+  ['a route of the node', at('route', 2), 'underlay'],
+  ['a route over several devices', at('route', undefined), 'underlay'],
+  ['an address of the node', at('address', 2), 'underlay'],
+  ['another device', link(2, 'eth0'), 'underlay'],
+  ['a neighbour of the node', at('neighbour', 2), undefined],
+  ['a route to a pod', at('route', 4), undefined],
+  ['a pod’s device', link(4, 'sbaaaaaaaaaaaaa', 'sinabro:pod/1/1/a/b/eth0'), undefined],
+  ['a pod’s device before it is marked', link(5, 'sbbbbbbbbbbbbbb'), undefined],
+])('%s', (_, event, whose) => expect(events.sort(event)).toBe(whose))
