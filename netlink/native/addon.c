@@ -50,6 +50,7 @@ NAPI_MODULE_INIT()
 		{ "open", NULL, socket__open, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "bind", NULL, socket__bind, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "send", NULL, socket__send, NULL, NULL, NULL, napi_enumerable, NULL },
+		{ "sendAside", NULL, aside__send, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "receive", NULL, socket__receive, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "setOption", NULL, socket__set_option, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "getOption", NULL, socket__get_option, NULL, NULL, NULL, napi_enumerable, NULL },
@@ -59,6 +60,7 @@ NAPI_MODULE_INIT()
 		{ "openFile", NULL, namespace__open_file, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "createNamespace", NULL, namespace__create, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "namespaceType", NULL, namespace__type, NULL, NULL, NULL, napi_enumerable, NULL },
+		{ "namespaceOf", NULL, namespace__of_socket, NULL, NULL, NULL, napi_enumerable, NULL },
 	};
 
 	if (napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions) !=

@@ -28,12 +28,15 @@ napi_value socket__set_option(napi_env env, napi_callback_info info);
 napi_value socket__get_option(napi_env env, napi_callback_info info);
 napi_value socket__close(napi_env env, napi_callback_info info);
 
+napi_value aside__send(napi_env env, napi_callback_info info);
+
 napi_value poll__start(napi_env env, napi_callback_info info);
 napi_value poll__stop(napi_env env, napi_callback_info info);
 
 napi_value namespace__open_file(napi_env env, napi_callback_info info);
 napi_value namespace__create(napi_env env, napi_callback_info info);
 napi_value namespace__type(napi_env env, napi_callback_info info);
+napi_value namespace__of_socket(napi_env env, napi_callback_info info);
 
 /* Runs on a thread of its own inside the namespace; returns a file descriptor or -errno. */
 int namespace__socket(int netns_fd, int protocol);

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <linux/nsfs.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -136,4 +137,18 @@ napi_value namespace__type(napi_env env, napi_callback_info info)
 	int type = ioctl(fd, NS_GET_NSTYPE);
 
 	return binding__number(env, type < 0 ? -errno : type);
+}
+
+napi_value namespace__of_socket(napi_env env, napi_callback_info info)
+{
+	napi_value argv[1];
+	int32_t fd;
+
+	if (!binding__args(env, info, argv, 1) || !binding__i32(env, argv[0], &fd))
+		return NULL;
+
+	/* The descriptor it makes is close-on-exec. */
+	int netns_fd = ioctl(fd, SIOCGSKNS);
+
+	return binding__number(env, netns_fd < 0 ? -errno : netns_fd);
 }

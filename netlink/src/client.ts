@@ -72,12 +72,26 @@ export class NetlinkClient {
     this.#listBytes = listBytes
   }
 
-  /** Sends a change and resolves when the kernel has made it. */
-  async change(request: Request): Promise<void> {
+  /** Sends a change and resolves when the kernel has made it: at the acknowledgement, or at a message before it that says so. */
+  async change(
+    request: Request,
+    isMade: (header: MessageHeader) => boolean = () => false,
+  ): Promise<void> {
     await this.#exclusively(request, async () => {
       this.#send(request, NLM_F_ACK)
-      if (await this.#receive(request, () => 'more')) throw failure(request, { errno: EMSGSIZE })
+      const isCut = await this.#receive(request, (header) => (isMade(header) ? 'done' : 'more'))
+      if (isCut) throw failure(request, { errno: EMSGSIZE })
     })
+  }
+
+  /** Another client of the same kernel whose caller is not held up by sending; undefined where the transport cannot. */
+  aside(): NetlinkClient | undefined {
+    const transport = this.#transport.aside?.()
+    if (transport === undefined) return undefined
+    const client = new NetlinkClient(transport)
+    // What it hears may be a whole object and not only an acknowledgement.
+    client.#buffer = new Uint8Array(client.#listBytes)
+    return client
   }
 
   /** Sends a question with one answer. */

@@ -10,6 +10,13 @@ export interface NetlinkNative {
   /** Binds to the multicast groups 1 to 32 of the mask; 0 only takes a port number. */
   bind(fd: number, groups: number): number
   send(fd: number, message: Uint8Array, length: number): number
+  /** As `send()` but on a thread of its own, with a copy of the message; `onSent` gets the result on Node's loop. 0 when it is under way. */
+  sendAside(
+    fd: number,
+    message: Uint8Array,
+    length: number,
+    onSent: (result: number) => void,
+  ): number
   /** Length of the datagram even where it did not fit (MSG_TRUNC). Datagrams of other processes are dropped. */
   receive(fd: number, into: Uint8Array): number
   setOption(fd: number, level: number, option: number, value: number): number
@@ -25,6 +32,8 @@ export interface NetlinkNative {
   createNamespace(): number
   /** CLONE_NEW* of a namespace's fd (NS_GET_NSTYPE). */
   namespaceType(fd: number): number
+  /** A new fd of the namespace that a socket belongs to. */
+  namespaceOf(fd: number): number
 }
 
 let loaded: NetlinkNative | undefined

@@ -24,12 +24,16 @@ export interface Transport {
   readable(): Promise<void>
   readonly isClosed: boolean
   close(): void
+  /** A second one to the same kernel, whose `send()` does not hold up the caller; whoever opens it closes it. */
+  aside?(): Transport
 }
 
 export interface SocketOptions {
   /** NETLINK_ROUTE, NETLINK_GENERIC, …. */
   readonly protocol: number
-  readonly netns?: NetworkNamespace | undefined
+  readonly netns?: Pick<NetworkNamespace, 'fd'> | undefined
+  /** Sends on a thread of its own: for requests that keep their sender waiting although they are done. */
+  readonly isAside?: boolean
 }
 
 export class NetlinkSocket implements Transport {
@@ -38,12 +42,20 @@ export class NetlinkSocket implements Transport {
     | { readonly stop: () => void; readonly reject: (error: NetlinkError) => void }
     | undefined
   #poller: object | undefined
+  readonly #protocol: number
+  readonly #isElsewhere: boolean
+  readonly #isAside: boolean
+  /** What became of a `send()` aside that failed. */
+  #failure: NetlinkError | undefined
 
   /** @throws NetlinkError EPERM, EMFILE, … */
-  constructor({ protocol, netns }: SocketOptions) {
+  constructor({ protocol, netns, isAside = false }: SocketOptions) {
     const fd = native().open(protocol, netns === undefined ? -1 : netns.fd)
     if (fd < 0) throw new NetlinkError({ op: 'socket', errno: -fd })
     this.#owned = new OwnedFd(fd, `netlink socket ${fd}`)
+    this.#protocol = protocol
+    this.#isElsewhere = netns !== undefined
+    this.#isAside = isAside
     // Words for errors, without the request repeated in them; both are asked for, not needed.
     native().setOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1)
     native().setOption(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1)
@@ -77,7 +89,31 @@ export class NetlinkSocket implements Transport {
   }
 
   send(message: Uint8Array, length: number): void {
-    this.#checked('send', native().send(this.#owned.fd, message, length))
+    const { fd } = this.#owned
+    if (!this.#isAside) {
+      this.#checked('send', native().send(fd, message, length))
+      return
+    }
+    const onSent = (result: number) => {
+      if (result >= 0) return
+      this.#failure = new NetlinkError({ op: 'send', errno: -result })
+      const waiting = this.#waiting
+      waiting?.stop()
+      waiting?.reject(this.#failure)
+    }
+    this.#checked('send', native().sendAside(fd, message, length, onSent))
+  }
+
+  aside(): NetlinkSocket {
+    const protocol = this.#protocol
+    if (!this.#isElsewhere) return new NetlinkSocket({ protocol, isAside: true })
+    const fd = native().namespaceOf(this.#owned.fd)
+    this.#checked('SIOCGSKNS', fd)
+    try {
+      return new NetlinkSocket({ protocol, netns: { fd }, isAside: true })
+    } finally {
+      native().close(fd)
+    }
   }
 
   receive(into: Uint8Array): number {
@@ -87,6 +123,10 @@ export class NetlinkSocket implements Transport {
 
   readable(): Promise<void> {
     return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) {
+        reject(this.#failure)
+        return
+      }
       const poller = native().pollStart(this.#owned.fd, () => {
         stop()
         resolve()

@@ -285,6 +285,36 @@ describe.skipIf(skipReason)('links', () => {
     })
   })
 
+  test('del() resolves when device, peer, address and route are gone, and holds up nobody meanwhile', async () => {
+    const host = testNamespace()
+    const netlink = testNetlink(host)
+    const names = Array.from({ length: 8 }, (_, i) => `gone${i}`)
+    const indexes: number[] = []
+    for (const [i, name] of names.entries()) {
+      await netlink.links.add({ kind: 'veth', name, isUp: true, peer: { name: `${name}p` } })
+      const index = (await netlink.links.get({ name }))?.index ?? 0
+      indexes.push(index)
+      await netlink.addresses.replace({ index, address: `192.0.2.${i}`, prefixLen: 32 })
+    }
+    const removals = names.map(async (name, i) => {
+      expect(await netlink.links.del({ name })).toBe(true)
+      expect(await netlink.links.get({ name })).toBeUndefined()
+      expect(await netlink.links.get({ name: `${name}p` })).toBeUndefined()
+      expect(await netlink.addresses.list({ index: indexes[i] ?? 0 }).catch(() => [])).toEqual([])
+      // The name is free at once.
+      await netlink.links.add({ kind: 'veth', name, peer: { name: `${name}p` } })
+    })
+    // The main socket answers while the removals are under way.
+    expect(await netlink.links.get({ name: 'lo' })).toBeDefined()
+    await Promise.all(removals)
+    expect((await netlink.links.list({ kind: 'veth' })).length).toBe(2 * names.length)
+  })
+
+  test('del() rejects when it may not, over the socket of its own too', async () => {
+    const netlink = testNetlink(testNamespace())
+    await expect(netlink.links.del({ name: 'lo' })).rejects.toMatchObject({ code: 'EOPNOTSUPP' })
+  })
+
   test('del() of what is not there is false, get() is undefined', async () => {
     const netlink = testNetlink(testNamespace())
     const index = await upVeth(netlink)

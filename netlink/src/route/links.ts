@@ -3,7 +3,7 @@ import { NetlinkClient, type Request } from '../client.ts'
 import { isCode } from '../error.ts'
 import type { NetworkNamespace } from '../namespace.ts'
 import { NetlinkSocket } from '../socket.ts'
-import { NETLINK_ROUTE, NLM_F_CREATE, NLM_F_EXCL } from '../socket-constants.ts'
+import { NETLINK_ROUTE, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL } from '../socket-constants.ts'
 import { RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK } from './constants.ts'
 import type { Link, LinkChange, LinkFilter, LinkRef, LinkSpec, VethPeer } from './link.ts'
 import { bridgeAttrs, vxlanAttrs, vxlanToWire } from './link-kinds.ts'
@@ -119,17 +119,25 @@ export class Links {
     await this.#modify({ index, ...flags }, attrs, ref)
   }
 
-  /** False when it was not there. Deleting one end of a veth deletes the other. */
+  /**
+   * False when it was not there. Deleting one end of a veth deletes the other. Resolves when device, addresses, routes and filters
+   * are gone; the kernel then waits, often 20 ms, until nobody looks at their memory, and only afterwards acknowledges. Before
+   * Linux 6.2, which does not echo deletions, the acknowledgement is all there is to wait for.
+   */
   async del(ref: LinkRef): Promise<boolean> {
     const { index, name } = refParts(ref)
+    const aside = this.#client.aside()
     try {
-      await this.#client.change(
-        request(RTM_DELLINK, 'RTM_DELLINK', { index }, { name }, refText(ref)),
+      await (aside ?? this.#client).change(
+        request(RTM_DELLINK, 'RTM_DELLINK', { index }, { name }, refText(ref), NLM_F_ECHO),
+        ({ type }) => type === RTM_DELLINK,
       )
       return true
     } catch (error) {
       if (isCode(error, 'ENODEV')) return false
       throw error
+    } finally {
+      aside?.close()
     }
   }
 
