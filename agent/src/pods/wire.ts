@@ -148,8 +148,7 @@ function addPair(netlink: RouteNetlink, row: PodRow, netns: NetworkNamespace): P
     isUp: false,
     alias: row.alias,
     addrGenMode: 'none',
-    // Up at once: without the host's end it has no carrier.
-    peer: { name: row.ifname, netns, mac: row.podMac, mtu: row.mtu, isUp: true },
+    peer: { name: row.ifname, netns, mac: row.podMac, mtu: row.mtu },
   })
 }
 
