@@ -110,7 +110,7 @@ install_npm() {
 	fi
 	command -v npm >/dev/null 2>&1 || die 'npm is missing: apt-get install npm'
 	echo 'installing npm packages (npm ci)'
-	(cd "$root" && as_owner npm ci) || die 'npm ci failed'
+	(cd "$root" && NODE_OPTIONS="--require \"$root/setup/npm-node.cjs\"" as_owner npm ci) || die 'npm ci failed'
 	[ -x "$root/node_modules/node/bin/node" ] || die 'npm ci left no node_modules/node/bin/node'
 	as_owner cp "$root/package-lock.json" "$stamp"
 }
