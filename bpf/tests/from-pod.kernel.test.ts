@@ -1,27 +1,22 @@
 // sb_from_pod by packet vectors: both ways, first packets and later ones, what the short way owes routing.
 import { afterAll, beforeAll, describe, test } from 'vitest'
 import { FLOW_SEEN } from '../src/layouts.ts'
-import { ip, ip4, packet, payload, tcp, udp } from '../testing/index.ts'
+import { ip, packet, payload } from '../testing/index.ts'
 import { links, pingPacket, tcpPacket, udpPacket } from './packets.ts'
+import { local, localBack, opened, remote, remoteBack, stack, stackBack } from './rows.ts'
 import {
   counted,
-  type FlowSpec,
   families,
   flowExpected,
   flowRow,
   GENERATION,
   IFINDEX_B,
   IFINDEX_OVERLAY,
-  INCARNATION_A,
-  INCARNATION_B,
   ipv4,
   keyOf,
   loadWorld,
   MTU,
   NODE_2,
-  podB,
-  type RowSpec,
-  readyConfig,
   reverse,
   SB_DONE,
   VNI,
@@ -37,33 +32,6 @@ beforeAll(async () => {
   world = await loadWorld()
 })
 afterAll(() => world?.close())
-
-/** Both rows of a flow from pod a, as its first packet leaves them. */
-function opened(spec: FlowSpec, row: RowSpec, back: RowSpec) {
-  return [
-    [keyOf(spec), flowExpected({ ...row, flags: FLOW_SEEN })],
-    [keyOf(reverse(spec)), flowExpected(back)],
-  ] as const
-}
-
-const local: RowSpec = {
-  kind: 'local',
-  sourceIncarnation: INCARNATION_A,
-  targetIncarnation: INCARNATION_B,
-}
-const localBack: RowSpec = {
-  kind: 'local',
-  sourceIncarnation: INCARNATION_B,
-  targetIncarnation: INCARNATION_A,
-}
-const remote: RowSpec = { kind: 'node', node: NODE_2, sourceIncarnation: INCARNATION_A }
-const remoteBack: RowSpec = {
-  kind: 'local',
-  targetIncarnation: INCARNATION_A,
-  sourceNode: NODE_2,
-}
-const stack: RowSpec = { kind: 'stack', sourceIncarnation: INCARNATION_A }
-const stackBack: RowSpec = { kind: 'stack', targetIncarnation: INCARNATION_A }
 
 describe.each(families)('IPv$family', ({ a, b, c, d, own1, vacant, stranger, family }) => {
   const toB = { source: a, target: b, proto: UDP, ...ports }
@@ -305,275 +273,4 @@ describe.each(families)('IPv$family', ({ a, b, c, d, own1, vacant, stranger, fam
       },
     })
   })
-
-  test.each([
-    ['a pod of this node', b, toB, local, localBack],
-    ['a pod of another node', c, toC, remote, remoteBack],
-  ] as const)('TTL 1 to %s goes to the stack, which answers', (_what, dst, flow, row, back) => {
-    world.check({
-      what: `a → ${dst}, TTL 1`,
-      program: 'sb_from_pod',
-      packet: udpPacket(links.fromA, { src: a, dst, ttl: 1 }, ports),
-      expect: {
-        verdict: 'next',
-        maps: {
-          sb_flows: { added: opened(flow, row, back) },
-          sb_counters: counted('from_pod', 'PASS_STACK_TTL'),
-        },
-      },
-    })
-  })
-
-  test.each([
-    ['a pod of this node', b, toB, local, localBack],
-    ['a pod of another node', c, toC, remote, remoteBack],
-  ] as const)(
-    'above the MTU of %s goes to the stack, which answers',
-    (_what, dst, flow, row, back) => {
-      const headers = (family === 4 ? 20 : 40) + 8
-      const sized = (bytes: number, ttl = 64) =>
-        udpPacket(links.fromA, { src: a, dst, ttl }, ports, bytes - headers)
-      world.check({
-        what: `a → ${dst}, ${MTU + 1} bytes`,
-        program: 'sb_from_pod',
-        packet: sized(MTU + 1),
-        expect: {
-          verdict: 'next',
-          maps: {
-            sb_flows: { added: opened(flow, row, back) },
-            sb_counters: counted('from_pod', 'PASS_STACK_MTU'),
-          },
-        },
-      })
-      world.check({
-        what: `a → ${dst}, ${MTU} bytes`,
-        program: 'sb_from_pod',
-        packet: sized(MTU),
-        expect: {
-          verdict: 'redirect',
-          redirect: () => true,
-          packetOut: 'any',
-          maps: {
-            sb_flows: { added: opened(flow, row, back) },
-            sb_counters: counted('from_pod', dst === b ? 'PASS_LOCAL' : 'PASS_NODE'),
-          },
-        },
-      })
-    },
-  )
-
-  test('a GSO packet is judged by its segments', () => {
-    const flow = { source: a, target: b, proto: TCP, sport: 40000, dport: 80 }
-    const headers = (family === 4 ? 20 : 40) + 32
-    const options = new Uint8Array(12).fill(1)
-    const big = (ttl: number, link = links.fromA) =>
-      packet(
-        link,
-        ip({ src: a, dst: b, ttl }),
-        tcp({ sport: 40000, dport: 80, options }),
-        payload(3000),
-      )
-    const run = (gsoSize: number, isFit: boolean) =>
-      world.check({
-        what: `a → b, segments of ${gsoSize}`,
-        program: 'sb_from_pod',
-        maps: { sb_flows: [[keyOf(flow), flowRow(local)]] },
-        packet: big(64),
-        ctx: { gsoSize, gsoSegs: 3 },
-        expect: {
-          verdict: isFit ? 'redirect' : 'next',
-          ...(isFit ? { redirect: { kind: 'peer', ifindex: IFINDEX_B } } : {}),
-          packetOut: isFit ? big(63, links.toB) : big(64),
-          maps: {
-            sb_flows: { changed: [[keyOf(flow), { flags: FLOW_SEEN }]] },
-            sb_counters: counted('from_pod', isFit ? 'PASS_LOCAL' : 'PASS_STACK_MTU'),
-          },
-        },
-      })
-    run(MTU - headers, true)
-    run(MTU - headers + 1, false)
-  })
-
-  test('a row of another incarnation of the sender is not there', () => {
-    world.check({
-      what: 'a → c, the row is of who had the address before',
-      program: 'sb_from_pod',
-      maps: {
-        sb_flows: [
-          [keyOf(toC), flowRow({ ...stack, sourceIncarnation: INCARNATION_A - 1 })],
-          [keyOf(reverse(toC)), flowRow({ ...stackBack, targetIncarnation: INCARNATION_A - 1 })],
-        ],
-      },
-      packet: sentTo(c),
-      expect: {
-        verdict: 'redirect',
-        redirect: { kind: 'device', ifindex: IFINDEX_OVERLAY },
-        packetOut: 'any',
-        maps: {
-          sb_flows: {
-            changed: [
-              [keyOf(toC), flowExpected({ ...remote, flags: FLOW_SEEN })],
-              [keyOf(reverse(toC)), flowExpected(remoteBack)],
-            ],
-          },
-          sb_counters: counted('from_pod', 'PASS_NODE'),
-        },
-      },
-    })
-  })
-
-  test('a row of another incarnation of the receiver is not there', () => {
-    world.check({
-      what: 'a → b, b is a new pod on the old address',
-      program: 'sb_from_pod',
-      maps: {
-        sb_endpoints: [[b, { ...podB, incarnation: INCARNATION_B + 1 }]],
-        sb_flows: [[keyOf(toB), flowRow(local)]],
-      },
-      packet: sentTo(b),
-      expect: {
-        verdict: 'redirect',
-        redirect: { kind: 'peer', ifindex: IFINDEX_B },
-        packetOut: 'any',
-        maps: {
-          sb_flows: {
-            changed: [
-              [keyOf(toB), { targetIncarnation: INCARNATION_B + 1, created: (c: number) => c > 0 }],
-            ],
-            added: [[keyOf(reverse(toB)), { sourceIncarnation: INCARNATION_B + 1 }]],
-          },
-          sb_counters: counted('from_pod', 'PASS_LOCAL'),
-        },
-      },
-    })
-  })
-
-  test('in another generation a short way is chosen again and the rows keep their age', () => {
-    world.check({
-      what: 'a → c, the range has moved to node 2',
-      program: 'sb_from_pod',
-      maps: {
-        sb_config: [[0, { ...readyConfig, generation: GENERATION + 1 }]],
-        sb_flows: [
-          [keyOf(toC), flowRow({ ...remote, node: 9, flags: FLOW_SEEN })],
-          [keyOf(reverse(toC)), flowRow({ ...remoteBack, sourceNode: 9, flags: FLOW_SEEN })],
-        ],
-      },
-      packet: sentTo(c),
-      expect: {
-        verdict: 'redirect',
-        redirect: { kind: 'device', ifindex: IFINDEX_OVERLAY },
-        packetOut: 'any',
-        maps: {
-          sb_flows: {
-            changed: [
-              [
-                keyOf(toC),
-                {
-                  ...flowRow({ ...remote, generation: GENERATION + 1, flags: FLOW_SEEN }),
-                  seen: (s: number) => s > 0,
-                },
-              ],
-              [
-                keyOf(reverse(toC)),
-                {
-                  ...flowRow({ ...remoteBack, generation: GENERATION + 1, flags: FLOW_SEEN }),
-                  seen: (s: number) => s > 0,
-                },
-              ],
-            ],
-          },
-          sb_counters: counted('from_pod', 'PASS_NODE'),
-        },
-      },
-    })
-  })
-
-  test('a SYN on the row of an ended connection begins another one', () => {
-    const flow = { source: a, target: b, proto: TCP, sport: 40000, dport: 80 }
-    world.check({
-      what: 'a → b, SYN after RST',
-      program: 'sb_from_pod',
-      maps: {
-        sb_flows: [
-          [keyOf(flow), flowRow({ ...local, kind: 'stack', flags: 9 })],
-          [keyOf(reverse(flow)), flowRow({ ...localBack, kind: 'stack', flags: 9 })],
-        ],
-      },
-      packet: tcpPacket(links.fromA, { src: a, dst: b }, flow, ['syn']),
-      expect: {
-        verdict: 'redirect',
-        redirect: { kind: 'peer', ifindex: IFINDEX_B },
-        packetOut: tcpPacket(links.toB, { src: a, dst: b, ttl: 63 }, flow, ['syn']),
-        maps: {
-          sb_flows: {
-            changed: [
-              [keyOf(flow), flowExpected({ ...local, flags: FLOW_SEEN })],
-              [keyOf(reverse(flow)), flowExpected(localBack)],
-            ],
-          },
-          sb_counters: counted('from_pod', 'PASS_LOCAL'),
-        },
-      },
-    })
-  })
-
-  test('FIN and RST are noted in both rows', () => {
-    const flow = { source: a, target: b, proto: TCP, sport: 40000, dport: 80 }
-    const rows = [
-      [keyOf(flow), flowRow(local)],
-      [keyOf(reverse(flow)), flowRow(localBack)],
-    ] as const
-    const check = (flags: readonly ('fin' | 'rst' | 'ack')[], own: number, other: number) =>
-      world.check({
-        what: `a → b, ${flags.join('+')}`,
-        program: 'sb_from_pod',
-        maps: { sb_flows: rows },
-        packet: tcpPacket(links.fromA, { src: a, dst: b }, flow, flags),
-        expect: {
-          verdict: 'redirect',
-          redirect: () => true,
-          packetOut: 'any',
-          maps: {
-            sb_flows: {
-              changed: [
-                [keyOf(flow), { flags: FLOW_SEEN | own }],
-                [keyOf(reverse(flow)), { flags: other }],
-              ],
-            },
-            sb_counters: counted('from_pod', 'PASS_LOCAL'),
-          },
-        },
-      })
-    check(['fin', 'ack'], 2, 4)
-    check(['rst'], 8, 8)
-  })
-})
-
-test('the header checksum stays right for any sum it can have', () => {
-  for (let id = 0; id < 65536; id += 251) {
-    const header = (ttl: number) => ip4({ src: ipv4.a, dst: ipv4.b, ttl, id, tos: id & 0xff })
-    const ttl = 2 + (id % 254)
-    world.reset()
-    world.step({
-      what: `a → b, id ${id}`,
-      program: 'sb_from_pod',
-      packet: packet(links.fromA, header(ttl), udp(ports)),
-      expect: {
-        verdict: 'redirect',
-        redirect: { kind: 'peer', ifindex: IFINDEX_B },
-        packetOut: packet(links.toB, header(ttl - 1), udp(ports)),
-        maps: {
-          sb_flows: {
-            added: opened(
-              { source: ipv4.a, target: ipv4.b, proto: UDP, ...ports },
-              local,
-              localBack,
-            ),
-          },
-          sb_counters: counted('from_pod', 'PASS_LOCAL'),
-        },
-      },
-    })
-  }
 })
