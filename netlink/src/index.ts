@@ -96,6 +96,15 @@ export { type RouteGroup, RouteMonitor, type RouteMonitorOptions } from './route
 export { RouteNetlink, type RouteNetlinkOptions } from './route/route-netlink.ts'
 export type { Routes } from './route/routes.ts'
 export type {
+  NumberRange,
+  Rule,
+  RuleAction,
+  RuleFilter,
+  RuleKey,
+  RuleSpec,
+} from './route/rule.ts'
+export type { Rules } from './route/rules.ts'
+export type {
   BpfFilter,
   BpfFilterSpec,
   Filter,

@@ -1,4 +1,5 @@
-// Writes testdata/*.hex again: runs iproute2 under strace in a fresh namespace and keeps what was sent or received.
+// Writes testdata/*.hex again, all or those named: runs iproute2 under strace in a fresh namespace and keeps what was sent or
+// received.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { release } from 'node:os'
@@ -104,6 +105,21 @@ const captures: readonly Capture[] = [
     before: up,
   },
   {
+    name: 'rule-add',
+    command:
+      'ip rule add not from 10.244.0.0/16 to 10.96.0.0/12 iif lo fwmark 0x20/0xf0 ipproto tcp dport 80-90 priority 91 table 1000 suppress_prefixlength 0 protocol 91',
+    keep: 'request',
+  },
+  {
+    name: 'rule-list-6',
+    command: 'ip -6 rule show',
+    keep: { type: 32 },
+    before: [
+      'ip -6 rule add from fd00::/64 oif lo uidrange 1-9 sport 53 priority 91 goto 32766 protocol 91',
+      'ip -6 rule add to fd01::/64 priority 92 prohibit',
+    ],
+  },
+  {
     name: 'error-with-words',
     command: 'ip link set veth0 mtu 1',
     keep: { type: 2, hasWords: true },
@@ -111,7 +127,9 @@ const captures: readonly Capture[] = [
   },
 ]
 
+const asked = process.argv.slice(2)
 for (const capture of captures) {
+  if (asked.length > 0 && !asked.includes(capture.name)) continue
   const script = [
     ...(capture.before ?? []),
     `exec strace -q -e trace=sendmsg,recvmsg,sendto -e read=all -e write=all -- ${capture.command}`,

@@ -12,6 +12,7 @@ import { decodeLink, linkMessage, vethAttrs } from './link-message.ts'
 import { decodeNeighbour, neighbourMessage, neighbourSpecToWire } from './neighbour-message.ts'
 import { decodeRouteEvent } from './route-event.ts'
 import { decodeRoute, routeMessage, routeSpecToWire } from './route-message.ts'
+import { decodeRule, ruleMessage, ruleSpecToWire } from './rule-message.ts'
 import { trafficMessage } from './traffic-message.ts'
 
 /** The payload of a capture that holds one message. */
@@ -121,6 +122,25 @@ describe('what ip sends', () => {
     expect(decode(neighbourMessage, encode(neighbourMessage, ours))).toEqual(theirs)
   })
 
+  test('ip rule add is what add() sends', () => {
+    const theirs = request('rule-add', ruleMessage)
+    const ours = ruleSpecToWire({
+      src: '10.244.0.0/16',
+      dst: '10.96.0.0/12',
+      isInverted: true,
+      inputName: 'lo',
+      mark: 0x20,
+      markMask: 0xf0,
+      ipProtocol: 6,
+      destinationPorts: { low: 80, high: 90 },
+      priority: 91,
+      table: 1000,
+      suppressPrefixLen: 0,
+      protocol: 91,
+    })
+    expect(decode(ruleMessage, encode(ruleMessage, ours))).toEqual(theirs)
+  })
+
   test('tc qdisc add … clsact', () => {
     expect(request('qdisc-add-clsact', trafficMessage)).toMatchObject({
       header: { handle: 0xffff_0000, parent: 0xffff_fff1 },
@@ -204,6 +224,30 @@ describe('what the kernel answers', () => {
     )
   })
 
+  test('IPv6 rules', () => {
+    // The last message is NLMSG_DONE, which is none.
+    const list: unknown[] = []
+    forEachMessage(new Reader(fixture('rule-list-6')), (header, payload) => {
+      if (header.type === 32) list.push(decodeRule(payload))
+      return true
+    })
+    expect(list).toMatchObject([
+      { priority: 0, table: 255, action: 'lookup' },
+      {
+        priority: 91,
+        src: 'fd00::/64',
+        outputName: 'lo',
+        uids: { low: 1, high: 9 },
+        sourcePorts: { low: 53, high: 53 },
+        action: 'goto',
+        goto: 32766,
+        protocol: 91,
+      },
+      { priority: 92, dst: 'fd01::/64', action: 'prohibit' },
+      { priority: 32766, table: 254 },
+    ])
+  })
+
   test('a refusal, in its own words', () => {
     const [outcome] = decodeAll(fixture('error-with-words'), (payload, header) =>
       decodeError(header, payload),
@@ -223,6 +267,8 @@ const names = [
   'route-list-6',
   'route-add-multipath',
   'neighbour-list',
+  'rule-add',
+  'rule-list-6',
   'qdisc-add-clsact',
   'error-with-words',
 ]

@@ -8,12 +8,14 @@ import {
   RTM_DELNEIGH,
   RTM_DELQDISC,
   RTM_DELROUTE,
+  RTM_DELRULE,
   RTM_DELTFILTER,
   RTM_NEWADDR,
   RTM_NEWLINK,
   RTM_NEWNEIGH,
   RTM_NEWQDISC,
   RTM_NEWROUTE,
+  RTM_NEWRULE,
   RTM_NEWTFILTER,
 } from './constants.ts'
 import type { Link } from './link.ts'
@@ -22,6 +24,8 @@ import type { Neighbour } from './neighbour.ts'
 import { decodeNeighbour } from './neighbour-message.ts'
 import type { Route } from './route.ts'
 import { decodeRoute, RTM_F_CLONED } from './route-message.ts'
+import type { Rule } from './rule.ts'
+import { decodeRule } from './rule-message.ts'
 import type { Filter, Qdisc } from './traffic.ts'
 import { decodeFilter, decodeQdisc } from './traffic-message.ts'
 
@@ -30,6 +34,7 @@ export type RouteEvent =
   | { readonly change: 'new' | 'del'; readonly kind: 'link'; readonly link: Link }
   | { readonly change: 'new' | 'del'; readonly kind: 'address'; readonly address: Address }
   | { readonly change: 'new' | 'del'; readonly kind: 'route'; readonly route: Route }
+  | { readonly change: 'new' | 'del'; readonly kind: 'rule'; readonly rule: Rule }
   | { readonly change: 'new' | 'del'; readonly kind: 'neighbour'; readonly neighbour: Neighbour }
   | { readonly change: 'new' | 'del'; readonly kind: 'qdisc'; readonly qdisc: Qdisc }
   | { readonly change: 'new' | 'del'; readonly kind: 'filter'; readonly filter: Filter }
@@ -52,6 +57,11 @@ export function decodeRouteEvent(type: number, payload: Reader): RouteEvent | un
       const route = decodeRoute(payload)
       if (route === undefined || route.flags & RTM_F_CLONED) return undefined
       return { change: type === RTM_NEWROUTE ? 'new' : 'del', kind: 'route', route }
+    }
+    case RTM_NEWRULE:
+    case RTM_DELRULE: {
+      const rule = decodeRule(payload)
+      return rule && { change: type === RTM_NEWRULE ? 'new' : 'del', kind: 'rule', rule }
     }
     case RTM_NEWNEIGH:
     case RTM_DELNEIGH: {

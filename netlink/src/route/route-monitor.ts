@@ -8,15 +8,17 @@ import { NETLINK_ROUTE } from '../socket-constants.ts'
 import {
   RTNLGRP_IPV4_IFADDR,
   RTNLGRP_IPV4_ROUTE,
+  RTNLGRP_IPV4_RULE,
   RTNLGRP_IPV6_IFADDR,
   RTNLGRP_IPV6_ROUTE,
+  RTNLGRP_IPV6_RULE,
   RTNLGRP_LINK,
   RTNLGRP_NEIGH,
   RTNLGRP_TC,
 } from './constants.ts'
 import { decodeRouteEvent, type RouteEvent } from './route-event.ts'
 
-export type RouteGroup = 'links' | 'addresses' | 'routes' | 'neighbours' | 'traffic'
+export type RouteGroup = 'links' | 'addresses' | 'routes' | 'rules' | 'neighbours' | 'traffic'
 
 export interface RouteMonitorOptions {
   /** Absent: that of this process. */
@@ -35,6 +37,7 @@ const groupNumbers: Readonly<Record<RouteGroup, readonly number[]>> = {
   links: [RTNLGRP_LINK],
   addresses: [RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR],
   routes: [RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE],
+  rules: [RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE],
   neighbours: [RTNLGRP_NEIGH],
   traffic: [RTNLGRP_TC],
 }

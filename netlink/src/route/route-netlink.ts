@@ -1,4 +1,4 @@
-// Links, addresses, routes, neighbours, qdiscs and filters of one network namespace.
+// Links, addresses, routes, rules, neighbours, qdiscs and filters of one network namespace.
 import { type ClientOptions, NetlinkClient } from '../client.ts'
 import type { NetworkNamespace } from '../namespace.ts'
 import { NetlinkSocket, type Transport } from '../socket.ts'
@@ -9,6 +9,7 @@ import { Links } from './links.ts'
 import { Neighbours } from './neighbours.ts'
 import { Qdiscs } from './qdiscs.ts'
 import { Routes } from './routes.ts'
+import { Rules } from './rules.ts'
 
 export interface RouteNetlinkOptions extends ClientOptions {
   /** Absent: that of this process. May be closed afterwards: the socket stays where it was opened. */
@@ -20,6 +21,7 @@ export class RouteNetlink {
   readonly links: Links
   readonly addresses: Addresses
   readonly routes: Routes
+  readonly rules: Rules
   readonly neighbours: Neighbours
   readonly qdiscs: Qdiscs
   readonly filters: Filters
@@ -30,6 +32,7 @@ export class RouteNetlink {
     this.links = new Links(client)
     this.addresses = new Addresses(client)
     this.routes = new Routes(client)
+    this.rules = new Rules(client)
     this.neighbours = new Neighbours(client)
     this.qdiscs = new Qdiscs(client)
     this.filters = new Filters(client)
