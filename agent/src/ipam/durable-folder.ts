@@ -7,9 +7,10 @@ import {
   constants,
   fdatasync,
   fsync,
+  lstatSync,
   openSync,
   renameSync,
-  rmSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { appendFile, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
@@ -92,7 +93,7 @@ export class DurableFolder {
   /** Absent already is done. */
   async remove(name: string, what: string): Promise<void> {
     await storage(`remove ${join(this.path, name)}`, async () => {
-      rmSync(join(this.path, name), { force: true })
+      unlinkIfThere(join(this.path, name))
       await this.#crashPoint(`${what}.removed`)
       await this.flush()
       await this.#crashPoint(`${what}.removal-durable`)
@@ -136,9 +137,14 @@ async function flushFolder(path: string): Promise<void> {
   }
 }
 
+/** Not rmSync(): its errors have no code. And looked for first, because a read-only disk refuses before it looks. */
+function unlinkIfThere(path: string): void {
+  if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) unlinkSync(path)
+}
+
 function removeQuietly(path: string): void {
   try {
-    rmSync(path, { force: true })
+    unlinkIfThere(path)
   } catch {
     // The error that brought us here says more, and the next start drops what is unfinished.
   }
