@@ -81,6 +81,10 @@ export class OverlayEvents {
         return this.#overlay.has(event.filter.index) ? 'overlay' : undefined
       case 'qdisc':
         return this.#overlay.has(event.qdisc.index) ? 'overlay' : undefined
+      default:
+        return undefined
+      default:
+        return undefined
     }
   }
 
