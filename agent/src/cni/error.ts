@@ -32,9 +32,13 @@ const BY_CODE: ReadonlyMap<string, { cniCode: number; what: string }> = new Map(
   ['interface-taken', { cniCode: codes.interfaceTaken, what: 'the interface name is taken' }],
   ['netns-gone', { cniCode: codes.invalidNetns, what: 'not a network namespace' }],
   ['netns-own', { cniCode: codes.invalidNetns, what: "the node's own network namespace" }],
+  ['no-mtu', { cniCode: codes.tryAgainLater, what: 'the underlay is not known yet' }],
   ['check-failed', { cniCode: codes.checkFailed, what: 'not as ADD left it' }],
   // this room
   ['not-ready', { cniCode: codes.tryAgainLater, what: 'the agent is not ready' }],
+  // api
+  ['stopping', { cniCode: codes.tryAgainLater, what: 'the agent is stopping' }],
+  ['timeout', { cniCode: codes.tryAgainLater, what: 'it took too long and was undone' }],
   ['aborted', { cniCode: codes.tryAgainLater, what: 'the call was cancelled' }],
 ])
 

@@ -4,7 +4,6 @@
 //   .start(jobs)         four reconcilers, and the job that follows nodes and underlay; health 'overlay' is ready once all stands
 //   .podMtu()            what a pod's device gets; undefined until the underlay is known
 //   .plan() .problems()  for status
-import { NODES_MAX } from '@sinabro/libbpf-ts/layouts'
 import type { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import type { NodeRow } from '../cluster/rows.ts'
 import type { Datapath } from '../datapath/datapath.ts'
@@ -16,27 +15,14 @@ import type { Log } from '../runtime/log.ts'
 import { Reconciler, type ReconcilerOptions } from '../state/reconcile.ts'
 import type { RowStatus } from '../state/row-status.ts'
 import type { Table } from '../state/table.ts'
-import {
-  computeNeighbours,
-  computeOverlay,
-  computeRoutes,
-  type OverlayOptions,
-  tunnelMtu,
-} from './compute.ts'
-import { type OverlayDeviceRow, OverlayDeviceTarget } from './device-target.ts'
+import type { OverlayOptions } from './compute.ts'
+import { DesiredOverlay } from './desired.ts'
+import { OverlayDeviceTarget } from './device-target.ts'
 import { followOverlay } from './follow.ts'
 import { Gate } from './gate.ts'
-import { computeIds, type IdState } from './ids.ts'
-import { PeerTarget, readUsedIds } from './peer-target.ts'
+import { PeerTarget } from './peer-target.ts'
 import { OverlayNeighbourTarget, OverlayRouteTarget } from './route-target.ts'
-import type {
-  OverlayNeighbourRow,
-  OverlayPlan,
-  OverlayProblem,
-  OverlayRouteRow,
-  PeerMapRow,
-  PeerRow,
-} from './rows.ts'
+import type { OverlayPlan, OverlayProblem } from './rows.ts'
 import { settleForwarding } from './settings.ts'
 import { readUnderlay, Underlay } from './underlay.ts'
 
@@ -68,12 +54,9 @@ export class Overlay {
   readonly #underlay = new Underlay()
   /** Open once the device stands: what lies on it would only fail before. */
   readonly #deviceGate = new Gate('overlay device')
+  readonly #desired: DesiredOverlay
   readonly #device: AnyReconciler
   readonly #reconcilers: readonly AnyReconciler[]
-  #plan: OverlayPlan = { peers: [], problems: [] }
-  #planRevision = -1
-  #ids: IdState | undefined
-  #withoutId: readonly string[] = []
 
   constructor(deps: OverlayDeps) {
     this.#deps = deps
@@ -83,20 +66,30 @@ export class Overlay {
     const common = { sources, clock, health, log, refreshMs }
     const onDevice = { ...common, sources: [...sources, this.#deviceGate] }
     health.starting('overlay', `waits for the Node object ${deps.nodeName}`)
+    const desired = new DesiredOverlay({ ...deps, underlay: this.#underlay, maps: datapath.maps })
+    this.#desired = desired
     const peers = new PeerTarget({
       maps: datapath.maps,
       bumpGeneration: () => datapath.config.bumpGeneration(),
     })
     this.#device = named(
       new OverlayDeviceTarget({ netlink, datapath, settings: this.#settings }),
-      () => this.#deviceRows(),
+      () => desired.deviceRows(),
       common,
     )
     this.#reconcilers = [
       this.#device,
-      named(peers, () => this.#peerRows(), common),
-      named(new OverlayNeighbourTarget(netlink), () => this.#neighbourRows(), onDevice),
-      named(new OverlayRouteTarget(netlink), () => this.#routeRows(), onDevice),
+      named(peers, () => desired.peerRows(), common),
+      named(
+        new OverlayNeighbourTarget(netlink),
+        () => (this.#deviceGate.isReady ? desired.neighbourRows() : []),
+        onDevice,
+      ),
+      named(
+        new OverlayRouteTarget(netlink),
+        () => (this.#deviceGate.isReady ? desired.routeRows() : []),
+        onDevice,
+      ),
     ]
   }
 
@@ -109,33 +102,15 @@ export class Overlay {
 
   /** Largest IP packet of a pod; undefined until the underlay is known. */
   podMtu(): number | undefined {
-    const { self } = this.plan()
-    const underlay = this.#underlay.state
-    if (self === undefined || underlay === undefined) return undefined
-    return tunnelMtu(underlay.mtu, self.tunnelFamily)
+    return this.#desired.podMtu()
   }
 
   plan(): OverlayPlan {
-    const { nodes } = this.#deps
-    if (this.#planRevision !== nodes.revision) {
-      const next = computeOverlay(nodes.values(), this.#deps)
-      // Our own Node object is gone for a moment, or for ever: no reason to cut off running pods from the others.
-      const isLost = next.self === undefined && this.#plan.self !== undefined
-      this.#plan = isLost ? { ...this.#plan, problems: next.problems } : next
-      this.#planRevision = nodes.revision
-    }
-    return this.#plan
+    return this.#desired.plan()
   }
 
   problems(): readonly OverlayProblem[] {
-    const full = this.#withoutId.map(
-      (node): OverlayProblem => ({
-        node,
-        code: 'too-many-nodes',
-        message: `there is room for ${NODES_MAX - 1} other nodes`,
-      }),
-    )
-    return [...this.plan().problems, ...full]
+    return this.#desired.problems()
   }
 
   /** By reconciler. */
@@ -153,22 +128,20 @@ export class Overlay {
       isDirty = true
       wake()
     }
-    const ends = [
-      nodes.subscribe(changed),
-      await followOverlay({
-        netns: hostNamespace,
-        netlink,
-        onUnderlay: changed,
-        onError: (error) => {
-          failure = error
-          wake()
-        },
-        onDrift: () => {
-          for (const { reconciler } of this.#reconcilers) reconciler.kick()
-          changed()
-        },
-      }),
-    ]
+    const endFollowing = await followOverlay({
+      netns: hostNamespace,
+      netlink,
+      onUnderlay: changed,
+      onError: (error) => {
+        failure = error
+        wake()
+      },
+      onDrift: () => {
+        for (const { reconciler } of this.#reconcilers) reconciler.kick()
+        changed()
+      },
+    })
+    const endSubscription = nodes.subscribe(changed)
     signal.addEventListener('abort', () => wake(), { once: true })
     try {
       while (!signal.aborted) {
@@ -185,7 +158,8 @@ export class Overlay {
         await clock.sleep(SETTLE_MS, signal)
       }
     } finally {
-      for (const end of ends) end()
+      endSubscription()
+      endFollowing()
     }
   }
 
@@ -233,66 +207,6 @@ export class Overlay {
   #isStanding(): boolean {
     const device = this.#device.reconciler.statuses()
     return device.length > 0 && device.every(({ state }) => state === 'done')
-  }
-
-  #deviceRows(): OverlayDeviceRow[] {
-    const { self } = this.plan()
-    const mtu = this.podMtu()
-    if (self === undefined || mtu === undefined) return []
-    const { tunnelPort: port, vni } = this.#deps
-    const { overlayMac: mac, tunnelAddress, ownAddresses: addresses } = self
-    return [{ mac, mtu, port, vni, tunnelAddress, addresses }]
-  }
-
-  #peerRows(): PeerMapRow[] {
-    const { self, peers } = this.plan()
-    if (self === undefined || this.#underlay.state === undefined) return []
-    const { maps } = this.#deps.datapath
-    this.#ids ??= { held: new Map(), used: readUsedIds(maps.nodes) }
-    const pinned = new Map(maps.nodeIds.entries())
-    const plan = computeIds(peers, this.#ids, pinned, NODES_MAX)
-    this.#ids = plan
-    this.#withoutId = plan.left
-    return peers.flatMap((peer) => {
-      const id = plan.held.get(peer.name)
-      return id === undefined
-        ? []
-        : [
-            {
-              id,
-              tunnelAddress: peer.tunnelAddress,
-              overlayMac: peer.overlayMac,
-              mtu: this.#peerMtu(peer),
-              nodeAddresses: peer.nodeAddresses,
-              prefixes: peer.ranges.map(({ prefix }) => prefix),
-            },
-          ]
-    })
-  }
-
-  #neighbourRows(): OverlayNeighbourRow[] {
-    return this.#deviceGate.isReady ? computeNeighbours(this.plan()) : []
-  }
-
-  #routeRows(): OverlayRouteRow[] {
-    const mtu = this.podMtu()
-    if (mtu === undefined || !this.#deviceGate.isReady) return []
-    const smaller = new Map(
-      this.plan().peers.flatMap((peer) => {
-        const peerMtu = this.#peerMtu(peer)
-        return peerMtu < mtu ? peer.ranges.map(({ prefix }) => [prefix, peerMtu] as const) : []
-      }),
-    )
-    return computeRoutes(this.plan()).map((row) => {
-      const peerMtu = smaller.get(row.dst)
-      return peerMtu === undefined ? row : { ...row, mtu: peerMtu }
-    })
-  }
-
-  #peerMtu({ tunnelAddress }: PeerRow): number {
-    const underlay = this.#underlay.state
-    const family = this.plan().self?.tunnelFamily ?? 4
-    return tunnelMtu(underlay?.peerMtus.get(tunnelAddress) ?? underlay?.mtu ?? 0, family)
   }
 }
 

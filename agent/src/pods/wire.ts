@@ -110,7 +110,9 @@ async function pair(
     if (!isCode(error, 'EEXIST')) throw error
     const host = await findHostEnd(deps.netlink, row)
     const inside = await inPod.links.get({ name: row.ifname })
-    if (host !== undefined && inside !== undefined && host.peerIndex === inside.index) {
+    const isPair = host !== undefined && inside !== undefined && host.peerIndex === inside.index
+    // With another MAC it is that of an earlier incarnation, whose neighbours and rows know another.
+    if (isPair && host.mac === row.hostMac) {
       // Cut short between making it and marking it.
       if (host.alias !== row.alias) await deps.netlink.links.set(host.index, { alias: row.alias })
       return host
@@ -129,7 +131,7 @@ async function pair(
         cause: error,
       })
     }
-    // Ours, but its other end is not in this namespace: what it belonged to is gone.
+    // Ours, but of an earlier incarnation, or its other end is not in this namespace: what it belonged to is gone.
     await deps.netlink.links.del(host.index)
     deps.datapath.forgetDevice(host.name)
     await addPair(deps.netlink, row, netns)
