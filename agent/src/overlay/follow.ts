@@ -83,8 +83,6 @@ export class OverlayEvents {
         return this.#overlay.has(event.qdisc.index) ? 'overlay' : undefined
       default:
         return undefined
-      default:
-        return undefined
     }
   }
 
