@@ -38,6 +38,8 @@ afterAll(() => world?.close())
 
 const local: RowSpec = { kind: 'local', targetIncarnation: INCARNATION_A, sourceNode: NODE_2 }
 const localBack: RowSpec = { kind: 'node', node: NODE_2, sourceIncarnation: INCARNATION_A }
+/** PACKET_HOST; a test run begins with PACKET_OTHERHOST. */
+const isForHost = ([, , type]: readonly number[]) => type === 0
 const peerA = { kind: 'peer', ifindex: IFINDEX_HERE } as const
 
 describe.each(families)('IPv$family', ({ family, a, c, own1, own2, node1, node2 }) => {
@@ -56,7 +58,7 @@ describe.each(families)('IPv$family', ({ family, a, c, own1, own2, node1, node2 
         verdict: 'redirect',
         redirect: peerA,
         packetOut: delivered(),
-        ctx: { mark: 0, tstamp: 0n, pktType: 0 },
+        ctx: { mark: 0, tstamp: 0n, cb: isForHost },
         maps: {
           sb_flows: {
             added: [
@@ -102,7 +104,7 @@ describe.each(families)('IPv$family', ({ family, a, c, own1, own2, node1, node2 
         verdict: 'redirect',
         redirect: peerA,
         packetOut: delivered(),
-        ctx: { pktType: 0 },
+        ctx: { cb: isForHost },
         maps: {
           sb_flows: {
             added: [

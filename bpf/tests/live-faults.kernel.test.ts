@@ -15,7 +15,7 @@ import {
   udp,
   vxlan,
 } from '../testing/index.ts'
-import { execIn, nodes, pods, TUNNEL_PORT, TwoNodes } from './two-nodes.ts'
+import { execIn, nodes, pods, SLOW_MS, TUNNEL_PORT, TwoNodes } from './two-nodes.ts'
 
 const { a, b, c } = pods
 const [one, two] = nodes
@@ -27,7 +27,7 @@ beforeAll(async () => {
   mkdirSync(build, { recursive: true })
   execFileSync('gcc', ['-O2', '-o', sender, join(import.meta.dirname, 'send_frame.c')])
   world = await TwoNodes.up({ outer: 4, mode: 'clsact' })
-})
+}, SLOW_MS)
 afterAll(() => {
   world?.close()
   execFileSync('rm', ['-f', sender])

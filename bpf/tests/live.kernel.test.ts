@@ -1,23 +1,43 @@
 // The programs on real devices: every redirect, both families inside and outside, the stack way with a kernel that translates.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { probeTcx } from '../src/index.ts'
-import { pingIn, pods, SERVER_PORT, TUNNEL_PORT, TwoNodes } from './two-nodes.ts'
+import { decodeWay } from '../src/layouts.ts'
+import {
+  type LiveNode,
+  pingIn,
+  pods,
+  SERVER_PORT,
+  SLOW_MS,
+  TUNNEL_PORT,
+  TwoNodes,
+} from './two-nodes.ts'
 
 const { a, b, c } = pods
 const MIB = 1 << 20
+const TCP = 6
+
+/** The ways of the flows a node knows from one address to another. */
+function ways(node: LiveNode, source: string, target: string, proto?: number): string[] {
+  const found = new Set<string>()
+  for (const [key, { way }] of node.flows.entries()) {
+    if (key.saddr !== source || key.daddr !== target) continue
+    if (proto === undefined || key.proto === proto) found.add(decodeWay(way)?.kind ?? 'none')
+  }
+  return [...found].sort()
+}
 
 const worlds = [
   [4, 'clsact'],
   [6, probeTcx() ? 'tcx' : 'clsact'],
 ] as const
 
-describe.each(worlds)('tunnel over IPv%i, programs on %s', (outer, mode) => {
+describe.each(worlds)('tunnel over IPv%i, programs on %s', { timeout: SLOW_MS }, (outer, mode) => {
   let world: TwoNodes
   beforeAll(async () => {
     world = await TwoNodes.up({ outer, mode })
     await world.serve(b)
     await world.serve(c)
-  })
+  }, SLOW_MS)
   afterAll(() => world?.close())
 
   describe.each([
@@ -26,11 +46,11 @@ describe.each(worlds)('tunnel over IPv%i, programs on %s', (outer, mode) => {
   ] as const)('%s', (_family, f) => {
     test('pods of one node talk by redirect_peer, one hop apart', () => {
       const [node] = world.nodes
-      const shortBefore = node.count('from_pod', 'local')
-      const stackBefore = node.count('to_pod', 'stack')
+      const before = node.count('from_pod', 'local')
       expect(world.ping(a, b.addresses[f])).toContain('ttl=63')
-      expect(node.count('from_pod', 'local') - shortBefore).toBe(2)
-      expect(node.count('to_pod', 'stack')).toBe(stackBefore)
+      expect(node.count('from_pod', 'local') - before).toBeGreaterThanOrEqual(2)
+      expect(ways(node, a.addresses[f], b.addresses[f])).toEqual(['local'])
+      expect(ways(node, b.addresses[f], a.addresses[f])).toEqual(['local'])
     })
 
     test('pods of two nodes talk by tunnel key and redirect, two hops apart', () => {
@@ -40,17 +60,19 @@ describe.each(worlds)('tunnel over IPv%i, programs on %s', (outer, mode) => {
       for (const [i, node] of world.nodes.entries()) {
         for (const name of ['from_pod/node', 'from_overlay/local']) {
           const grown = (node.counts().get(name) ?? 0) - (before[i]?.get(name) ?? 0)
-          expect(grown, `node ${i + 1}, ${name}`).toBe(1)
+          expect(grown, `node ${i + 1}, ${name}`).toBeGreaterThanOrEqual(1)
         }
       }
     })
 
     test('bulk TCP goes the short way, both on one node and across', () => {
       for (const server of [b, c]) {
-        const from = world.nodes[0].count('from_pod', 'stack')
+        const [source, target] = [a.addresses[f], server.addresses[f]]
         const bytes = 8 * MIB
-        expect(world.fetch(a, server.addresses[f], bytes)).toBe(`${bytes} true`)
-        expect(world.nodes[0].count('from_pod', 'stack')).toBe(from)
+        expect(world.fetch(a, target, bytes)).toBe(`${bytes} true`)
+        const [node] = world.nodes
+        expect(ways(node, source, target, TCP)).toEqual([server === b ? 'local' : 'node'])
+        expect(ways(node, target, source, TCP)).toEqual(['local'])
       }
     })
 
@@ -84,6 +106,8 @@ describe.each(worlds)('tunnel over IPv%i, programs on %s', (outer, mode) => {
         const rule = `${family} daddr ${service} tcp dport ${port} dnat to ${to}:${SERVER_PORT}`
         one.exec('nft', `add rule ${family} services prerouting ${rule}`)
         expect(world.fetch(a, service, MIB, port)).toBe(`${MIB} true`)
+        expect(ways(one, a.addresses[f], service, TCP)).toEqual(['stack'])
+        expect(ways(one, address, a.addresses[f], TCP)).toEqual(['local', 'stack'])
       }
       one.exec('nft', 'delete', 'table', family, 'services')
     })
