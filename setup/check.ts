@@ -1,5 +1,6 @@
 // `npm run check`: format, lint, types, import rules; runs every step and fails if any of them did.
 import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
 const root = dirname(import.meta.dirname)
@@ -61,6 +62,21 @@ function lockFile(): Outcome {
   return { isOk: !found.isOk, output: found.isOk ? found.output : 'no addresses' }
 }
 
+/** Every relative link of a tracked Markdown file leads to something in the tree. */
+function docLinks(): Outcome {
+  const files = run('git', ['ls-files', '*.md']).output.split('\n').filter(Boolean)
+  const dead: string[] = []
+  for (const file of files) {
+    const text = readFileSync(join(root, file), 'utf8').replace(/^```.*?^```/gms, '')
+    for (const [, target = ''] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^[a-z]+:|^#/.test(target)) continue
+      const path = join(root, dirname(file), target.replace(/#.*/, ''))
+      if (!existsSync(path)) dead.push(`${file}: ${target}`)
+    }
+  }
+  return { isOk: dead.length === 0, output: dead.join('\n') }
+}
+
 const steps: readonly [string, () => Outcome][] = [
   ['format and lint', () => run(bin('biome'), ['check', '--error-on-warnings', '.'])],
   [
@@ -69,6 +85,7 @@ const steps: readonly [string, () => Outcome][] = [
   ],
   ['import rules', importRules],
   ['lock file', lockFile],
+  ['links in the docs', docLinks],
 ]
 
 let failed = 0
