@@ -73,22 +73,22 @@ static void begin(struct call *call, const char *program)
 	environment[n++] = args;
 	environment[n] = NULL;
 
-	call->start = now();
 	if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC))
 		die("pipe");
+	/* Fits the pipe, so it cannot block; before the start, because a program need not read it. */
+	if (write(in[1], config, config_bytes) != config_bytes)
+		die("write to the program");
+	close(in[1]);
 	posix_spawn_file_actions_init(&files);
 	posix_spawn_file_actions_adddup2(&files, in[0], 0);
 	posix_spawn_file_actions_adddup2(&files, out[1], 1);
+	call->start = now();
 	errno = posix_spawn(&call->pid, program, &files, NULL, argv, environment);
 	if (errno)
 		die(program);
 	posix_spawn_file_actions_destroy(&files);
 	close(in[0]);
 	close(out[1]);
-	/* Fits the pipe, so it cannot block. */
-	if (write(in[1], config, config_bytes) != config_bytes)
-		die("write to the program");
-	close(in[1]);
 	call->answer = out[0];
 }
 

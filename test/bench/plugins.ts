@@ -1,11 +1,13 @@
-// CNI plug-ins called inside a lab node as a runtime calls them, ours and Debian's reference ones, each call timed from exec to exit.
+// CNI plug-ins called as a runtime calls them, ours and Debian's reference ones, each call timed from exec to exit.
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { LabError, type LabNode } from '../lab/index.ts'
+import type { CommandOptions, CommandResult } from '../lab/command.ts'
+import { LabError } from '../lab/index.ts'
 
 /** Of the Debian package containernetworking-plugins. */
 const REFERENCE_DIR = '/usr/lib/cni'
+const CALLS_TIMEOUT_MS = 600_000
 
 export interface Plugin {
   readonly name: string
@@ -67,33 +69,39 @@ export function referencePlugin(
   return { name: `${type} + host-local`, program, config }
 }
 
-/** Calls plug-ins on one node, and makes and removes the namespaces for that. */
+/** Where plug-ins run: a lab node, or this machine. */
+export interface Host {
+  exec(argv: readonly string[], options?: CommandOptions): Promise<CommandResult>
+}
+
 export class PluginCaller {
-  readonly #node: LabNode
+  readonly #host: Host
   readonly #caller: string
-  readonly #dir: string
+  readonly #config: string
+  #netns: string[] = []
 
-  constructor(node: LabNode, caller: string, dir: string) {
-    this.#node = node
+  /** `caller` is the compiled plugin-caller.c; configurations are written to `dir`. */
+  constructor(host: Host, caller: string, dir: string) {
+    this.#host = host
     this.#caller = caller
-    this.#dir = dir
     mkdirSync(dir, { recursive: true })
+    this.#config = join(dir, 'config.json')
   }
 
-  async makeNamespaces(count: number): Promise<Call[]> {
-    const names = Array.from({ length: count }, () => `bench-${randomBytes(8).toString('hex')}`)
-    await this.#netns('add', names)
-    return names.map((name) => ({
+  /**
+   * As many new containers. Their namespaces are those of earlier ones, made once: making and removing them keeps the kernel
+   * busy long after the command has returned, and that would fall into somebody's measurement.
+   */
+  async containers(count: number): Promise<Call[]> {
+    const missing = Math.max(0, count - this.#netns.length)
+    const names = Array.from({ length: missing }, () => `bench-${randomBytes(8).toString('hex')}`)
+    const input = names.map((name) => `netns add ${name}\n`).join('')
+    if (missing > 0) await this.#host.exec(['ip', '-batch', '-'], { input })
+    this.#netns.push(...names.map((name) => `/run/netns/${name}`))
+    return this.#netns.slice(0, count).map((netns) => ({
       containerId: randomBytes(32).toString('hex'),
-      netns: `/run/netns/${name}`,
+      netns,
     }))
-  }
-
-  async removeNamespaces(calls: readonly Call[]): Promise<void> {
-    await this.#netns(
-      'del',
-      calls.map(({ netns }) => netns.slice('/run/netns/'.length)),
-    )
   }
 
   async call(
@@ -102,27 +110,17 @@ export class PluginCaller {
     calls: readonly Call[],
     how: 'serial' | 'at-once' = 'serial',
   ): Promise<Timing> {
-    const config = join(this.#dir, 'config.json')
-    writeFileSync(config, JSON.stringify(plugin.config))
-    const { stdout } = await this.#node.exec([this.#caller, how, config, plugin.program], {
+    writeFileSync(this.#config, JSON.stringify(plugin.config))
+    const { stdout } = await this.#host.exec([this.#caller, how, this.#config, plugin.program], {
       input: calls.map(({ containerId, netns }) => `${containerId} ${netns}\n`).join(''),
-      timeoutMs: 300_000,
-      env: {
-        CNI_COMMAND: verb,
-        CNI_IFNAME: 'eth0',
-        CNI_PATH: `/opt/cni/bin:${REFERENCE_DIR}`,
-      },
+      timeoutMs: CALLS_TIMEOUT_MS,
+      env: { CNI_COMMAND: verb, CNI_IFNAME: 'eth0', CNI_PATH: REFERENCE_DIR },
     })
     return parseTiming(stdout)
   }
-
-  async #netns(verb: 'add' | 'del', names: readonly string[]): Promise<void> {
-    const input = names.map((name) => `netns ${verb} ${name}\n`).join('')
-    await this.#node.exec(['ip', '-batch', '-'], { input })
-  }
 }
 
-/** Of plugin-caller.c: nanoseconds per line, then `total N`. */
+/** Of plugin-caller.c: nanoseconds per line, then `total N`. In milliseconds. */
 export function parseTiming(output: string): Timing {
   const lines = output.trimEnd().split('\n')
   const total = /^total (\d+)$/.exec(lines.pop() ?? '')?.[1]
