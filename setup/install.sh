@@ -5,6 +5,7 @@
 # install.sh --check   what `npm run check` needs; no build, no root once installed
 # install.sh --tools   as without a flag, but does not build
 # install.sh --vm      and what test:vm needs
+# install.sh --bench   and what bench needs
 #
 # Says in one line what it is about to install, and is silent when nothing is missing.
 set -eu
@@ -17,7 +18,8 @@ for flag in "$@"; do
 	--check) groups='check' wants_build=no ;;
 	--tools) wants_build=no ;;
 	--vm) groups="$groups vm" ;;
-	*) echo "install.sh: unknown flag $flag (--check, --tools, --vm)" >&2; exit 2 ;;
+	--bench) groups="$groups bench" ;;
+	*) echo "install.sh: unknown flag $flag (--check, --tools, --vm, --bench)" >&2; exit 2 ;;
 	esac
 done
 
