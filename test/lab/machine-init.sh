@@ -8,12 +8,7 @@ own=$lab/machines/$name
 # Still the host's /proc: our number as the host counts.
 read -r pid _ </proc/self/stat
 
-# In a chroot `/` is no mount point, and what is none has no propagation to change: bind it onto itself and step into that (`/..`
-# follows a mount that lies on the root, `/` does not).
-if ! mount --make-rprivate / 2>/dev/null; then
-	mount --rbind / /
-	exec chroot /.. sh "$0" "$@"
-fi
+mount --make-rprivate /
 mount -t proc proc /proc
 
 # /run is fresh; the lab's own folder is carried over into it.

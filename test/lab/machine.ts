@@ -48,7 +48,7 @@ export class Machine {
       [
         ...['sh', '-c', 'echo 0 >"$0/cgroup.procs" && exec "$@"', cgroup],
         ...['unshare', '--net', '--mount', '--pid', '--uts', '--ipc', '--cgroup'],
-        ...['--propagation', 'unchanged', '--fork', '--kill-child=KILL'],
+        ...['--fork', '--kill-child=KILL'],
         ...['sh', join(LAB, 'machine-init.sh'), labDir, name, TREE],
       ],
       { stdio: ['ignore', 'pipe', log], detached: true, cwd: '/' },
