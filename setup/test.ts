@@ -1,6 +1,7 @@
 // `npm test`: every level that runs on one machine, one report, and the closing line `N passed, N failed`.
 import { dirname } from 'node:path'
 import { startVitest } from 'vitest/node'
+import { giveBack } from './owner.ts'
 
 const root = dirname(import.meta.dirname)
 const levels = ['unit', 'exec', 'kernel', 'integration']
@@ -31,6 +32,7 @@ for (const file of vitest.state.getTestModules()) {
 }
 const unhandled = vitest.state.getUnhandledErrors().length
 await vitest.close()
+giveBack(root)
 
 for (const line of skips) console.log(line)
 let passed = 0
