@@ -198,19 +198,22 @@ The two nodes are still up. To look around:
 async function main(): Promise<number> {
   const { values } = parseArgs({ options: { keep: { type: 'boolean', default: false } } })
   const start = performance.now()
+  let stopping: Promise<never> | undefined
   const stop = (signal: NodeJS.Signals): void => {
-    const status = signal === 'SIGINT' ? 130 : 143
-    Lab.down(NAME).then(
-      () => process.exit(status),
-      () => process.exit(status),
-    )
+    const exit = (): never => process.exit(signal === 'SIGINT' ? 130 : 143)
+    stopping ??= Lab.down(NAME).then(exit, exit)
   }
   process.once('SIGINT', stop)
   process.once('SIGTERM', stop)
-  const lab = await Lab.up({ name: NAME, nodes: 2, canReplace: true })
+  const lab = await Lab.up({ name: NAME, nodes: 2, canReplace: true }).catch(async (error) => {
+    if (stopping !== undefined) await stopping
+    throw error
+  })
   try {
     await tour(lab)
   } catch (error) {
+    // What fails while the lab is being taken away is no finding.
+    if (stopping !== undefined) await stopping
     problems++
     console.error(error instanceof LabError ? `   FAIL ${error.message}` : error)
     for (const node of lab.nodes)
