@@ -2,10 +2,11 @@
 import { describe, expect, test } from 'vitest'
 import { concat, message } from '../testing/messages.ts'
 import { type Answer, ScriptedTransport } from '../testing/scripted-transport.ts'
-import { NetlinkClient, type Request } from './client.ts'
+import { NetlinkClient } from './client.ts'
 import { DecodeError } from './codec/decode-error.ts'
 import type { Reader } from './codec/reader.ts'
 import { EAGAIN, EINVAL, ENOBUFS, isCode, NetlinkError } from './error.ts'
+import type { Request } from './requests.ts'
 import { NLM_F_DUMP_INTR, NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR } from './socket-constants.ts'
 
 const THING = 20

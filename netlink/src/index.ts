@@ -1,6 +1,6 @@
 // Public API of @sinabro/node-netlink, by name.
 
-export { type ClientOptions, type DecodeMessage, NetlinkClient, type Request } from './client.ts'
+export { type ClientOptions, NetlinkClient } from './client.ts'
 export { type AttrsValue, attrs, indexed, type UnknownAttribute } from './codec/attrs.ts'
 export { type Body, body } from './codec/body.ts'
 export {
@@ -45,6 +45,7 @@ export {
 } from './ip.ts'
 export type { MessageHeader } from './message.ts'
 export { NetworkNamespace } from './namespace.ts'
+export type { DecodeMessage, Request, Requests } from './requests.ts'
 export type {
   Address,
   AddressFilter,

@@ -75,6 +75,15 @@ export function finishMessage(writer: Writer, start: number): void {
   writer.align4()
 }
 
+/** For messages of a batch, which learn their place when they are sent. */
+export function patchSequence(writer: Writer, start: number, sequence: number): void {
+  writer.patch32(start + 8, sequence)
+}
+
+export function patchFlags(writer: Writer, start: number, flags: number): void {
+  writer.patch16(start + 6, flags)
+}
+
 /** NLMSGERR_ATTR_* of linux/netlink.h. */
 const errorAttrs = attrs('nlmsgerr', {
   message: [1, text(0xffff)],

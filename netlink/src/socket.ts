@@ -20,20 +20,24 @@ export interface Transport {
   send(message: Uint8Array, length: number): void
   /** Length of a datagram (more than `into` when it was cut), or `-errno`: -EAGAIN when there is none now. */
   receive(into: Uint8Array): number
-  /** Resolves when `receive()` is worth another try. Rejects when the socket is closed meanwhile. */
-  readable(): Promise<void>
+  /** Resolves when `receive()` is worth another try. Rejects when the socket is closed meanwhile, or the signal aborted. */
+  readable(signal?: AbortSignal): Promise<void>
   readonly isClosed: boolean
   close(): void
-  /** A second one to the same kernel, whose `send()` does not hold up the caller; whoever opens it closes it. */
-  aside?(): Transport
+  /** A second one, in the same namespace and for the same protocol; whoever opens it closes it. */
+  another(options?: AnotherOptions): Transport
 }
 
-export interface SocketOptions {
-  /** NETLINK_ROUTE, NETLINK_GENERIC, …. */
-  readonly protocol: number
-  readonly netns?: Pick<NetworkNamespace, 'fd'> | undefined
+export interface AnotherOptions {
   /** Sends on a thread of its own: for requests that keep their sender waiting although they are done. */
   readonly isAside?: boolean
+}
+
+export interface SocketOptions extends AnotherOptions {
+  /** NETLINK_ROUTE, NETLINK_GENERIC, …. */
+  readonly protocol: number
+  /** Only looked at while the socket is opened; absent: the namespace of this process. */
+  readonly netns?: Pick<NetworkNamespace, 'fd'> | undefined
 }
 
 export class NetlinkSocket implements Transport {
@@ -104,13 +108,13 @@ export class NetlinkSocket implements Transport {
     this.#checked('send', native().sendAside(fd, message, length, onSent))
   }
 
-  aside(): NetlinkSocket {
+  another(options: AnotherOptions = {}): NetlinkSocket {
     const protocol = this.#protocol
-    if (!this.#isElsewhere) return new NetlinkSocket({ protocol, isAside: true })
+    if (!this.#isElsewhere) return new NetlinkSocket({ protocol, ...options })
     const fd = native().namespaceOf(this.#owned.fd)
     this.#checked('SIOCGSKNS', fd)
     try {
-      return new NetlinkSocket({ protocol, netns: { fd }, isAside: true })
+      return new NetlinkSocket({ protocol, netns: { fd }, ...options })
     } finally {
       native().close(fd)
     }
@@ -121,8 +125,9 @@ export class NetlinkSocket implements Transport {
     return native().receive(this.#owned.fd, into)
   }
 
-  readable(): Promise<void> {
+  readable(signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
+      signal?.throwIfAborted()
       if (this.#failure !== undefined) {
         reject(this.#failure)
         return
@@ -131,10 +136,16 @@ export class NetlinkSocket implements Transport {
         stop()
         resolve()
       })
+      const abort = () => {
+        stop()
+        reject(signal?.reason)
+      }
       const stop = () => {
         native().pollStop(poller)
+        signal?.removeEventListener('abort', abort)
         this.#waiting = undefined
       }
+      signal?.addEventListener('abort', abort, { once: true })
       this.#waiting = { stop, reject }
     })
   }

@@ -9,6 +9,8 @@ export type Answer = ((sequence: number) => Uint8Array) | number
 export class ScriptedTransport implements Transport {
   readonly sent: Uint8Array[] = []
   isClosed = false
+  /** Those that `another()` made and nobody closed yet. */
+  readonly others = { open: 0 }
   readonly #answers: Answer[] = []
   #waiting: { resolve: () => void; reject: (error: Error) => void } | undefined
 
@@ -32,11 +34,30 @@ export class ScriptedTransport implements Transport {
     return datagram.length
   }
 
-  readable(): Promise<void> {
+  readable(signal?: AbortSignal): Promise<void> {
     if (this.#answers.length > 0) return Promise.resolve()
     return new Promise((resolve, reject) => {
+      signal?.throwIfAborted()
+      signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
       this.#waiting = { resolve, reject }
     })
+  }
+
+  /** One that has the answers of this one, and whose requests are kept here. */
+  another(): Transport {
+    const other = {
+      send: (message: Uint8Array, length: number) => this.send(message, length),
+      receive: (into: Uint8Array) => this.receive(into),
+      readable: (signal?: AbortSignal) => this.readable(signal),
+      another: () => this.another(),
+      isClosed: false,
+      close: () => {
+        other.isClosed = true
+        this.others.open--
+      },
+    }
+    this.others.open++
+    return other
   }
 
   close(): void {

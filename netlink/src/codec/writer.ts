@@ -25,6 +25,11 @@ export class Writer {
     this.#at = 0
   }
 
+  /** Takes back what was written from `length` on. */
+  truncate(length: number): void {
+    this.#at = Math.min(length, this.#at)
+  }
+
   /** A copy of what was written. */
   toBytes(): Uint8Array {
     return this.#bytes.slice(0, this.#at)

@@ -1,6 +1,6 @@
 // Verbs on the addresses of devices: list, replace, del.
-import type { NetlinkClient, Request } from '../client.ts'
 import { isCode } from '../error.ts'
+import type { Request, Requests } from '../requests.ts'
 import { NLM_F_CREATE, NLM_F_REPLACE } from '../socket-constants.ts'
 import type { Address, AddressFilter, AddressKey, AddressSpec } from './address.ts'
 import {
@@ -12,10 +12,10 @@ import {
 import { AF_UNSPEC, addressFamily, RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR } from './constants.ts'
 
 export class Addresses {
-  readonly #client: NetlinkClient
+  readonly #requests: Requests
 
-  constructor(client: NetlinkClient) {
-    this.#client = client
+  constructor(requests: Requests) {
+    this.#requests = requests
   }
 
   async list({ index, family }: AddressFilter = {}): Promise<Address[]> {
@@ -32,7 +32,7 @@ export class Addresses {
       encode: (writer) => addressMessage.encode(writer, { header, attrs: {} }),
     }
     try {
-      return await this.#client.dump(request, (message, payload) => {
+      return await this.#requests.dump(request, (message, payload) => {
         const address = message.type === RTM_NEWADDR ? decodeAddress(payload) : undefined
         // Kernels before 4.20 list everything.
         return index === undefined || address?.index === index ? address : undefined
@@ -47,7 +47,7 @@ export class Addresses {
   /** Adds the address or gives the one that is there these flags and lifetimes. */
   async replace(spec: AddressSpec): Promise<void> {
     const message = addressSpecToWire(spec)
-    await this.#client.change({
+    await this.#requests.change({
       type: RTM_NEWADDR,
       op: 'RTM_NEWADDR',
       flags: NLM_F_CREATE | NLM_F_REPLACE,
@@ -60,7 +60,7 @@ export class Addresses {
   async del(key: AddressKey): Promise<boolean> {
     const message = addressKeyToWire(key)
     try {
-      await this.#client.change({
+      await this.#requests.change({
         type: RTM_DELADDR,
         op: 'RTM_DELADDR',
         subject: subject(key),

@@ -1,6 +1,6 @@
 // Verbs on the filters of a clsact qdisc: list, replaceBpf, del.
-import type { NetlinkClient, Request } from '../client.ts'
 import { isCode } from '../error.ts'
+import type { Request, Requests } from '../requests.ts'
 import { NLM_F_CREATE } from '../socket-constants.ts'
 import { RTM_DELTFILTER, RTM_GETTFILTER, RTM_NEWTFILTER } from './constants.ts'
 import type { BpfFilterSpec, Filter, FilterKey, FilterList } from './traffic.ts'
@@ -14,16 +14,16 @@ import {
 } from './traffic-message.ts'
 
 export class Filters {
-  readonly #client: NetlinkClient
+  readonly #requests: Requests
 
-  constructor(client: NetlinkClient) {
-    this.#client = client
+  constructor(requests: Requests) {
+    this.#requests = requests
   }
 
   /** In the order they run. Empty, too, when there is no clsact or no such device. */
   async list({ index, parent }: FilterList): Promise<Filter[]> {
     const message = filterListToWire(index, parent)
-    return this.#client.dump(
+    return this.#requests.dump(
       request(RTM_GETTFILTER, 'RTM_GETTFILTER', message),
       (header, payload) => {
         if (header.type !== RTM_NEWTFILTER) return undefined
@@ -40,7 +40,7 @@ export class Filters {
    */
   async replaceBpf(spec: BpfFilterSpec): Promise<void> {
     const message = bpfFilterToWire(spec)
-    await this.#client.change(
+    await this.#requests.change(
       request(RTM_NEWTFILTER, 'RTM_NEWTFILTER', message, spec, NLM_F_CREATE),
     )
   }
@@ -49,7 +49,7 @@ export class Filters {
   async del(key: FilterKey): Promise<boolean> {
     const message = filterKeyToWire(key)
     try {
-      await this.#client.change(request(RTM_DELTFILTER, 'RTM_DELTFILTER', message, key))
+      await this.#requests.change(request(RTM_DELTFILTER, 'RTM_DELTFILTER', message, key))
       return true
     } catch (error) {
       if (isCode(error, 'ENOENT', 'ENODEV')) return false

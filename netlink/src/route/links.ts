@@ -1,7 +1,8 @@
 // Verbs on network devices: list, get, add, set, del.
-import { NetlinkClient, type Request } from '../client.ts'
+import { NetlinkClient } from '../client.ts'
 import { isCode } from '../error.ts'
 import type { NetworkNamespace } from '../namespace.ts'
+import type { Request, Requests } from '../requests.ts'
 import { NetlinkSocket } from '../socket.ts'
 import { NETLINK_ROUTE, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL } from '../socket-constants.ts'
 import { RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK } from './constants.ts'
@@ -22,10 +23,10 @@ import {
 const RTEXT_FILTER_SKIP_STATS = 1 << 3
 
 export class Links {
-  readonly #client: NetlinkClient
+  readonly #requests: Requests
 
-  constructor(client: NetlinkClient) {
-    this.#client = client
+  constructor(requests: Requests) {
+    this.#requests = requests
   }
 
   async list({ kind, masterIndex }: LinkFilter = {}): Promise<Link[]> {
@@ -34,12 +35,15 @@ export class Links {
       info: kind === undefined ? undefined : { kind },
       extMask: RTEXT_FILTER_SKIP_STATS,
     }
-    return this.#client.dump(request(RTM_GETLINK, 'RTM_GETLINK', {}, attrs), (header, payload) => {
-      const link = header.type === RTM_NEWLINK ? decodeLink(payload) : undefined
-      // Kernels before 4.20 do not filter, newer ones not by every kind.
-      if (kind !== undefined && link?.kind !== kind) return undefined
-      return masterIndex !== undefined && link?.masterIndex !== masterIndex ? undefined : link
-    })
+    return this.#requests.dump(
+      request(RTM_GETLINK, 'RTM_GETLINK', {}, attrs),
+      (header, payload) => {
+        const link = header.type === RTM_NEWLINK ? decodeLink(payload) : undefined
+        // Kernels before 4.20 do not filter, newer ones not by every kind.
+        if (kind !== undefined && link?.kind !== kind) return undefined
+        return masterIndex !== undefined && link?.masterIndex !== masterIndex ? undefined : link
+      },
+    )
   }
 
   /** Undefined when there is none. */
@@ -47,7 +51,7 @@ export class Links {
     const { index, name } = refParts(ref)
     const attrs: LinkAttrs = { name, extMask: RTEXT_FILTER_SKIP_STATS }
     try {
-      return await this.#client.reply(
+      return await this.#requests.reply(
         request(RTM_GETLINK, 'RTM_GETLINK', { index }, attrs, refText(ref)),
         (header, payload) => (header.type === RTM_NEWLINK ? decodeLink(payload) : undefined),
       )
@@ -70,7 +74,7 @@ export class Links {
       info: { kind: spec.kind, data: specData(spec) },
     }
     const flags = flagChange(IFF_UP, isUp && !hasMore ? true : undefined)
-    await this.#client.change(
+    await this.#requests.change(
       request(RTM_NEWLINK, 'RTM_NEWLINK', flags, attrs, name, NLM_F_CREATE | NLM_F_EXCL),
     )
     try {
@@ -126,9 +130,8 @@ export class Links {
    */
   async del(ref: LinkRef): Promise<boolean> {
     const { index, name } = refParts(ref)
-    const aside = this.#client.aside()
     try {
-      await (aside ?? this.#client).change(
+      await this.#requests.changeAside(
         request(RTM_DELLINK, 'RTM_DELLINK', { index }, { name }, refText(ref), NLM_F_ECHO),
         ({ type }) => type === RTM_DELLINK,
       )
@@ -136,8 +139,6 @@ export class Links {
     } catch (error) {
       if (isCode(error, 'ENODEV')) return false
       throw error
-    } finally {
-      aside?.close()
     }
   }
 
@@ -159,7 +160,7 @@ export class Links {
   }
 
   #modify(header: Header, attrs: LinkAttrs, ref: LinkRef): Promise<void> {
-    return this.#client.change(request(RTM_NEWLINK, 'RTM_NEWLINK', header, attrs, refText(ref)))
+    return this.#requests.change(request(RTM_NEWLINK, 'RTM_NEWLINK', header, attrs, refText(ref)))
   }
 }
 

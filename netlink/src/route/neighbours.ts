@@ -1,6 +1,6 @@
 // Verbs on neighbour entries: list, replace, del.
-import type { NetlinkClient, Request } from '../client.ts'
 import { isCode } from '../error.ts'
+import type { DecodeMessage, Request, Requests } from '../requests.ts'
 import { NLM_F_CREATE, NLM_F_REPLACE } from '../socket-constants.ts'
 import { AF_UNSPEC, addressFamily, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH } from './constants.ts'
 import type { Neighbour, NeighbourFilter, NeighbourKey, NeighbourSpec } from './neighbour.ts'
@@ -14,48 +14,64 @@ import {
 } from './neighbour-message.ts'
 
 export class Neighbours {
-  readonly #client: NetlinkClient
+  readonly #requests: Requests
 
-  constructor(client: NetlinkClient) {
-    this.#client = client
+  constructor(requests: Requests) {
+    this.#requests = requests
   }
 
-  async list({ index, family, isProxy = false }: NeighbourFilter = {}): Promise<Neighbour[]> {
-    const message: NeighbourBody = {
-      header: {
-        family: family === undefined ? AF_UNSPEC : addressFamily(family),
-        index: 0,
-        state: 'none',
-        flags: neighbourFlagMask(isProxy ? ['proxy'] : []),
-        type: 0,
-      },
-      attrs: { index },
-    }
-    return this.#client.dump(request(RTM_GETNEIGH, 'RTM_GETNEIGH', message), (header, payload) => {
-      const entry = header.type === RTM_NEWNEIGH ? decodeNeighbour(payload) : undefined
-      // Kernels before 4.20 list every device.
-      return index === undefined || entry?.index === index ? entry : undefined
-    })
+  async list(filter: NeighbourFilter = {}): Promise<Neighbour[]> {
+    return this.#requests.dump(...listRequest(filter))
+  }
+
+  /** The same one by one, without ever holding them all. */
+  stream(filter: NeighbourFilter = {}): AsyncGenerator<Neighbour, void, undefined> {
+    return this.#requests.stream(...listRequest(filter))
   }
 
   /** Adds the entry or gives the one that is there this MAC and state. */
   async replace(spec: NeighbourSpec): Promise<void> {
     const message = neighbourSpecToWire(spec)
     const flags = NLM_F_CREATE | NLM_F_REPLACE
-    await this.#client.change(request(RTM_NEWNEIGH, 'RTM_NEWNEIGH', message, spec, flags))
+    await this.#requests.change(request(RTM_NEWNEIGH, 'RTM_NEWNEIGH', message, spec, flags))
   }
 
   /** False when it, or its device, was not there. */
   async del(key: NeighbourKey): Promise<boolean> {
     const message = neighbourKeyToWire(key)
     try {
-      await this.#client.change(request(RTM_DELNEIGH, 'RTM_DELNEIGH', message, key))
+      await this.#requests.change(request(RTM_DELNEIGH, 'RTM_DELNEIGH', message, key))
       return true
     } catch (error) {
       if (isCode(error, 'ENOENT', 'ENODEV')) return false
       throw error
     }
   }
+}
+
+function listRequest({
+  index,
+  family,
+  isProxy = false,
+}: NeighbourFilter): [Request, DecodeMessage<Neighbour>] {
+  const message: NeighbourBody = {
+    header: {
+      family: family === undefined ? AF_UNSPEC : addressFamily(family),
+      index: 0,
+      state: 'none',
+      flags: neighbourFlagMask(isProxy ? ['proxy'] : []),
+      type: 0,
+    },
+    attrs: { index },
+  }
+  return [
+    request(RTM_GETNEIGH, 'RTM_GETNEIGH', message),
+    (header, payload) => {
+      const entry = header.type === RTM_NEWNEIGH ? decodeNeighbour(payload) : undefined
+      // Kernels before 4.20 list every device.
+      return index === undefined || entry?.index === index ? entry : undefined
+    },
+  ]
 }
 
 function request(

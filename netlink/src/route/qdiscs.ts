@@ -1,6 +1,6 @@
 // Verbs on queueing disciplines: list, replace, del. Of the kinds only clsact is made here.
-import type { NetlinkClient, Request } from '../client.ts'
 import { isCode } from '../error.ts'
+import type { Request, Requests } from '../requests.ts'
 import { NLM_F_CREATE, NLM_F_EXCL } from '../socket-constants.ts'
 import { RTM_DELQDISC, RTM_GETQDISC, RTM_NEWQDISC } from './constants.ts'
 import type { Qdisc, QdiscFilter, QdiscSpec } from './traffic.ts'
@@ -14,26 +14,29 @@ import {
 } from './traffic-message.ts'
 
 export class Qdiscs {
-  readonly #client: NetlinkClient
+  readonly #requests: Requests
 
-  constructor(client: NetlinkClient) {
-    this.#client = client
+  constructor(requests: Requests) {
+    this.#requests = requests
   }
 
   async list({ index }: QdiscFilter = {}): Promise<Qdisc[]> {
     const message = { header: trafficHeader({}), attrs: {} }
-    return this.#client.dump(request(RTM_GETQDISC, 'RTM_GETQDISC', message), (header, payload) => {
-      if (header.type !== RTM_NEWQDISC) return undefined
-      const qdisc = decodeQdisc(payload)
-      return index === undefined || qdisc.index === index ? qdisc : undefined
-    })
+    return this.#requests.dump(
+      request(RTM_GETQDISC, 'RTM_GETQDISC', message),
+      (header, payload) => {
+        if (header.type !== RTM_NEWQDISC) return undefined
+        const qdisc = decodeQdisc(payload)
+        return index === undefined || qdisc.index === index ? qdisc : undefined
+      },
+    )
   }
 
   /** Makes it, or leaves the clsact that is there with its filters. EEXIST when another kind (ingress) sits in its place. */
   async replace(spec: QdiscSpec): Promise<void> {
     const flags = NLM_F_CREATE | NLM_F_EXCL
     try {
-      await this.#client.change(request(RTM_NEWQDISC, 'RTM_NEWQDISC', clsact(spec), spec, flags))
+      await this.#requests.change(request(RTM_NEWQDISC, 'RTM_NEWQDISC', clsact(spec), spec, flags))
     } catch (error) {
       if (!isCode(error, 'EEXIST') || !(await this.#has(spec))) throw error
     }
@@ -42,7 +45,7 @@ export class Qdiscs {
   /** False when it, or its device, was not there. Its filters go with it, whoever put them there. */
   async del(spec: QdiscSpec): Promise<boolean> {
     try {
-      await this.#client.change(request(RTM_DELQDISC, 'RTM_DELQDISC', clsact(spec), spec))
+      await this.#requests.change(request(RTM_DELQDISC, 'RTM_DELQDISC', clsact(spec), spec))
       return true
     } catch (error) {
       if (isCode(error, 'ENOENT', 'ENODEV')) return false

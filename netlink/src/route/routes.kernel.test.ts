@@ -235,7 +235,8 @@ function interrupting(netns: NetworkNamespace, beforeReceive: () => void): Trans
       beforeReceive()
       return socket.receive(into)
     },
-    readable: () => socket.readable(),
+    readable: (signal) => socket.readable(signal),
+    another: (options) => socket.another(options),
     get isClosed() {
       return socket.isClosed
     },

@@ -1,6 +1,6 @@
 // Verbs on routing rules: list, add, replace, del.
-import type { NetlinkClient, Request } from '../client.ts'
 import { isCode } from '../error.ts'
+import type { Request, Requests } from '../requests.ts'
 import { NLM_F_CREATE, NLM_F_EXCL } from '../socket-constants.ts'
 import { AF_UNSPEC, addressFamily, RTM_DELRULE, RTM_GETRULE, RTM_NEWRULE } from './constants.ts'
 import type { Rule, RuleFilter, RuleKey, RuleSpec } from './rule.ts'
@@ -14,16 +14,16 @@ import {
 } from './rule-message.ts'
 
 export class Rules {
-  readonly #client: NetlinkClient
+  readonly #requests: Requests
 
-  constructor(client: NetlinkClient) {
-    this.#client = client
+  constructor(requests: Requests) {
+    this.#requests = requests
   }
 
   /** In the order they are asked; IPv4 first. The kernel does not filter by more than the family. */
   async list({ family, priority, table, protocol }: RuleFilter = {}): Promise<Rule[]> {
     const message = ruleListToWire(family === undefined ? AF_UNSPEC : addressFamily(family))
-    return this.#client.dump(request(RTM_GETRULE, 'RTM_GETRULE', message), (header, payload) => {
+    return this.#requests.dump(request(RTM_GETRULE, 'RTM_GETRULE', message), (header, payload) => {
       const rule = header.type === RTM_NEWRULE ? decodeRule(payload) : undefined
       if (priority !== undefined && rule?.priority !== priority) return undefined
       if (table !== undefined && rule?.table !== table) return undefined
@@ -35,7 +35,7 @@ export class Rules {
   async add(spec: RuleSpec): Promise<void> {
     const message = ruleSpecToWire(spec)
     const flags = NLM_F_CREATE | NLM_F_EXCL
-    await this.#client.change(request(RTM_NEWRULE, 'RTM_NEWRULE', message, spec, flags))
+    await this.#requests.change(request(RTM_NEWRULE, 'RTM_NEWRULE', message, spec, flags))
   }
 
   /** Sees to it that this rule is there. What another rule of this priority says is left alone. */
@@ -51,7 +51,7 @@ export class Rules {
   async del(key: RuleKey): Promise<boolean> {
     const message = ruleKeyToWire(key)
     try {
-      await this.#client.change(request(RTM_DELRULE, 'RTM_DELRULE', message, key))
+      await this.#requests.change(request(RTM_DELRULE, 'RTM_DELRULE', message, key))
       return true
     } catch (error) {
       if (isCode(error, 'ENOENT')) return false

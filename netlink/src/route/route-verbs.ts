@@ -1,0 +1,29 @@
+// The verbs of rtnetlink, by kind of object, over whatever carries requests out.
+import type { Requests } from '../requests.ts'
+import { Addresses } from './addresses.ts'
+import { Filters } from './filters.ts'
+import { Links } from './links.ts'
+import { Neighbours } from './neighbours.ts'
+import { Qdiscs } from './qdiscs.ts'
+import { Routes } from './routes.ts'
+import { Rules } from './rules.ts'
+
+export class RouteVerbs {
+  readonly links: Links
+  readonly addresses: Addresses
+  readonly routes: Routes
+  readonly rules: Rules
+  readonly neighbours: Neighbours
+  readonly qdiscs: Qdiscs
+  readonly filters: Filters
+
+  constructor(requests: Requests) {
+    this.links = new Links(requests)
+    this.addresses = new Addresses(requests)
+    this.routes = new Routes(requests)
+    this.rules = new Rules(requests)
+    this.neighbours = new Neighbours(requests)
+    this.qdiscs = new Qdiscs(requests)
+    this.filters = new Filters(requests)
+  }
+}
