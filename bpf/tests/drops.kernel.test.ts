@@ -15,9 +15,11 @@ import {
   neighbourSolicitation,
   packet,
   payload,
+  portUnreachable,
   type Rows,
   routerAdvertisement,
   routerSolicitation,
+  tooBig,
   udp,
 } from '../testing/index.ts'
 import { type Clock, clockOf } from './clock.ts'
@@ -35,6 +37,7 @@ import {
   NODE_2,
   readyConfig,
   type Shapes,
+  TUNNEL_PORT,
   VNI,
   type World,
 } from './world.ts'
@@ -116,6 +119,20 @@ const drops: readonly Drop[] = [
     place: 'from_overlay',
     family: 4,
     packet: ({ a, c }) => packet(links.in, ip4({ src: c, dst: a, headerLength: 16 }), udp(ports)),
+  },
+  {
+    reason: 'DROP_BAD_HEADER',
+    what: 'IPv4-mapped source in an IPv6 header',
+    place: 'from_pod',
+    family: 6,
+    packet: ({ b }) => packet(links.fromA, ip6({ src: `::ffff:${ipv4.a}`, dst: b }), udp(ports)),
+  },
+  {
+    reason: 'DROP_BAD_HEADER',
+    what: 'IPv4-mapped destination in an IPv6 header',
+    place: 'from_overlay',
+    family: 6,
+    packet: ({ c }) => packet(links.in, ip6({ src: c, dst: `::ffff:${ipv4.a}` }), udp(ports)),
   },
   {
     reason: 'DROP_EXTENSION_HEADERS',
@@ -229,6 +246,25 @@ const drops: readonly Drop[] = [
     place: 'from_pod',
     family: 6,
     packet: ({ b, linkLocal }) => nd(b, neighbourSolicitation({ target: linkLocal, mac: mac.a })),
+  },
+  {
+    reason: 'DROP_SPOOFED_ND',
+    what: "advertisement of the own address from another pod's",
+    place: 'from_pod',
+    family: 6,
+    packet: ({ a, b }) => nd(b, neighbourAdvertisement({ target: a, mac: mac.a })),
+  },
+  {
+    reason: 'DROP_SPOOFED_ND',
+    what: 'advertisement that has passed a router',
+    place: 'from_pod',
+    family: 6,
+    packet: ({ a, b }) =>
+      packet(
+        links.fromA,
+        ip6({ src: a, dst: b, hopLimit: 254 }),
+        neighbourAdvertisement({ target: a, mac: mac.a }),
+      ),
   },
   {
     reason: 'DROP_ROUTER_ADVERTISEMENT',
@@ -505,7 +541,92 @@ const drops: readonly Drop[] = [
     packet: ({ own1, c }) => toTunnel(own1, c),
     maps: fullTable,
   },
+  {
+    reason: 'DROP_TUNNEL_PORT',
+    what: "another node's address",
+    place: 'from_pod',
+    packet: ({ a, node2 }) => toTunnelPort(a, node2),
+  },
+  {
+    reason: 'DROP_TUNNEL_PORT',
+    what: "this node's address",
+    place: 'from_pod',
+    packet: ({ a, node1 }) => toTunnelPort(a, node1),
+  },
+  {
+    reason: 'DROP_TUNNEL_PORT',
+    what: 'an address that may be a node’s second one',
+    place: 'from_pod',
+    packet: ({ a, stranger }) => toTunnelPort(a, stranger),
+  },
+  {
+    reason: 'DROP_TUNNEL_PORT',
+    what: 'a flow that is known already',
+    place: 'from_pod',
+    packet: ({ a, node2 }) => toTunnelPort(a, node2),
+    maps: ({ a, node2 }) => ({
+      sb_flows: [
+        [
+          keyOf({ source: a, target: node2, proto: 17, sport: ports.sport, dport: TUNNEL_PORT }),
+          flowRow({ kind: 'stack', sourceIncarnation: 11 }),
+        ],
+      ],
+    }),
+  },
+  {
+    reason: 'DROP_FOREIGN_ERROR',
+    what: "a narrow path of the node's own",
+    place: 'from_pod',
+    packet: ({ a, node1, node2 }) =>
+      packet(
+        links.fromA,
+        ip({ src: a, dst: node1 }),
+        tooBig({ mtu: 576 }),
+        ip({ src: node1, dst: node2 }),
+        udp({ sport: 50000, dport: TUNNEL_PORT }),
+      ),
+  },
+  {
+    reason: 'DROP_FOREIGN_ERROR',
+    what: "a closed port of somebody else's",
+    place: 'from_pod',
+    packet: ({ a, b, c }) =>
+      packet(
+        links.fromA,
+        ip({ src: a, dst: b }),
+        portUnreachable(),
+        ip({ src: b, dst: c }),
+        udp(ports),
+      ),
+  },
+  {
+    reason: 'DROP_LOOPBACK',
+    what: 'UDP to loopback',
+    place: 'from_pod',
+    packet: ({ family, a }) => fromA(a, loopback(family)),
+  },
+  {
+    reason: 'DROP_LOOPBACK',
+    what: 'an ICMP error to loopback',
+    place: 'from_pod',
+    packet: ({ family, a }) =>
+      packet(
+        links.fromA,
+        ip({ src: a, dst: loopback(family) }),
+        portUnreachable(),
+        ip({ src: loopback(family), dst: a }),
+        udp(ports),
+      ),
+  },
 ]
+
+function loopback(family: 4 | 6): string {
+  return family === 4 ? '127.0.0.1' : '::1'
+}
+
+function toTunnelPort(src: string, dst: string): Uint8Array {
+  return udpPacket(links.fromA, { src, dst }, { ...ports, dport: TUNNEL_PORT })
+}
 
 const MAX_FLOWS = 16
 

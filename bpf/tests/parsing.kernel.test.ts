@@ -25,6 +25,7 @@ import {
   counted,
   families,
   flowExpected,
+  flowRow,
   IFINDEX_B,
   INCARNATION_A,
   INCARNATION_B,
@@ -204,6 +205,11 @@ describe.each(families)('IPv$family fragments', ({ family, a, b }) => {
 
   test('the first records the ports, a later one borrows them and follows the row', () => {
     world.reset()
+    const row = {
+      kind: 'local',
+      sourceIncarnation: INCARNATION_A,
+      targetIncarnation: INCARNATION_B,
+    } as const
     const flow = keyOf({ source: a, target: b, proto: 17, ...ports })
     world.step({
       what: 'first fragment',
@@ -235,12 +241,17 @@ describe.each(families)('IPv$family fragments', ({ family, a, b }) => {
     world.step({
       what: 'later fragment',
       program: 'sb_from_pod',
+      maps: { sb_flows: [[flow, flowRow(row)]] },
       packet: piece(links.fromA, 64, false),
       expect: {
         verdict: 'redirect',
         redirect: peerB,
         packetOut: piece(links.toB, 63, false),
-        maps: { sb_fragments: {}, sb_counters: counted('from_pod', 'PASS_LOCAL', undefined, 2) },
+        maps: {
+          sb_flows: { changed: [[flow, { flags: FLOW_SEEN }]] },
+          sb_fragments: {},
+          sb_counters: counted('from_pod', 'PASS_LOCAL', undefined, 2),
+        },
       },
     })
   })
