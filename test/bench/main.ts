@@ -7,9 +7,10 @@ import { type Bench, LAB_NAME } from './bench.ts'
 import { cniAdd } from './cni-add.ts'
 import { cniStart } from './cni-start.ts'
 import { OptionError, parseOptions } from './options.ts'
+import { podToPod } from './pod-to-pod.ts'
 import { type BenchRow, formatRows } from './row.ts'
 
-const benches: readonly Bench[] = [cniStart, cniAdd]
+const benches: readonly Bench[] = [cniStart, cniAdd, podToPod]
 
 async function main(): Promise<number> {
   const names = benches.map(({ name }) => name)
