@@ -33,6 +33,14 @@ static __always_inline bool addr__is_link_local(const struct addr *a)
 	return (a->w[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
 }
 
+/* 127/8 and ::1. A node that routes 127/8 (route_localnet) would take it in from outside. */
+static __always_inline bool addr__is_loopback(const struct addr *a)
+{
+	if (addr__is_ipv4(a))
+		return a->b[12] == 127;
+	return !a->w[0] && !a->w[1] && !a->w[2] && a->w[3] == bpf_htonl(1);
+}
+
 /* Addresses no flow is kept for: they never leave the link or the host. */
 static __always_inline bool addr__is_untracked(const struct addr *a)
 {

@@ -2,7 +2,9 @@
 /* What a pod may say about who it is: ARP, neighbour discovery, and sources that are not its own. */
 #pragma once
 
+#include "config.h"
 #include "endpoints.h"
+#include "ipcache.h"
 #include "parse.h"
 
 #define ARPHRD_ETHER 1
@@ -125,6 +127,8 @@ __rare int guard__nd(struct __sk_buff *skb, const struct packet *p)
 	}
 	if (p->l4_len < sizeof(nd) || bpf_skb_load_bytes(skb, p->l4, &nd, sizeof(nd)))
 		return DROP_TRUNCATED;
+	if (p->ttl != 255)		/* RFC 4861 §7.1: nobody may believe it */
+		return DROP_SPOOFED_ND;
 	if (p->icmp_type == ND_NEIGHBOUR_SOLICIT) {
 		if (addr__is_zero(&p->key.saddr))	/* RFC 4862 §5.4.2 */
 			return DROP_DAD;
@@ -134,6 +138,9 @@ __rare int guard__nd(struct __sk_buff *skb, const struct packet *p)
 	} else {
 		if (is_link_local && addr__equal(&nd.target, &p->key.saddr))
 			return DROP_LINK_LOCAL;
+		if (!is_link_local &&
+		    !endpoint__is_behind(endpoint__find(&p->key.saddr), skb->ifindex))
+			return DROP_SPOOFED_ND;
 		pod = endpoint__find(&nd.target);
 	}
 	if (!endpoint__is_behind(pod, skb->ifindex) || !guard__is_sent_by(skb, pod))
@@ -147,4 +154,48 @@ __rare int guard__foreign_source(const struct packet *p)
 	if (p && p->flags & PACKET_IPV6 && addr__is_link_local(&p->key.saddr))
 		return DROP_LINK_LOCAL;
 	return DROP_SPOOFED_SOURCE;
+}
+
+/*
+ * An ICMP error is about a packet the pod was sent. Nothing else vouches for one: the node's kernel and
+ * other pods' believe whoever says that a path of theirs is narrow or closed. CONTINUE or an outcome.
+ */
+static __always_inline int guard__icmp_error(struct __sk_buff *skb, const struct packet *p)
+{
+	bool is_ipv6 = p->flags & PACKET_IPV6;
+	__u32 at = p->l4 + sizeof(struct icmp_header);
+	__u32 need = sizeof(struct icmp_header);
+	struct addr receiver;
+	__be32 ipv4;
+
+	need += is_ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	if (p->l4_len < need)
+		return DROP_TRUNCATED;
+	if (is_ipv6) {
+		if (bpf_skb_load_bytes(skb, at + offsetof(struct ipv6hdr, daddr), &receiver,
+				       sizeof(receiver)))
+			return DROP_TRUNCATED;
+	} else {
+		if (bpf_skb_load_bytes(skb, at + offsetof(struct iphdr, daddr), &ipv4,
+				       sizeof(ipv4)))
+			return DROP_TRUNCATED;
+		addr__from_ipv4(&receiver, ipv4);
+	}
+	if (!addr__equal(&receiver, &p->key.saddr))
+		return DROP_FOREIGN_ERROR;
+	return addr__is_loopback(&p->key.daddr) ? DROP_LOOPBACK : CONTINUE;
+}
+
+/*
+ * A packet for the tunnel's port may go to pods only. Masqueraded by this node it would come to another
+ * node from a node's address, and what is inside would be believed. CONTINUE or DROP_TUNNEL_PORT.
+ */
+__rare int guard__tunnel_port(const struct packet *p, const struct config *config)
+{
+	if (!p || !config)
+		return DROP_NOT_READY;
+	if (!config->tunnel_port || endpoint__is_pod(endpoint__find(&p->key.daddr)) ||
+	    ipcache__remote_node(&p->key.daddr, config->own_node))
+		return CONTINUE;
+	return DROP_TUNNEL_PORT;
 }

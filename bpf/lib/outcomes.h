@@ -58,5 +58,10 @@ enum outcome {
 	DROP_NO_TUNNEL_KEY = 34,	/* tunnel metadata is missing or was refused */
 	DROP_FLOWS_FULL = 35,		/* no room for a new flow */
 
+	/* Dropped: what a pod may not say, besides who it is. */
+	DROP_TUNNEL_PORT = 36,		/* for the tunnel's UDP port of what may be a node */
+	DROP_FOREIGN_ERROR = 37,	/* ICMP error about a packet that was not for this pod */
+	DROP_LOOPBACK = 38,		/* to a loopback address, which is the node's own business */
+
 	OUTCOMES_MAX = 64,
 };

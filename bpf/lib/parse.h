@@ -152,6 +152,9 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, void *data, void *e
 
 	__builtin_memcpy(&p->key.saddr, &ip->saddr, sizeof(struct addr));
 	__builtin_memcpy(&p->key.daddr, &ip->daddr, sizeof(struct addr));
+	/* On the wire they mean nothing (RFC 4942 §2.2); here they would pass for IPv4. */
+	if (unlikely(addr__is_ipv4(&p->key.saddr) || addr__is_ipv4(&p->key.daddr)))
+		return -DROP_BAD_HEADER;
 	p->key.proto = ip->nexthdr;
 	p->flags |= PACKET_IPV6;
 	p->ttl = ip->hop_limit;

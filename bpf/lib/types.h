@@ -39,7 +39,8 @@ struct config {
 	__u32 overlay_ifindex;		/* the VXLAN device; 0 = none, no node is reachable by it */
 	__u32 vni;
 	__u8 overlay_mac[6];		/* of the overlay device: inner source of what we send */
-	__u8 pad[6];
+	__be16 tunnel_port;		/* outer UDP port, forbidden to pods; 0 = no tunnel */
+	__u8 pad[4];
 	struct addr tunnel_local4;	/* outer source towards IPv4 peers; all zero = kernel's choice */
 	struct addr tunnel_local6;	/* outer source towards IPv6 peers; all zero = kernel's choice */
 };

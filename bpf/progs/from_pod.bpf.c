@@ -79,10 +79,14 @@ __rare int go_error(struct __sk_buff *skb, const struct packet *p,
 {
 	struct flow_key about = {};
 	const struct flow *flow;
+	int outcome;
 	__u64 way;
 
 	if (!p || !config)
 		return DROP_NOT_READY;
+	outcome = guard__icmp_error(skb, p);
+	if (outcome != CONTINUE)
+		return outcome;
 	if (!parse_icmp_error(skb, p, &about))
 		return PASS_STACK_ERROR;
 	flow = flow__find(&about);
@@ -129,6 +133,12 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 			return PASS_STACK_FRAGMENT;
 	}
 
+	if (unlikely(p.key.dport == config->tunnel_port && p.key.proto == IPPROTO_UDP)) {
+		outcome = guard__tunnel_port(&p, config);
+		if (outcome != CONTINUE)
+			return outcome;
+	}
+
 	flow = flow__find(&p.key);
 	is_known = flow && flow->source_incarnation == source->incarnation &&
 		   !flow__is_reopened(flow, p.tcp_flags);
@@ -148,7 +158,7 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 		}
 	}
 	if (addr__is_untracked(&p.key.daddr))
-		return PASS_UNTRACKED;
+		return addr__is_loopback(&p.key.daddr) ? DROP_LOOPBACK : PASS_UNTRACKED;
 	outcome = choose(&p, config, source->incarnation, is_known, &way);
 	if (unlikely(outcome == DROP_FLOWS_FULL) && flows__reclaim())
 		outcome = choose(&p, config, source->incarnation, is_known, &way);

@@ -54,6 +54,9 @@ export const OUTCOMES: readonly Outcome[] = [
   drop(33, 'DROP_NO_NODE', 'no usable node is known for the destination'),
   drop(34, 'DROP_NO_TUNNEL_KEY', 'tunnel metadata missing or refused'),
   drop(35, 'DROP_FLOWS_FULL', 'flow table is full'),
+  drop(36, 'DROP_TUNNEL_PORT', "from a pod to the tunnel's port outside the pod network"),
+  drop(37, 'DROP_FOREIGN_ERROR', 'ICMP error from a pod about a packet that was not for it'),
+  drop(38, 'DROP_LOOPBACK', 'from a pod to a loopback address'),
 ]
 
 /** Key of sb_counters. */

@@ -30,7 +30,8 @@ export const config = struct('config', {
   overlayIfindex: u32,
   vni: u32,
   overlayMac: mac,
-  pad: pad(6),
+  tunnelPort: be16,
+  pad: pad(4),
   tunnelLocal4: addr,
   tunnelLocal6: addr,
 })

@@ -436,6 +436,7 @@ async function wireOverlay(live: LiveNode, peer: LiveNode, outer: 4 | 6): Promis
     overlayIfindex: live.ifindex(OVERLAY),
     vni: VNI,
     overlayMac: mac,
+    tunnelPort: TUNNEL_PORT,
     tunnelLocal4: spec.internal[0],
     tunnelLocal6: spec.internal[1],
   })

@@ -186,6 +186,9 @@ export const nodeOwn: Endpoint = {
   mtu: 0,
 }
 
+/** Outer UDP port. */
+export const TUNNEL_PORT = 8472
+
 export const readyConfig = {
   generation: GENERATION,
   flags: CONFIG_READY,
@@ -193,6 +196,7 @@ export const readyConfig = {
   overlayIfindex: IFINDEX_OVERLAY,
   vni: VNI,
   overlayMac: mac.overlay1,
+  tunnelPort: TUNNEL_PORT,
   tunnelLocal4: ipv4.node1,
   tunnelLocal6: ipv6.node1,
 } as const

@@ -13,6 +13,7 @@ const EMPTY: Config = {
   overlayIfindex: 0,
   vni: 0,
   overlayMac: NO_MAC,
+  tunnelPort: 0,
   tunnelLocal4: '::',
   tunnelLocal6: '::',
 }

@@ -164,11 +164,12 @@ function isConfigured(config: Config, row: OverlayDeviceRow): boolean {
   return (config.flags & ~CONFIG_READY) === flags && names.every((n) => config[n] === members[n])
 }
 
-function tunnelConfig({ mac, vni, tunnelAddress }: OverlayDeviceRow) {
+function tunnelConfig({ mac, vni, port, tunnelAddress }: OverlayDeviceRow) {
   const isIpv6 = tunnelAddress.includes(':')
   return {
     flags: isIpv6 ? CONFIG_TUNNEL_IPV6 : 0,
     overlayMac: mac,
+    tunnelPort: port,
     vni,
     tunnelLocal4: isIpv6 ? '::' : tunnelAddress,
     tunnelLocal6: isIpv6 ? tunnelAddress : '::',

@@ -104,6 +104,7 @@ test('the first pass leaves device, addresses, routes, neighbours, settings and 
   expect(agent.datapath.config.value).toMatchObject({
     vni: 1,
     overlayMac: whole.mac,
+    tunnelPort: 8472,
     tunnelLocal4: '172.31.0.1',
     tunnelLocal6: '::',
   })
