@@ -1,5 +1,6 @@
 // What an attachment is given and what is remembered of it: the rows of address allocation and how they are named.
 import { createHash } from 'node:crypto'
+import type { Era } from './era.ts'
 
 /** An attachment: one interface of one container in one network. The same container may have several. */
 export interface AttachmentKey {
@@ -15,8 +16,16 @@ export interface AllocationRequest {
   readonly podNamespace?: string
   readonly podName?: string
   readonly podUid?: string
-  /** When the call that asked for it began; orders it against a queued DEL of the same key. */
-  readonly sequence?: { readonly bootId: string; readonly bootTimeUs: number }
+  /** When the latest ADD of it began; orders it against a queued DEL of the same key. */
+  readonly sequence?: Sequence
+  /** Addresses it must get, at most one per family, as `parseAsked` gives them; families not named get any. */
+  readonly addresses?: readonly string[]
+}
+
+/** Microseconds of CLOCK_BOOTTIME within one boot. */
+export interface Sequence {
+  readonly bootId: string
+  readonly bootTimeUs: number
 }
 
 export interface Allocation extends AllocationRequest {
@@ -30,6 +39,8 @@ export interface Allocation extends AllocationRequest {
   readonly hostDevice: string
   /** ISO 8601. */
   readonly createdAt: string
+  /** Where its latest ADD ran. */
+  readonly era?: Era
 }
 
 /** One string for a key; the separator occurs in none of the parts (the CNI specification allows letters, digits, `_.-`). */

@@ -1,11 +1,12 @@
 // Random lives of an address store: allocate, release, change ranges, die at any durable write, start again; nothing doubled, nothing lost.
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { silentLog } from '../runtime/log.ts'
+import { codeOf, silentLog } from '../runtime/log.ts'
 import { FakeClock } from '../runtime/testing/fake-clock.ts'
 import type { Allocation, AttachmentKey } from './allocation.ts'
+import { IPAM_CRASH_POINTS } from './crash-point.ts'
 import { Ipam } from './ipam.ts'
 
 /** Deterministic, so that a failure can be run again (mulberry32). */
@@ -27,6 +28,8 @@ class Life {
   readonly dir: string
   readonly died = Promise.withResolvers<'died'>()
   readonly points = new Set<string>()
+  /** Whether the disk refuses at this point. */
+  isRefused: () => boolean = () => false
   #left: number
 
   constructor(dir: string, crashAfter: number) {
@@ -40,7 +43,10 @@ class Life {
 
   crashPoint = (name: string): Promise<void> | void => {
     this.points.add(name)
-    if (this.#left-- > 0) return
+    if (this.#left-- > 0) {
+      if (this.isRefused()) throw Object.assign(new Error('full'), { code: 'ENOSPC' })
+      return
+    }
     if (this.#left === -1) {
       copy(this.dir, this.heir)
       this.died.resolve('died')
@@ -61,6 +67,13 @@ function copy(from: string, to: string): void {
   }
 }
 
+const ASKED = ['10.1.0.3', '10.1.0.5', '10.2.0.9', 'fd00:1::2', 'fd00:1::abcd:1', '192.0.2.1']
+const REFUSALS = [
+  ...['pool-exhausted', 'disk-full'],
+  ...['address-outside', 'address-taken', 'address-differs'],
+]
+let bootTimeUs = 0
+
 const RANGES = [['10.1.0.0/29', 'fd00:1::/64'], ['10.1.0.0/29'], ['fd00:1::/64', '10.2.0.0/28']]
 
 /** What callers were told: the only truth that counts. */
@@ -72,13 +85,18 @@ class Promises {
 
   given(id: string, allocation: Allocation): void {
     const before = this.held.get(id)
-    if (before !== undefined) expect(allocation).toEqual(before)
+    if (before !== undefined) expect(identityOf(allocation)).toEqual(identityOf(before))
     const owner = this.incarnations.get(allocation.incarnation)
     const identity = `${id} ${allocation.createdAt}`
     expect(owner ?? identity).toBe(identity)
     this.incarnations.set(allocation.incarnation, identity)
     this.held.set(id, allocation)
   }
+}
+
+/** All but what a later ADD of the same attachment renews. */
+function identityOf({ sequence: _, netns: __, ...identity }: Allocation): unknown {
+  return identity
 }
 
 function check(ipam: Ipam, promises: Promises): void {
@@ -109,7 +127,8 @@ async function live(start: string, random: () => number, clock: FakeClock): Prom
   for (let lifeNumber = 0; lifeNumber < 12; lifeNumber++) {
     const isLast = lifeNumber === 11
     const life = new Life(dir, isLast ? Number.POSITIVE_INFINITY : Math.floor(random() * 40))
-    const opened = Ipam.open({ dir, clock, log: silentLog, crashPoint: life.crashPoint })
+    const { crashPoint } = life
+    const opened = Ipam.open({ dir, clock, log: silentLog, crashPoint, historySlackLines: 3 })
     const ipam = await Promise.race([opened, life.died.promise])
     if (ipam !== 'died') {
       ipam.setRanges(RANGES[Math.floor(random() * RANGES.length)] ?? [])
@@ -119,6 +138,7 @@ async function live(start: string, random: () => number, clock: FakeClock): Prom
         if (ipam.get(keyOf(id)) === undefined) promises.held.delete(id)
       for (const one of ipam.list()) promises.given(one.key.containerId, one)
       promises.open.clear()
+      life.isRefused = () => random() < 0.03
       const end = await Promise.race([act(ipam, promises, random), life.died.promise])
       if (end !== 'died') check(ipam, promises)
       else dir = life.heir
@@ -140,21 +160,29 @@ async function act(ipam: Ipam, promises: Promises, random: () => number): Promis
   for (let step = 0; step < 30; step++) {
     const batch = Array.from({ length: 1 + Math.floor(random() * 8) }, () => {
       const id = `c${Math.floor(random() * 18)}`
-      return { id, isRelease: random() < 0.45 }
+      const isAsking = random() < 0.3
+      const asked = ASKED[Math.floor(random() * ASKED.length)] ?? ''
+      return { id, isRelease: random() < 0.45, addresses: isAsking ? [asked] : [] }
     })
     const once = [...new Map(batch.map((one) => [one.id, one])).values()]
     await Promise.all(
-      once.map(async ({ id, isRelease }) => {
+      once.map(async ({ id, isRelease, addresses }) => {
+        const wasOpen = promises.open.has(id)
         promises.open.add(id)
-        if (isRelease) {
-          await ipam.release(keyOf(id))
-          promises.held.delete(id)
-        } else {
-          const request = { key: keyOf(id), netns: `/run/${id}` }
-          const allocation = await ipam.allocate(request).catch((error: unknown) => {
-            expect(error).toMatchObject({ code: 'pool-exhausted' })
-          })
-          if (allocation !== undefined) promises.given(id, allocation)
+        try {
+          if (isRelease) {
+            await ipam.release(keyOf(id))
+            promises.held.delete(id)
+          } else {
+            const sequence = { bootId: 'b', bootTimeUs: ++bootTimeUs }
+            const request = { key: keyOf(id), netns: `/run/${bootTimeUs}`, sequence, addresses }
+            promises.given(id, await ipam.allocate(request))
+          }
+        } catch (error) {
+          const code = codeOf(error)
+          if (code === undefined || !REFUSALS.includes(code)) throw error
+          // Not known before the next start, as after a death.
+          if (code === 'disk-full' || wasOpen) return
         }
         promises.open.delete(id)
       }),
@@ -175,14 +203,55 @@ test('Ipam keeps its promises through random deaths at every durable write', asy
       rmSync(dir, { recursive: true })
     }
   }
-  expect([...points].sort()).toEqual([
-    'ipam.counters.durable',
-    'ipam.counters.renamed',
-    'ipam.counters.written',
-    'ipam.record.durable',
-    'ipam.record.removal-durable',
-    'ipam.record.removed',
-    'ipam.record.renamed',
-    'ipam.record.written',
-  ])
-}, 60_000)
+  const anywhere = ['set-aside', 'mended', 'quarantine']
+  const reachable = IPAM_CRASH_POINTS.filter(
+    (point) => !anywhere.some((what) => point.startsWith(`ipam.${what}.`)),
+  )
+  expect([...points].sort()).toEqual(reachable.toSorted())
+}, 120_000)
+
+test.each(['set-aside', 'mended', 'quarantine'])(
+  'a death while a damaged record is dealt with loses none of its addresses: %s',
+  async (what) => {
+    const points = IPAM_CRASH_POINTS.filter((point) => point.startsWith(`ipam.${what}.`))
+    expect(points).toHaveLength(2)
+    for (const point of points) {
+      const root = mkdtempSync(join(tmpdir(), 'sinabro-crash-'))
+      try {
+        const dir = join(root, 'state')
+        const options = { dir, clock: new FakeClock(), log: silentLog }
+        const before = await Ipam.open(options)
+        before.setRanges(['10.1.0.0/29'])
+        const { addresses } = await before.allocate({ key: keyOf('a'), netns: '/n' })
+        const [name = ''] = readdirSync(join(dir, 'allocations'))
+        const text = readFileSync(join(dir, 'allocations', name), 'utf8')
+        writeFileSync(join(dir, 'allocations', name), 'damaged')
+        if (what !== 'set-aside') await Ipam.open(options)
+        if (what === 'mended') writeFileSync(join(dir, 'quarantine', name), text)
+
+        const died = Promise.withResolvers<void>()
+        const crashPoint = (at: string): Promise<void> | undefined => {
+          if (at !== point) return undefined
+          copy(dir, `${dir}+`)
+          died.resolve()
+          return new Promise(() => undefined)
+        }
+        const life = Ipam.open({ ...options, crashPoint }).then((ipam) => ipam.release(keyOf('a')))
+        await Promise.race([died.promise, life])
+
+        const after = await Ipam.open({ ...options, dir: `${dir}+` })
+        after.setRanges(['10.1.0.0/29'])
+        const kept = [
+          ...after.list().flatMap((one) => one.addresses),
+          ...after.quarantined().flatMap((one) => one.addresses),
+        ]
+        // Released is released: its file was removed before the death.
+        expect(kept, point).toEqual(what === 'quarantine' ? [] : addresses)
+        const next = await after.allocate({ key: keyOf('b'), netns: '/n' })
+        if (what !== 'quarantine') expect(next.addresses).not.toEqual(addresses)
+      } finally {
+        rmSync(root, { recursive: true })
+      }
+    }
+  },
+)

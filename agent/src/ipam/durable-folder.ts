@@ -100,19 +100,22 @@ export class DurableFolder {
     })
   }
 
-  /** Moves a file into another folder, never over one that is there: the caller chooses a free name. */
-  async moveTo(other: DurableFolder, name: string, newName: string): Promise<void> {
+  /** Moves a file into another folder, never over one that is there: the caller chooses a free name. `what` names the crash points. */
+  async moveTo(other: DurableFolder, name: string, newName: string, what: string): Promise<void> {
     await storage(`move ${join(this.path, name)} to ${other.path}`, async () => {
       await rename(join(this.path, name), join(other.path, newName))
+      await this.#crashPoint(`${what}.moved`)
       await other.flush()
       await this.flush()
+      await this.#crashPoint(`${what}.move-durable`)
     })
   }
 
   /** Adds to a file without waiting for the disk: for what is useful to remember, not what must be. */
-  async append(name: string, text: string): Promise<void> {
+  async append(name: string, text: string, what: string): Promise<void> {
     const path = join(this.path, name)
     await storage(`append to ${path}`, () => appendFile(path, text, { mode: 0o600 }))
+    await this.#crashPoint(`${what}.appended`)
   }
 
   /** Every change made before the call is on disk when it resolves; calls that come together share one fsync. */

@@ -7,6 +7,14 @@ export type IpamErrorCode =
   | 'no-range'
   /** Every address of a range is in use. */
   | 'pool-exhausted'
+  /** An address asked for is not one, or two of one family were asked for. */
+  | 'address-invalid'
+  /** An address asked for that the node cannot give: outside its ranges, or one that is never given. */
+  | 'address-outside'
+  /** An address asked for that another attachment has, or that is kept out of use. */
+  | 'address-taken'
+  /** This attachment holds other addresses than those it asks for now. */
+  | 'address-differs'
   /** What this attachment holds cannot be read: it was set aside, and only its release settles it. */
   | 'record-corrupt'
   | 'disk-full'

@@ -9,20 +9,27 @@ export class ReleaseHistory {
   readonly #folder: DurableFolder
   /** In order of release: a Map keeps the order of insertion. */
   readonly #order: Map<string, true>
+  readonly #slackLines: number
   #lineCount: number
   #rewriting: Promise<void> | undefined
 
-  private constructor(folder: DurableFolder, order: Map<string, true>, lineCount: number) {
+  private constructor(
+    folder: DurableFolder,
+    order: Map<string, true>,
+    lineCount: number,
+    slackLines: number,
+  ) {
     this.#folder = folder
     this.#order = order
     this.#lineCount = lineCount
+    this.#slackLines = slackLines
   }
 
-  static async open(folder: DurableFolder): Promise<ReleaseHistory> {
+  static async open(folder: DurableFolder, slackLines = SLACK_LINES): Promise<ReleaseHistory> {
     const lines = ((await folder.read(FILE)) ?? '').split('\n').filter((line) => line !== '')
     const order = new Map<string, true>()
     for (const line of lines) touch(order, line)
-    return new ReleaseHistory(folder, order, lines.length)
+    return new ReleaseHistory(folder, order, lines.length, slackLines)
   }
 
   /** Oldest first. */
@@ -35,7 +42,7 @@ export class ReleaseHistory {
     for (const address of addresses) touch(this.#order, address)
     this.#lineCount += addresses.length
     await this.#rewriting
-    if (this.#lineCount > this.#order.size * 2 + SLACK_LINES) {
+    if (this.#lineCount > this.#order.size * 2 + this.#slackLines) {
       this.#lineCount = this.#order.size
       this.#rewriting = this.#folder
         .write(FILE, format(this.#order.keys()), 'ipam.history')
@@ -44,7 +51,7 @@ export class ReleaseHistory {
         })
       await this.#rewriting
     } else {
-      await this.#folder.append(FILE, format(addresses))
+      await this.#folder.append(FILE, format(addresses), 'ipam.history')
     }
   }
 }

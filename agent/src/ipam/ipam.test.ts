@@ -136,6 +136,60 @@ test('allocate() prefers addresses that nobody has had', async () => {
   expect((await ipam.allocate(request('b'))).addresses).toEqual(['10.244.1.3'])
 })
 
+test('allocate() again, by a later ADD, renews sequence, namespace and era on disk; by an earlier one it does not', async () => {
+  const at = (bootTimeUs: number, netns: string, bootId = 'b') => ({
+    ...request('a'),
+    netns,
+    sequence: { bootId, bootTimeUs },
+  })
+  const first = await (await open()).allocate(at(12, '/run/one'))
+  expect(first.era).toBeUndefined()
+  const era = { bootId: 'b', hostCookie: '1' }
+  const ipam = await Ipam.open({ dir, clock, log: silentLog, era })
+  const later = await ipam.allocate(at(20, '/run/two'))
+  expect(later).toEqual({ ...first, ...at(20, '/run/two'), era })
+  expect(await ipam.allocate(at(15, '/run/three'))).toEqual(later)
+  const restarted = await open()
+  expect(restarted.list()).toEqual([later])
+  const rebooted = await restarted.allocate(at(1, '/run/four', 'next'))
+  expect(rebooted.netns).toBe('/run/four')
+  expect(recordNames()).toHaveLength(1)
+})
+
+test('allocate() after a release that failed half-way has the record on disk again', async () => {
+  let isFull = false
+  const ipam = await open(['10.244.1.0/29'], (name) => {
+    if (isFull && name === 'ipam.record.removed') throw Object.assign(new Error(), { code: 'EIO' })
+  })
+  const given = await ipam.allocate(request('a'))
+  isFull = true
+  await expect(ipam.release(request('a').key)).rejects.toMatchObject({ code: 'storage' })
+  expect(recordNames()).toEqual([])
+  expect(await ipam.allocate(request('a'))).toEqual(given)
+  expect((await open()).list()).toEqual([given])
+})
+
+test('list() gives the attachments of one network, or all', async () => {
+  const ipam = await open()
+  await ipam.allocate(request('a'))
+  await ipam.allocate({ ...request('b'), key: { ...request('b').key, network: 'other' } })
+  expect(ipam.list('other').map(({ key }) => key.containerId)).toEqual(['b'])
+  expect(ipam.list('none')).toEqual([])
+  expect(ipam.list()).toHaveLength(2)
+})
+
+test('subscribe() tells of what is given, given back and newly possible', async () => {
+  const ipam = await open()
+  const used: (number | undefined)[] = []
+  const end = ipam.subscribe(() => used.push(ipam.usage()[0]?.used))
+  await ipam.allocate(request('a'))
+  await ipam.release(request('a').key)
+  ipam.setRanges([])
+  end()
+  ipam.setRanges(['10.244.1.0/29'])
+  expect([...new Set(used)]).toEqual([1, 0, undefined])
+})
+
 test('release() says what the key held, and of an unknown key nothing', async () => {
   const ipam = await open()
   const allocation = await ipam.allocate(request('a'))

@@ -8,10 +8,13 @@ import {
   type AttachmentKey,
   hostDeviceOf,
   keyText,
+  type Sequence,
 } from './allocation.ts'
+import { matchAsked, requireAsked } from './asked.ts'
 import { Counters } from './counters.ts'
 import { type CrashPoint, noCrash } from './crash-point.ts'
 import { DurableFolder } from './durable-folder.ts'
+import type { Era } from './era.ts'
 import { IpamError } from './errors.ts'
 import { ReleaseHistory } from './history.ts'
 import { Pool } from './pool.ts'
@@ -24,7 +27,11 @@ export interface IpamOptions {
   readonly dir: string
   readonly clock: Clock
   readonly log: Log
+  /** Written into records, for whoever wants to know whether an attachment can have outlived a reboot. */
+  readonly era?: Era
   readonly crashPoint?: CrashPoint
+  /** Of the history of releases, before it is rewritten: for tests. */
+  readonly historySlackLines?: number
 }
 
 export interface RangeUsage {
@@ -51,6 +58,8 @@ interface Loaded {
 export class Ipam {
   readonly #clock: Clock
   readonly #log: Log
+  readonly #era: Era | undefined
+  readonly #listeners = new Set<() => void>()
   readonly #folders: Folders
   readonly #quarantine: Quarantine
   readonly #counters: Counters
@@ -62,12 +71,15 @@ export class Ipam {
    * it, so nobody else gets their addresses.
    */
   readonly #unsettled = new Map<string, Allocation>()
+  /** Those whose removal failed: their record may be there or not, so it is written again before the same answer is given. */
+  readonly #unsure = new Set<string>()
   /** The last operation of each key, so that those of one key come one after the other. */
   readonly #turns = new Map<string, Promise<unknown>>()
   #pools: readonly Pool[] = []
 
-  private constructor({ clock, log }: IpamOptions, loaded: Loaded) {
+  private constructor({ clock, log, era }: IpamOptions, loaded: Loaded) {
     this.#clock = clock
+    this.#era = era
     this.#log = log
     this.#folders = loaded.folders
     this.#quarantine = loaded.quarantine
@@ -98,7 +110,7 @@ export class Ipam {
       highestIncarnation: Math.max(0, ...allocations.map(({ incarnation }) => incarnation)),
       highestEndpointId: Math.max(0, ...allocations.map(({ endpointId }) => endpointId)),
     })
-    const history = await ReleaseHistory.open(folders.state)
+    const history = await ReleaseHistory.open(folders.state, options.historySlackLines)
     return new Ipam(options, { folders, quarantine, counters, history, allocations })
   }
 
@@ -122,17 +134,27 @@ export class Ipam {
       ...this.#quarantine.addresses(),
     ]
     this.#pools = ranges.map((range) => new Pool(range, taken, this.#history.addresses()))
+    this.#tell()
+  }
+
+  /** Calls back after each change of what is given or can be; returns what ends it. */
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
 
   /**
-   * The same key gets the same answer, also from ranges that have changed since. One address per range, or none at all; it is
-   * on disk, file and folder, when the promise resolves. @throws IpamError
+   * The same key gets the same addresses, also from ranges that have changed since. One address per range, those asked for among
+   * them, or none at all; it is on disk, file and folder, when the promise resolves. @throws IpamError
    */
   allocate(request: AllocationRequest): Promise<Allocation> {
     return this.#inTurn(request.key, async () => {
       const id = keyText(request.key)
       const existing = this.#allocations.get(id)
-      if (existing !== undefined) return existing
+      if (existing !== undefined) {
+        requireAsked(request.addresses ?? [], existing.addresses)
+        return await this.#renew(id, existing, request)
+      }
       if (this.#quarantine.has(request.key)) {
         const message = `${id}: its record was damaged and set aside; delete the pod to settle it`
         throw new IpamError('record-corrupt', message)
@@ -150,16 +172,20 @@ export class Ipam {
       const unsettled = this.#unsettled.get(id)
       if (unsettled !== undefined) await this.#withdraw(id, unsettled)
       for (const address of await this.#quarantine.release(key)) this.#free(address)
+      this.#tell()
       const allocation = this.#allocations.get(id)
       if (allocation === undefined) return undefined
       await this.#history.note(allocation.addresses).catch((error: unknown) => {
         this.#log.warn({ error }, 'the order of re-use is kept in memory only')
       })
       // On disk before anyone else gets the address: else a power cut could bring the old record back beside the new one.
+      this.#unsure.add(id)
       await this.#folders.records.remove(formatRecordName(allocation), 'ipam.record')
+      this.#unsure.delete(id)
       this.#allocations.delete(id)
       this.#endpointIds.delete(allocation.endpointId)
       for (const address of allocation.addresses) this.#free(address)
+      this.#tell()
       return allocation
     })
   }
@@ -168,8 +194,10 @@ export class Ipam {
     return this.#allocations.get(keyText(key))
   }
 
-  list(): Allocation[] {
-    return [...this.#allocations.values()]
+  /** Of one network, or of all. */
+  list(network?: string): Allocation[] {
+    const all = [...this.#allocations.values()]
+    return network === undefined ? all : all.filter(({ key }) => key.network === network)
   }
 
   /** Records set aside, with the addresses they keep out of use. */
@@ -185,10 +213,11 @@ export class Ipam {
     const numbers = await this.#counters.next((endpointId) => this.#endpointIds.has(endpointId))
     const allocation: Allocation = Object.freeze({
       ...request,
-      addresses: this.#take(),
+      addresses: this.#take(request.addresses ?? []),
       ...numbers,
       hostDevice: hostDeviceOf(request.key),
       createdAt: new Date(this.#clock.now()).toISOString(),
+      ...(this.#era === undefined ? {} : { era: this.#era }),
     })
     this.#unsettled.set(id, allocation)
     this.#endpointIds.add(allocation.endpointId)
@@ -203,20 +232,39 @@ export class Ipam {
     }
     this.#allocations.set(id, allocation)
     this.#unsettled.delete(id)
+    this.#tell()
     return allocation
   }
 
+  /**
+   * A later ADD of what is there: written down, because a DEL that began between the two must not undo it, because its namespace
+   * may be another, and because a removal that failed half-way may have taken the record.
+   */
+  async #renew(id: string, existing: Allocation, request: AllocationRequest): Promise<Allocation> {
+    const { sequence, netns } = request
+    const isNewer = sequence !== undefined && isLater(sequence, existing.sequence)
+    if (!isNewer && !this.#unsure.has(id)) return existing
+    const era = this.#era === undefined ? {} : { era: this.#era }
+    const renewed = Object.freeze({ ...existing, ...(isNewer ? { netns, sequence, ...era } : {}) })
+    const name = formatRecordName(renewed)
+    await this.#folders.records.write(name, encodeRecord(renewed), 'ipam.renewal')
+    this.#unsure.delete(id)
+    this.#allocations.set(id, renewed)
+    return renewed
+  }
+
   /** All families or none. */
-  #take(): readonly string[] {
+  #take(askedFor: readonly string[]): readonly string[] {
     if (this.#pools.length === 0) {
       throw new IpamError(
         'no-range',
         'this node has no pod range yet: its Node object has no spec.podCIDRs, or has not been read',
       )
     }
+    const asked = matchAsked(askedFor, this.#pools)
     const addresses: string[] = []
-    for (const pool of this.#pools) {
-      const address = pool.take()
+    for (const [index, pool] of this.#pools.entries()) {
+      const address = asked[index] ?? pool.take()
       if (address === undefined) {
         for (const one of addresses) for (const other of this.#pools) other.putBack(one)
         const { range, capacity } = pool
@@ -226,6 +274,11 @@ export class Ipam {
         )
       }
       addresses.push(address)
+    }
+    // Last, when nothing can fail any more: what was given back earlier keeps its place in the line.
+    for (const [index, pool] of this.#pools.entries()) {
+      const address = asked[index]
+      if (address !== undefined) pool.takeAsked(address)
     }
     return Object.freeze(addresses)
   }
@@ -237,6 +290,11 @@ export class Ipam {
     this.#endpointIds.delete(allocation.endpointId)
     for (const address of allocation.addresses)
       for (const pool of this.#pools) pool.putBack(address)
+    this.#tell()
+  }
+
+  #tell(): void {
+    for (const listener of [...this.#listeners]) listener()
   }
 
   #free(address: string): void {
@@ -256,6 +314,10 @@ export class Ipam {
       if (this.#turns.get(id) === turn) this.#turns.delete(id)
     })
   }
+}
+
+function isLater(one: Sequence, other: Sequence | undefined): boolean {
+  return one.bootId !== other?.bootId || one.bootTimeUs > other.bootTimeUs
 }
 
 async function readRecords(

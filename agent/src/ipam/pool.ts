@@ -1,5 +1,5 @@
 // Which address of a range comes next: first those never used, in order, then the one given back longest ago (ADR 0033). In memory only.
-import { addressAt, canGive, capacityOf, offsetOf, type Range } from './range.ts'
+import { addressAt, canAsk, canGive, capacityOf, offsetOf, type Range } from './range.ts'
 
 export class Pool {
   readonly range: Range
@@ -13,7 +13,7 @@ export class Pool {
   constructor(range: Range, taken: Iterable<string>, released: Iterable<string>) {
     this.range = range
     this.#cursor = range.firstOffset
-    for (const address of taken) if (canGive(range, address)) this.#taken.add(address)
+    for (const address of taken) if (canAsk(range, address)) this.#taken.add(address)
     for (const address of released) {
       if (!this.#taken.has(address) && covers(range, address)) this.#released.add(address)
     }
@@ -36,15 +36,24 @@ export class Pool {
     return address
   }
 
-  /** It goes to the end of the line. */
+  isTaken(address: string): boolean {
+    return this.#taken.has(address)
+  }
+
+  /** One that was asked for: `canAsk` of the range, and not taken. */
+  takeAsked(address: string): void {
+    this.#released.delete(address)
+    this.#taken.add(address)
+  }
+
+  /** It goes to the end of the line; one past those that are given unasked has no place in it. */
   release(address: string): void {
-    if (!this.#taken.delete(address)) return
-    this.#released.add(address)
+    if (this.#taken.delete(address) && canGive(this.range, address)) this.#released.add(address)
   }
 
   /** For an allocation that came to nothing: it is the next to be given. */
   putBack(address: string): void {
-    if (!this.#taken.delete(address)) return
+    if (!this.#taken.delete(address) || !canGive(this.range, address)) return
     this.#cursor = Math.min(this.#cursor, offsetOf(this.range, address) ?? this.#cursor)
   }
 

@@ -31,7 +31,7 @@ export class Quarantine {
     for (const name of await folder.names()) {
       try {
         const allocation = decodeRecord(name, (await folder.read(name)) ?? '')
-        await folder.moveTo(records, name, name)
+        await folder.moveTo(records, name, name, 'ipam.mended')
         mended.push(allocation)
       } catch (error) {
         quarantine.#remember(name, error)
@@ -51,7 +51,7 @@ export class Quarantine {
   async setAside(name: string, reason: unknown, records: DurableFolder): Promise<Quarantined> {
     let free = name
     for (let copy = 1; this.#files.has(free); copy++) free = `${name}.${copy}`
-    await records.moveTo(this.#folder, name, free)
+    await records.moveTo(this.#folder, name, free, 'ipam.set-aside')
     return this.#remember(free, reason, name)
   }
 

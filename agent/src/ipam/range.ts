@@ -63,6 +63,17 @@ export function canGive(range: Range, address: string): boolean {
   return offset !== undefined && offset >= range.firstOffset && offset <= range.lastOffset
 }
 
+/**
+ * Whether a pod that asks for it may have it: anywhere in the range but the reserved ones, also past those that are given
+ * unasked.
+ */
+export function canAsk(range: Range, address: string): boolean {
+  const offset = offsetOf(range, address)
+  const { bits } = LENGTHS[range.family]
+  const isBroadcast = range.family === 4 && offset === 2 ** (bits - range.prefixLen) - 1
+  return offset !== undefined && offset >= range.firstOffset && !isBroadcast
+}
+
 /** The host part of an address; undefined outside the range. */
 export function offsetOf(range: Range, address: string): number | undefined {
   const { family, bytes } = parseIp(address)

@@ -71,6 +71,7 @@ export function decodeRecord(name: string, text: string): Allocation {
     ...optional(record, 'podName'),
     ...optional(record, 'podUid'),
     ...decodeSequence(record.sequence),
+    ...decodeEra(record.era),
   }
 }
 
@@ -89,6 +90,12 @@ function decodeSequence(value: unknown): Pick<Allocation, 'sequence'> {
   const bootTimeUs = sequence.bootTimeUs
   if (typeof bootTimeUs !== 'number') throw new RecordError('bootTimeUs: expected a number')
   return { sequence: { bootId: string(sequence, 'bootId'), bootTimeUs } }
+}
+
+function decodeEra(value: unknown): Pick<Allocation, 'era'> {
+  if (value === undefined) return {}
+  const era = object(value, 'era')
+  return { era: { bootId: string(era, 'bootId'), hostCookie: string(era, 'hostCookie') } }
 }
 
 function object(value: unknown, what: string): Record<string, unknown> {
