@@ -28,6 +28,13 @@ export { Reader } from './codec/reader.ts'
 export { pad, struct } from './codec/struct.ts'
 export { Writer } from './codec/writer.ts'
 export { type ExtAck, isCode, NetlinkError, ParseError } from './error.ts'
+export type { GenericFamily, GenericGroup, GenericOperation } from './generic/family.ts'
+export { GenericMonitor, type GenericMonitorOptions } from './generic/generic-monitor.ts'
+export {
+  GenericNetlink,
+  type GenericNetlinkOptions,
+  type GenericRequest,
+} from './generic/generic-netlink.ts'
 export {
   canonicalIp,
   formatIp,
@@ -44,6 +51,7 @@ export {
   prefixContains,
 } from './ip.ts'
 export type { MessageHeader } from './message.ts'
+export { type MonitorOptions, type MonitorSource, NetlinkMonitor } from './monitor.ts'
 export { NetworkNamespace } from './namespace.ts'
 export type { DecodeMessage, Request, Requests } from './requests.ts'
 export type {

@@ -120,6 +120,16 @@ const captures: readonly Capture[] = [
     ],
   },
   {
+    name: 'family-get',
+    command: 'genl ctrl get name netdev',
+    keep: 'request',
+  },
+  {
+    name: 'family',
+    command: 'genl ctrl get name netdev',
+    keep: { type: 16 },
+  },
+  {
     name: 'error-with-words',
     command: 'ip link set veth0 mtu 1',
     keep: { type: 2, hasWords: true },

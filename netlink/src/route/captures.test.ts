@@ -277,7 +277,7 @@ const names = [
 function decodeAnything(bytes: Uint8Array): void {
   forEachMessage(new Reader(bytes), (header, payload) => {
     if (header.type === 2) decodeError(header, payload)
-    else decodeRouteEvent(header.type, payload)
+    else decodeRouteEvent(header, payload)
     return true
   })
 }

@@ -1,5 +1,6 @@
 // A notification of the kernel as the object that appeared, changed or went.
 import type { Reader } from '../codec/reader.ts'
+import type { MessageHeader } from '../message.ts'
 import type { Address } from './address.ts'
 import { decodeAddress } from './address-message.ts'
 import {
@@ -40,7 +41,10 @@ export type RouteEvent =
   | { readonly change: 'new' | 'del'; readonly kind: 'filter'; readonly filter: Filter }
 
 /** Undefined for messages that are about nothing described here. */
-export function decodeRouteEvent(type: number, payload: Reader): RouteEvent | undefined {
+export function decodeRouteEvent(
+  { type }: Pick<MessageHeader, 'type'>,
+  payload: Reader,
+): RouteEvent | undefined {
   switch (type) {
     case RTM_NEWLINK:
     case RTM_DELLINK: {
