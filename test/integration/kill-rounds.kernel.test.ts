@@ -11,6 +11,9 @@ const ROUNDS = Number(process.env.SINABRO_KILL_ROUNDS ?? 8)
 const SEED = Number(process.env.SINABRO_SEED ?? Math.floor(Math.random() * 2 ** 31))
 const LIVE_PODS = 3
 const LONGEST_DELAY_MS = 120
+/** About as long as an agent takes to be ready: half of the rounds kill the next one on its way there too. */
+const LONGEST_START_MS = 1_000
+const ROUND_TIMEOUT_MS = 30_000
 
 let lab: Lab
 let node: LabNode
@@ -33,31 +36,40 @@ function randomFrom(seed: number): () => number {
   }
 }
 
-test(`after each of ${ROUNDS} kills the node holds exactly its pods (seed ${SEED})`, async () => {
-  const random = randomFrom(SEED)
-  const pods: Pod[] = []
-  for (let round = 0; round < ROUNDS; round++) {
-    const doomed = pods.length >= LIVE_PODS ? pods.splice(0, 2) : []
-    const work = [
-      ...[0, 1].map((i) => node.addPod(`r${round}-${i}`).then((pod) => void pods.push(pod))),
-      ...doomed.map((pod) => pod.remove()),
-    ]
-    const done = Promise.allSettled(work)
-    await sleep(random() * LONGEST_DELAY_MS)
-    await node.agent.kill('SIGKILL')
-    node.agent.start()
-    await node.agent.waitReady()
-    for (const outcome of await done) {
-      // An ADD that lost its agent may fail, and then the runtime has asked for a DEL; everything else succeeds.
-      if (outcome.status === 'rejected' && !(outcome.reason instanceof CniFailure)) {
-        throw outcome.reason
+test(
+  `after each of ${ROUNDS} kills the node holds exactly its pods (seed ${SEED})`,
+  async () => {
+    const random = randomFrom(SEED)
+    const pods: Pod[] = []
+    for (let round = 0; round < ROUNDS; round++) {
+      const doomed = pods.length >= LIVE_PODS ? pods.splice(0, 2) : []
+      const work = [
+        ...[0, 1].map((i) => node.addPod(`r${round}-${i}`).then((pod) => void pods.push(pod))),
+        ...doomed.map((pod) => pod.remove()),
+      ]
+      const done = Promise.allSettled(work)
+      await sleep(random() * LONGEST_DELAY_MS)
+      await node.agent.kill('SIGKILL')
+      if (random() < 0.5) {
+        node.agent.start()
+        await sleep(random() * LONGEST_START_MS)
+        await node.agent.kill('SIGKILL')
+      }
+      node.agent.start()
+      await node.agent.waitReady()
+      for (const outcome of await done) {
+        // An ADD that lost its agent may fail, and then the runtime has asked for a DEL; everything else succeeds.
+        if (outcome.status === 'rejected' && !(outcome.reason instanceof CniFailure)) {
+          throw outcome.reason
+        }
+      }
+      const wrong = await whatStaysWrong(node)
+      expect(wrong, `round ${round}`).toEqual([])
+      for (const pod of pods) {
+        const isReached = await ping({ machine: node.machine, name: 'node1' }, pod.address(6))
+        expect(isReached, `round ${round}, pod ${pod.name}`).toBe(true)
       }
     }
-    const wrong = await whatStaysWrong(node)
-    expect(wrong, `round ${round}`).toEqual([])
-    for (const pod of pods) {
-      const isReached = await ping({ machine: node.machine, name: 'node1' }, pod.address(6))
-      expect(isReached, `round ${round}, pod ${pod.name}`).toBe(true)
-    }
-  }
-})
+  },
+  ROUNDS * ROUND_TIMEOUT_MS,
+)

@@ -5,7 +5,7 @@ import { LabError } from './errors.ts'
 import { Lab } from './lab.ts'
 import type { LabNode } from './node.ts'
 import { readAllocations } from './node-state.ts'
-import type { Pod } from './pod.ts'
+import { Pod } from './pod.ts'
 import { withProgress } from './progress.ts'
 import { echoUdp, greet, ping, serve, Upload, upload } from './talk.ts'
 
@@ -70,11 +70,11 @@ async function tour(lab: Lab): Promise<void> {
 
 async function fourPods(lab: Lab): Promise<[Pod, Pod, Pod, Pod]> {
   const add = async (number: number, name: string): Promise<Pod> => {
+    const pod = await Pod.prepare(lab.node(number).machine, name)
     const start = performance.now()
-    const pod = await lab.node(number).addPod(name)
-    say(
-      `${name}  on ${pod.machine.name}  ${pod.addresses.join('  ')}  ADD ${ms(performance.now() - start)}`,
-    )
+    await pod.add()
+    const took = ms(performance.now() - start)
+    say(`${name}  on ${pod.machine.name}  ${pod.addresses.join('  ')}  ADD ${took}`)
     return pod
   }
   return [await add(1, 'a'), await add(1, 'b'), await add(2, 'c'), await add(2, 'd')]
