@@ -107,6 +107,7 @@ async function start(
     nodeName,
     clusterCIDRs: config.clusterCidrs,
     keepsTowardsNodes: false,
+    tunnelPort: config.tunnelPort,
     log,
     clock,
     health,

@@ -14,12 +14,13 @@ const nodes = [
     internalIPs: ['192.0.2.2', '2001:db8::2'],
   },
 ]
-const settings = { nodeName: 'a', clusterCIDRs: [], keepsTowardsNodes: false }
+const settings = { nodeName: 'a', clusterCIDRs: [], keepsTowardsNodes: false, tunnelPort: 8472 }
 
 test('computeRuleSet() takes the own ranges as senders and all ranges as kept', () => {
   expect(computeRuleSet(nodes, settings)).toEqual({
     pods: ['10.244.1.0/24', 'fd00:1::/64'],
     keep: ['10.244.1.0/24', '10.244.2.0/24', 'fd00:1::/64', 'fd00:2::/64'],
+    tunnelPort: 8472,
   })
 })
 

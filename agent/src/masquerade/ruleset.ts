@@ -4,6 +4,10 @@ import type { RuleSet } from './rows.ts'
 /**
  * Postrouting, just after the place where others translate sources. `fib daddr type unicast` leaves out the node's own addresses,
  * broadcast and multicast. Ports are chosen at random so that many pods behind one address do not meet.
+ *
+ * Translated, a pod speaks in the node's name, and the tunnel believes nodes. So nothing of a pod's is translated towards the
+ * tunnel's port, whoever turned it there (`forward` comes after all that change destinations). And the tunnel's own packets are not
+ * tracked: else the answer that some pod's translated flow waits for could be a tunnel packet for another pod.
  */
 export function formatRuleSet(table: string, rules: RuleSet): string {
   const set = (name: string, type: string, prefixes: readonly string[]): string => {
@@ -19,6 +23,19 @@ export function formatRuleSet(table: string, rules: RuleSet): string {
     set('pods6', 'ipv6_addr', v6(rules.pods)),
     set('keep4', 'ipv4_addr', v4(rules.keep)),
     set('keep6', 'ipv6_addr', v6(rules.keep)),
+    '  chain forward {',
+    '    type filter hook forward priority filter + 5; policy accept;',
+    `    udp dport ${rules.tunnelPort} ip saddr @pods4 ip daddr != @keep4 drop`,
+    `    udp dport ${rules.tunnelPort} ip6 saddr @pods6 ip6 daddr != @keep6 drop`,
+    '  }',
+    '  chain prerouting {',
+    '    type filter hook prerouting priority raw; policy accept;',
+    `    udp dport ${rules.tunnelPort} fib daddr type local notrack`,
+    '  }',
+    '  chain output {',
+    '    type filter hook output priority raw; policy accept;',
+    `    udp dport ${rules.tunnelPort} fib saddr type local notrack`,
+    '  }',
     '  chain postrouting {',
     '    type nat hook postrouting priority srcnat + 5; policy accept;',
     '    ip saddr @pods4 ip daddr != @keep4 fib daddr type unicast masquerade fully-random',

@@ -5,7 +5,11 @@ import { createNft } from './nft.ts'
 import { MasqueradeTarget } from './target.ts'
 
 const signal = new AbortController().signal
-const rules = { pods: ['10.1.0.0/24', 'fd01::/64'], keep: ['10.1.0.0/16', 'fd01::/48'] }
+const rules = {
+  pods: ['10.1.0.0/24', 'fd01::/64'],
+  keep: ['10.1.0.0/16', 'fd01::/48'],
+  tunnelPort: 8472,
+}
 const ns = `sbmasq${process.pid}`
 const outside = `${ns}o`
 const nft = createNft(['ip', 'netns', 'exec', ns])
