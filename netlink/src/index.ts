@@ -90,6 +90,14 @@ export type {
   NeighbourState,
 } from './route/neighbour.ts'
 export type { Neighbours } from './route/neighbours.ts'
+export type {
+  Nexthop,
+  NexthopFilter,
+  NexthopMember,
+  NexthopSpec,
+  ResilientOptions,
+} from './route/nexthop.ts'
+export type { Nexthops } from './route/nexthops.ts'
 export type { Qdiscs } from './route/qdiscs.ts'
 export type {
   NextHop,

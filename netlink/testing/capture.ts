@@ -120,6 +120,36 @@ const captures: readonly Capture[] = [
     ],
   },
   {
+    name: 'nexthop-add',
+    command: 'ip nexthop add id 5 via 10.1.0.2 dev veth0 onlink proto 91',
+    keep: 'request',
+    before: addressed,
+  },
+  {
+    name: 'nexthop-group-add',
+    command: 'ip nexthop add id 9 group 1,3/2 type resilient buckets 8 idle_timer 60 proto 91',
+    keep: 'request',
+    before: [
+      ...addressed,
+      'ip nexthop add id 1 via 10.1.0.2 dev veth0',
+      'ip nexthop add id 2 via fd01::2 dev veth0',
+    ],
+  },
+  {
+    name: 'nexthop-list',
+    command: 'ip nexthop show',
+    keep: { type: 104 },
+    before: [
+      ...addressed,
+      'ip link set lo up',
+      'ip nexthop add id 1 via 10.1.0.2 dev veth0',
+      'ip nexthop add id 2 via fd01::2 dev veth0 proto 91',
+      'ip nexthop add id 3 blackhole',
+      'ip nexthop add id 4 via 192.0.2.1 fdb',
+      'ip nexthop add id 9 group 1,3/2',
+    ],
+  },
+  {
     name: 'family-get',
     command: 'genl ctrl get name netdev',
     keep: 'request',

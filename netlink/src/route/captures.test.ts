@@ -10,6 +10,7 @@ import { addressMessage, addressSpecToWire, decodeAddress } from './address-mess
 import { bridgeAttrs, vxlanAttrs } from './link-kinds.ts'
 import { decodeLink, linkMessage, vethAttrs } from './link-message.ts'
 import { decodeNeighbour, neighbourMessage, neighbourSpecToWire } from './neighbour-message.ts'
+import { decodeNexthop, nexthopMessage, nexthopSpecToWire } from './nexthop-message.ts'
 import { decodeRouteEvent } from './route-event.ts'
 import { decodeRoute, routeMessage, routeSpecToWire } from './route-message.ts'
 import { decodeRule, ruleMessage, ruleSpecToWire } from './rule-message.ts'
@@ -141,6 +142,27 @@ describe('what ip sends', () => {
     expect(decode(ruleMessage, encode(ruleMessage, ours))).toEqual(theirs)
   })
 
+  test.each([
+    ['nexthop-add', { id: 5, via: '10.1.0.2', index: 3, onlink: true, protocol: 91 }],
+    [
+      'nexthop-group-add',
+      {
+        id: 9,
+        group: [
+          { id: 1, weight: 3 },
+          { id: 2, weight: 1 },
+        ],
+        resilient: { buckets: 8, idleCs: 6000 },
+        protocol: 91,
+      },
+    ],
+  ])('%s is what add() sends', (name, spec) => {
+    const ours = nexthopSpecToWire(spec)
+    expect(decode(nexthopMessage, encode(nexthopMessage, ours))).toEqual(
+      request(name, nexthopMessage),
+    )
+  })
+
   test('tc qdisc add … clsact', () => {
     expect(request('qdisc-add-clsact', trafficMessage)).toMatchObject({
       header: { handle: 0xffff_0000, parent: 0xffff_fff1 },
@@ -248,6 +270,27 @@ describe('what the kernel answers', () => {
     ])
   })
 
+  test('next hop objects', () => {
+    const list: unknown[] = []
+    forEachMessage(new Reader(fixture('nexthop-list')), (header, payload) => {
+      if (header.type === 104) list.push(decodeNexthop(payload))
+      return true
+    })
+    expect(list).toMatchObject([
+      { id: 1, via: '10.1.0.2', index: 3, protocol: 0 },
+      { id: 2, family: 6, via: 'fd01::2', protocol: 91 },
+      { id: 3, isBlackhole: true },
+      { id: 4, isFdb: true, via: '192.0.2.1' },
+      {
+        id: 9,
+        group: [
+          { id: 1, weight: 3 },
+          { id: 2, weight: 1 },
+        ],
+      },
+    ])
+  })
+
   test('a refusal, in its own words', () => {
     const [outcome] = decodeAll(fixture('error-with-words'), (payload, header) =>
       decodeError(header, payload),
@@ -269,6 +312,8 @@ const names = [
   'neighbour-list',
   'rule-add',
   'rule-list-6',
+  'nexthop-group-add',
+  'nexthop-list',
   'qdisc-add-clsact',
   'error-with-words',
 ]
@@ -311,7 +356,7 @@ describe('damage', () => {
       )
       const view = new DataView(bytes.buffer)
       view.setUint32(0, bytes.length, true)
-      view.setUint16(4, random(50), true)
+      view.setUint16(4, random(110), true)
       expectDecodedOrDecodeError(bytes)
     }
   })

@@ -25,6 +25,9 @@ export const RTM_GETQDISC = 38
 export const RTM_NEWTFILTER = 44
 export const RTM_DELTFILTER = 45
 export const RTM_GETTFILTER = 46
+export const RTM_NEWNEXTHOP = 104
+export const RTM_DELNEXTHOP = 105
+export const RTM_GETNEXTHOP = 106
 
 export const RTNLGRP_LINK = 1
 export const RTNLGRP_NEIGH = 3
@@ -35,6 +38,7 @@ export const RTNLGRP_IPV4_RULE = 8
 export const RTNLGRP_IPV6_IFADDR = 9
 export const RTNLGRP_IPV6_ROUTE = 11
 export const RTNLGRP_IPV6_RULE = 19
+export const RTNLGRP_NEXTHOP = 32
 
 export const RTPROT_BOOT = 3
 export const RT_TABLE_MAIN = 254

@@ -7,6 +7,7 @@ import {
   RTM_DELADDR,
   RTM_DELLINK,
   RTM_DELNEIGH,
+  RTM_DELNEXTHOP,
   RTM_DELQDISC,
   RTM_DELROUTE,
   RTM_DELRULE,
@@ -14,6 +15,7 @@ import {
   RTM_NEWADDR,
   RTM_NEWLINK,
   RTM_NEWNEIGH,
+  RTM_NEWNEXTHOP,
   RTM_NEWQDISC,
   RTM_NEWROUTE,
   RTM_NEWRULE,
@@ -23,6 +25,8 @@ import type { Link } from './link.ts'
 import { decodeLink } from './link-message.ts'
 import type { Neighbour } from './neighbour.ts'
 import { decodeNeighbour } from './neighbour-message.ts'
+import type { Nexthop } from './nexthop.ts'
+import { decodeNexthop } from './nexthop-message.ts'
 import type { Route } from './route.ts'
 import { decodeRoute, RTM_F_CLONED } from './route-message.ts'
 import type { Rule } from './rule.ts'
@@ -36,6 +40,7 @@ export type RouteEvent =
   | { readonly change: 'new' | 'del'; readonly kind: 'address'; readonly address: Address }
   | { readonly change: 'new' | 'del'; readonly kind: 'route'; readonly route: Route }
   | { readonly change: 'new' | 'del'; readonly kind: 'rule'; readonly rule: Rule }
+  | { readonly change: 'new' | 'del'; readonly kind: 'nexthop'; readonly nexthop: Nexthop }
   | { readonly change: 'new' | 'del'; readonly kind: 'neighbour'; readonly neighbour: Neighbour }
   | { readonly change: 'new' | 'del'; readonly kind: 'qdisc'; readonly qdisc: Qdisc }
   | { readonly change: 'new' | 'del'; readonly kind: 'filter'; readonly filter: Filter }
@@ -67,6 +72,13 @@ export function decodeRouteEvent(
       const rule = decodeRule(payload)
       return rule && { change: type === RTM_NEWRULE ? 'new' : 'del', kind: 'rule', rule }
     }
+    case RTM_NEWNEXTHOP:
+    case RTM_DELNEXTHOP:
+      return {
+        change: type === RTM_NEWNEXTHOP ? 'new' : 'del',
+        kind: 'nexthop',
+        nexthop: decodeNexthop(payload),
+      }
     case RTM_NEWNEIGH:
     case RTM_DELNEIGH: {
       const neighbour = decodeNeighbour(payload)

@@ -127,6 +127,7 @@ export function routeSpecToWire(spec: RouteSpec): RouteBody {
       ...gatewayAttrs(spec.via, family),
       index: spec.index,
       prefsrc: spec.prefsrc,
+      nextHopId: spec.nextHopId,
       nextHops: spec.nextHops && { family, hops: spec.nextHops },
       metrics: hasMetrics ? { mtu, advmss } : undefined,
     },
@@ -182,12 +183,13 @@ function familyOfDefault(route: RouteSpec): 4 | 6 {
 /** As `ip route` chooses: reachable without a gateway is on the link, the host's own is on the host. */
 function defaultScope(
   type: RouteType | number,
-  { via: gateway, nextHops: hops }: RouteSpec,
+  { via: gateway, nextHops: hops, nextHopId }: RouteSpec,
 ): Scope {
   if (type === 'local' || type === 'nat') return 'host'
   if (type === 'broadcast' || type === 'multicast' || type === 'anycast') return 'link'
   if (type !== 'unicast') return 'global'
-  return gateway === undefined && hops === undefined ? 'link' : 'global'
+  if (gateway !== undefined || hops !== undefined || nextHopId !== undefined) return 'global'
+  return 'link'
 }
 
 function destination(family: 4 | 6, length: number, address: string | undefined): string {

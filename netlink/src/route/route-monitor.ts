@@ -10,11 +10,19 @@ import {
   RTNLGRP_IPV6_RULE,
   RTNLGRP_LINK,
   RTNLGRP_NEIGH,
+  RTNLGRP_NEXTHOP,
   RTNLGRP_TC,
 } from './constants.ts'
 import { decodeRouteEvent, type RouteEvent } from './route-event.ts'
 
-export type RouteGroup = 'links' | 'addresses' | 'routes' | 'rules' | 'neighbours' | 'traffic'
+export type RouteGroup =
+  | 'links'
+  | 'addresses'
+  | 'routes'
+  | 'rules'
+  | 'nexthops'
+  | 'neighbours'
+  | 'traffic'
 
 export interface RouteMonitorOptions extends MonitorOptions<RouteEvent> {
   readonly groups: readonly RouteGroup[]
@@ -25,6 +33,7 @@ const groupNumbers: Readonly<Record<RouteGroup, readonly number[]>> = {
   addresses: [RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR],
   routes: [RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE],
   rules: [RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE],
+  nexthops: [RTNLGRP_NEXTHOP],
   neighbours: [RTNLGRP_NEIGH],
   traffic: [RTNLGRP_TC],
 }

@@ -4,6 +4,7 @@ import { Addresses } from './addresses.ts'
 import { Filters } from './filters.ts'
 import { Links } from './links.ts'
 import { Neighbours } from './neighbours.ts'
+import { Nexthops } from './nexthops.ts'
 import { Qdiscs } from './qdiscs.ts'
 import { Routes } from './routes.ts'
 import { Rules } from './rules.ts'
@@ -13,6 +14,7 @@ export class RouteVerbs {
   readonly addresses: Addresses
   readonly routes: Routes
   readonly rules: Rules
+  readonly nexthops: Nexthops
   readonly neighbours: Neighbours
   readonly qdiscs: Qdiscs
   readonly filters: Filters
@@ -22,6 +24,7 @@ export class RouteVerbs {
     this.addresses = new Addresses(requests)
     this.routes = new Routes(requests)
     this.rules = new Rules(requests)
+    this.nexthops = new Nexthops(requests)
     this.neighbours = new Neighbours(requests)
     this.qdiscs = new Qdiscs(requests)
     this.filters = new Filters(requests)

@@ -41,6 +41,8 @@ export interface RouteSpec extends RouteIdentity {
   /** Outgoing device. */
   readonly index?: number | undefined
   readonly nextHops?: readonly NextHop[] | undefined
+  /** A next hop object, instead of `via`, `index` and `nextHops`. */
+  readonly nextHopId?: number | undefined
   /** Source address of packets this host sends along the route. */
   readonly prefsrc?: string | undefined
   /** RTPROT_*, who put the route there. Absent: RTPROT_BOOT (3), as `ip route` does. */
