@@ -1,6 +1,6 @@
 // The one place that wires: which rooms the agent has, in which order they start, and what each is given.
 import { existsSync } from 'node:fs'
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { ApiServer } from './api/server.ts'
@@ -11,8 +11,10 @@ import { followProblems } from './cluster/problems.ts'
 import { createCni } from './cni/cni.ts'
 import { type AgentConfig, libDir, socketPath, version } from './config.ts'
 import { Datapath } from './datapath/datapath.ts'
+import { readBootTimeUs, readEra } from './ipam/era.ts'
 import { Ipam } from './ipam/ipam.ts'
 import { followOwnRanges } from './ipam/own-ranges.ts'
+import { lookAtNamespace, Reclaim } from './ipam/reclaim.ts'
 import { NFT_TABLE } from './marks.ts'
 import { createMasquerade } from './masquerade/masquerade.ts'
 import { createOverlay } from './overlay/overlay.ts'
@@ -65,8 +67,16 @@ async function start(
     },
     stop: (lock) => lock.release(),
   })
+  const { netlink, hostNamespace } = await lifecycle.begin('netlink', {
+    start: () => ({ netlink: RouteNetlink.open(), hostNamespace: NetworkNamespace.current() }),
+    stop: (open) => {
+      open.netlink.close()
+      open.hostNamespace.close()
+    },
+  })
+  const era = readEra(hostNamespace)
   const ipam = await lifecycle.begin('ipam', {
-    start: () => Ipam.open({ dir: stateDir, clock, log, crashPoint }),
+    start: () => Ipam.open({ dir: stateDir, era, clock, log, crashPoint }),
   })
   const cluster = createCluster()
   const manifests = new ManifestSource({ dir: source.dir, cluster, log, clock })
@@ -79,13 +89,6 @@ async function start(
   const { nodes } = cluster
   followProblems(cluster.problems, health)
   followOwnRanges({ nodeName, nodes, ipam, health, log })
-  const { netlink, hostNamespace } = await lifecycle.begin('netlink', {
-    start: () => ({ netlink: RouteNetlink.open(), hostNamespace: NetworkNamespace.current() }),
-    stop: (open) => {
-      open.netlink.close()
-      open.hostNamespace.close()
-    },
-  })
   const datapath = await lifecycle.begin('datapath', {
     start: () => {
       const { bpfDir, attach } = config
@@ -112,7 +115,9 @@ async function start(
     clock,
     health,
   })
-  const pods = createPods({ ...kernel, ipam, podMtu: () => overlay.podMtu() })
+  // What is gone without a DEL is the reclaim job's: it looks twice.
+  const onGone = (): Promise<void> => Promise.resolve()
+  const pods = createPods({ ...kernel, ipam, onGone, podMtu: () => overlay.podMtu() })
   const socket = socketPath(config.runDir)
   const cni = createCni({
     ipam,
@@ -121,7 +126,7 @@ async function start(
     hostNamespace,
     log,
     stateDir,
-    bootId: (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim(),
+    bootId: era.bootId,
     install: {
       socket,
       stateDir,
@@ -138,6 +143,19 @@ async function start(
   await cni.replay().catch((error: unknown) => {
     log.error({ error }, 'a queued DEL failed; it is tried again')
   })
+
+  const reclaim = new Reclaim({
+    ipam,
+    era,
+    clock,
+    log,
+    devices: async () => new Set((await netlink.links.list()).map(({ name }) => name)),
+    namespace: lookAtNamespace,
+    bootTimeUs: readBootTimeUs,
+    remove: (key, sequence) => cni.reclaim(key, sequence),
+    graceMs: config.reclaimGraceSec * 1000,
+  })
+  jobs.start('reclaim', (signal, alive) => reclaim.run(signal, alive))
 
   const rooms: Rooms = { config, health, cluster, ipam, datapath, overlay, pods, clock }
   addProcessMetrics(metrics, health)

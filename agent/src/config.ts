@@ -20,6 +20,8 @@ export interface AgentConfig {
   readonly clusterCidrs: readonly string[]
   readonly attach: 'auto' | 'tcx' | 'clsact'
   readonly masquerade: 'nftables' | 'none'
+  /** How long a pod that is gone without a DEL keeps its addresses; seen gone at both ends of it. */
+  readonly reclaimGraceSec: number
   readonly logLevel: LogLevel
   /** For kill tests: the process ends itself at the n-th pass of a named point. */
   readonly crashAt?: CrashAt
@@ -183,6 +185,15 @@ function describeProgram(ask: (request: Request) => void): Command {
         .env('SINABRO_MASQUERADE')
         .choices(['nftables', 'none'])
         .default('nftables'),
+    )
+    .addOption(
+      new Option(
+        '--reclaim-grace-sec <seconds>',
+        'how long a pod that is gone without a DEL keeps its addresses',
+      )
+        .env('SINABRO_RECLAIM_GRACE_SEC')
+        .argParser(wholeNumber(1, 86_400))
+        .default(60),
     )
     .addOption(
       new Option('--lib-dir <dir>', 'where the addons, the eBPF objects and sinabro-cni are')

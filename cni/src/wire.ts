@@ -66,6 +66,8 @@ export const codes = {
   checkFailed: 104,
   /** A record on disk cannot be read; it was set aside and is never guessed. */
   corruptedRecord: 105,
+  /** An address that was asked for is in use, or not one of this node's. */
+  addressUnavailable: 106,
 } as const
 
 /**

@@ -11,8 +11,10 @@ import {
   callTimeoutMs,
   codes,
   limits,
+  type Sequence,
 } from '@sinabro/cni/wire'
 import type { Api, ApiError, ApiHandler, ApiReply } from '../api/routes.ts'
+import type { AttachmentKey } from '../ipam/allocation.ts'
 import type { Health } from '../runtime/health.ts'
 import type { Jobs } from '../runtime/jobs.ts'
 import { CniError, errorBody, toCniError } from './error.ts'
@@ -80,6 +82,11 @@ export class Cni {
     }
     route('GC', gc, decodeNetworkRequest)
     route('STATUS', async () => this.#status(), decodeNetworkRequest)
+  }
+
+  /** Removes what is gone without a DEL, in turn with the verbs of its key; see ipam/reclaim.ts. */
+  reclaim(key: AttachmentKey, sequence: Sequence): Promise<boolean> {
+    return this.#verbs.reclaim(key, sequence)
   }
 
   replay(): Promise<void> {

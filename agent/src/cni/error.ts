@@ -24,6 +24,13 @@ const BY_CODE: ReadonlyMap<string, { cniCode: number; what: string }> = new Map(
   ['pool-exhausted', { cniCode: codes.poolExhausted, what: 'no free address' }],
   ['no-range', { cniCode: codes.tryAgainLater, what: 'this node has no pod range yet' }],
   ['range-invalid', { cniCode: codes.tryAgainLater, what: 'this node has no usable pod range' }],
+  ['address-invalid', { cniCode: codes.invalidConfig, what: 'an address asked for is not one' }],
+  ['address-outside', { cniCode: codes.addressUnavailable, what: 'not an address of this node' }],
+  ['address-taken', { cniCode: codes.addressUnavailable, what: 'the address is in use' }],
+  [
+    'address-differs',
+    { cniCode: codes.addressUnavailable, what: 'this attachment has another address' },
+  ],
   ['record-corrupt', { cniCode: codes.corruptedRecord, what: 'its record on disk is unreadable' }],
   ['disk-full', { cniCode: codes.ioFailure, what: 'the state folder is full' }],
   ['read-only', { cniCode: codes.ioFailure, what: 'the state folder is read-only' }],

@@ -33,7 +33,14 @@ test('formatConflist() is one network with one plug-in that says where the agent
     cniVersion: '1.0.0',
     cniVersions: ['0.4.0', '1.0.0', '1.1.0'],
     name: 'sinabro',
-    plugins: [{ type: 'sinabro-cni', socket: options.socket, stateDir: options.stateDir }],
+    plugins: [
+      {
+        type: 'sinabro-cni',
+        socket: options.socket,
+        stateDir: options.stateDir,
+        capabilities: { ips: true },
+      },
+    ],
   })
 })
 

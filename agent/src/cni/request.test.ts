@@ -2,7 +2,7 @@
 import { codes } from '@sinabro/cni/wire'
 import { expect, test } from 'vitest'
 import { CniError } from './error.ts'
-import { decodeOwner, decodeRequest } from './request.ts'
+import { decodeAsked, decodeOwner, decodeRequest } from './request.ts'
 
 const good = {
   cniVersion: '1.0.0',
@@ -56,4 +56,24 @@ test('decodeOwner() reads what Kubernetes puts into CNI_ARGS and leaves the rest
   const args = 'IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0;K8S_POD_UID=u;X=a=b'
   expect(decodeOwner(args)).toEqual({ podNamespace: 'default', podName: 'web-0', podUid: 'u' })
   expect(decodeOwner('')).toEqual({})
+})
+
+test('decodeAsked() reads the capability, the conventional argument and CNI_ARGS, each address once', () => {
+  const config = {
+    ...good.config,
+    runtimeConfig: { ips: ['10.1.0.4/24', 'fd00::4'] },
+    args: { cni: { ips: ['fd00::4', '10.1.0.5'] } },
+  }
+  expect(decodeAsked({ config, args: 'IgnoreUnknown=1;IP=10.1.0.6,fd00::6' })).toEqual([
+    ...['10.1.0.4/24', 'fd00::4', '10.1.0.5', '10.1.0.6', 'fd00::6'],
+  ])
+  expect(decodeAsked({ config: good.config, args: 'IP=' })).toEqual([])
+  expect(decodeAsked({ config: { ...good.config, args: 'x' }, args: '' })).toEqual([])
+})
+
+test('decodeAsked() refuses what is no list of text', () => {
+  const config = { ...good.config, args: { cni: { ips: '10.1.0.4' } } }
+  expect(() => decodeAsked({ config, args: '' })).toThrow(
+    expect.objectContaining({ cniCode: codes.invalidConfig }),
+  )
 })

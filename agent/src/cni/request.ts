@@ -97,6 +97,31 @@ export function decodeOwner(args: string): PodOwner {
   return owner
 }
 
+/**
+ * Addresses that the attachment is to get, from all places where they may stand: capability `ips`, `args.cni.ips` of the
+ * configuration, `IP` in CNI_ARGS. Text as it came, each once.
+ */
+export function decodeAsked({ config, args }: Pick<CniRequest, 'config' | 'args'>): string[] {
+  const fromArgs = args.split(';').find((pair) => pair.startsWith('IP='))
+  const asked = [
+    ...list(config.runtimeConfig?.ips, 'runtimeConfig.ips'),
+    ...list(member(member(config.args, 'cni'), 'ips'), 'args.cni.ips'),
+    ...(fromArgs?.slice('IP='.length).split(',') ?? []),
+  ]
+  return [...new Set(asked.filter((one) => one !== ''))]
+}
+
+function list(value: unknown, what: string): string[] {
+  if (value === undefined || value === null) return []
+  if (Array.isArray(value) && value.every((one) => typeof one === 'string')) return value
+  throw new CniError(codes.invalidConfig, `${what}: expected a list of addresses`)
+}
+
+function member(value: unknown, name: string): unknown {
+  if (typeof value !== 'object' || value === null) return undefined
+  return (value as Readonly<Record<string, unknown>>)[name]
+}
+
 /** dev_valid_name() of the kernel (net/core/dev.c). */
 function isInterfaceName(name: string): boolean {
   if (name === '' || Buffer.byteLength(name) > limits.interfaceNameLength) return false

@@ -109,6 +109,25 @@ test('ADD answers what was built, and keeps who asked and when with the allocati
   })
 })
 
+test('ADD hands on the addresses that are asked for, and refuses what is none before it does anything', async () => {
+  const asking = (ip: string) => request(10, { args: `IP=${ip}` })
+  const refusal = await verbs.add(asking('10.1'), never).catch(toCniError)
+  expect(refusal).toMatchObject({ cniCode: codes.invalidConfig })
+  expect(records.size).toBe(0)
+  await verbs.add(asking('10.244.1.2/24'), never)
+  expect(log).toEqual([])
+  expect(records.get(text)).toMatchObject({ addresses: ['10.244.1.2'] })
+})
+
+test('reclaim() removes as a DEL of that time would', async () => {
+  await verbs.add(request(10), never)
+  const { key } = records.get(text) as Allocation
+  expect(await verbs.reclaim(key, { bootId: BOOT, bootTimeUs: 9 })).toBe(false)
+  expect(records.size).toBe(1)
+  expect(await verbs.reclaim(key, { bootId: BOOT, bootTimeUs: 11 })).toBe(true)
+  expect(records.size).toBe(0)
+})
+
 test('ADD whose wiring fails gives the address back', async () => {
   failure = new PodError('interface-taken', 'eth0 is there')
   const error = await verbs.add(request(), never).catch(toCniError)

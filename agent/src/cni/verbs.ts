@@ -8,11 +8,12 @@ import {
   hostDeviceOf,
   keyText,
 } from '../ipam/allocation.ts'
+import { parseAsked } from '../ipam/asked.ts'
 import { openPodNamespace } from '../pods/namespace.ts'
 import type { PodRow } from '../pods/rows.ts'
 import type { Log } from '../runtime/log.ts'
 import { CniError, toCniError } from './error.ts'
-import { decodeOwner, decodeValidAttachments } from './request.ts'
+import { decodeAsked, decodeOwner, decodeValidAttachments } from './request.ts'
 import { computeResult } from './result.ts'
 import { Turns } from './turns.ts'
 
@@ -56,6 +57,7 @@ export class Verbs {
     if (request.netns === '') {
       throw new CniError(codes.invalidEnvironment, 'CNI_NETNS: ADD needs a network namespace')
     }
+    const asked = parseAsked(decodeAsked(request))
     this.#added.set(text, request.sequence)
     return await this.#turns.take(text, 'add', signal, async (running) => {
       const { ipam, pods, hostNamespace } = this.#deps
@@ -65,6 +67,7 @@ export class Verbs {
         key,
         netns: request.netns,
         sequence: request.sequence,
+        ...(asked.length === 0 ? {} : { addresses: asked }),
         ...decodeOwner(request.args),
       })
       try {
@@ -113,6 +116,11 @@ export class Verbs {
         details: failures.join('; '),
       })
     }
+  }
+
+  /** For what is gone without a DEL: as a DEL that began at `sequence`. Says whether it was removed. */
+  reclaim(key: AttachmentKey, sequence: Sequence): Promise<boolean> {
+    return this.#remove(key, sequence)
   }
 
   /** Says whether it may be removed: not when its ADD began after what asks for the removal. */

@@ -36,6 +36,7 @@ const given = async (...args: Parameters<typeof ask>) =>
 test.each([
   [['10.1.0.4'], ['10.1.0.4']],
   [['10.1.0.4/24'], ['10.1.0.4']],
+  [['10.1.0.4/24', '10.1.0.4'], ['10.1.0.4']],
   [
     ['FD00:1:0::5/64', '10.1.0.4'],
     ['fd00:1::5', '10.1.0.4'],
@@ -53,7 +54,7 @@ test.each([
   [['fd00::1%eth0']],
   [['web-0']],
   [['10.1.0.4', '10.1.0.5']],
-  [['fd00::5', 'fd00::5']],
+  [['fd00::5', 'fd00::6']],
 ])('parseAsked(%j) is refused', (texts) => {
   expect(() => parseAsked(texts)).toThrow(expect.objectContaining({ code: 'address-invalid' }))
 })

@@ -1,5 +1,5 @@
 // Addresses that an attachment asks for by name: read, matched with the pools, refused before anything is taken.
-import { canonicalIp } from '@sinabro/node-netlink'
+import { canonicalIp, isIp } from '@sinabro/node-netlink'
 import { IpamError } from './errors.ts'
 import type { Pool } from './pool.ts'
 import { canAsk } from './range.ts'
@@ -9,16 +9,7 @@ import { canAsk } from './range.ts'
  * business. @throws IpamError address-invalid
  */
 export function parseAsked(texts: readonly string[]): string[] {
-  const addresses = texts.map((text) => {
-    const [address = '', length, ...rest] = text.split('/')
-    try {
-      if (rest.length > 0 || (length !== undefined && !isLength(length, address))) throw undefined
-      return canonicalIp(address)
-    } catch {
-      const message = `asked for ${JSON.stringify(text)}: expected an address such as 10.244.1.5 or fd00::5`
-      throw new IpamError('address-invalid', message)
-    }
-  })
+  const addresses = [...new Set(texts.map(parseOne))]
   if (new Set(addresses.map(familyOf)).size < addresses.length) {
     const message = `asked for ${addresses.join(', ')}: expected at most one address per family`
     throw new IpamError('address-invalid', message)
@@ -55,6 +46,16 @@ export function requireAsked(asked: readonly string[], held: readonly string[]):
   if (asked.every((address) => held.includes(address))) return
   const message = `asked for ${asked.join(', ')}, but this attachment has ${held.join(', ')} since an earlier ADD`
   throw new IpamError('address-differs', message)
+}
+
+function parseOne(text: string): string {
+  const [address = '', length, ...rest] = text.split('/')
+  const isWhole = rest.length === 0 && (length === undefined || isLength(length, address))
+  if (!isWhole || !isIp(address)) {
+    const message = `asked for ${JSON.stringify(text)}: expected an address such as 10.244.1.5 or fd00::5`
+    throw new IpamError('address-invalid', message)
+  }
+  return canonicalIp(address)
 }
 
 function isLength(text: string, address: string): boolean {

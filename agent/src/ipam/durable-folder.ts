@@ -53,6 +53,10 @@ export class DurableFolder {
     return names.filter((name) => !name.startsWith('.')).sort()
   }
 
+  has(name: string): boolean {
+    return lstatSync(join(this.path, name), { throwIfNoEntry: false }) !== undefined
+  }
+
   async read(name: string): Promise<string | undefined> {
     try {
       return await readFile(join(this.path, name), 'utf8')

@@ -71,7 +71,7 @@ export class Ipam {
    * it, so nobody else gets their addresses.
    */
   readonly #unsettled = new Map<string, Allocation>()
-  /** Those whose removal failed: their record may be there or not, so it is written again before the same answer is given. */
+  /** Those whose removal failed after it took the record: it is written again before the same answer is given. */
   readonly #unsure = new Set<string>()
   /** The last operation of each key, so that those of one key come one after the other. */
   readonly #turns = new Map<string, Promise<unknown>>()
@@ -179,9 +179,7 @@ export class Ipam {
         this.#log.warn({ error }, 'the order of re-use is kept in memory only')
       })
       // On disk before anyone else gets the address: else a power cut could bring the old record back beside the new one.
-      this.#unsure.add(id)
-      await this.#folders.records.remove(formatRecordName(allocation), 'ipam.record')
-      this.#unsure.delete(id)
+      await this.#removeRecord(id, formatRecordName(allocation))
       this.#allocations.delete(id)
       this.#endpointIds.delete(allocation.endpointId)
       for (const address of allocation.addresses) this.#free(address)
@@ -251,6 +249,17 @@ export class Ipam {
     this.#unsure.delete(id)
     this.#allocations.set(id, renewed)
     return renewed
+  }
+
+  async #removeRecord(id: string, name: string): Promise<void> {
+    const { records } = this.#folders
+    try {
+      await records.remove(name, 'ipam.record')
+    } catch (error) {
+      if (!records.has(name)) this.#unsure.add(id)
+      throw error
+    }
+    this.#unsure.delete(id)
   }
 
   /** All families or none. */

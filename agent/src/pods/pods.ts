@@ -32,6 +32,8 @@ export interface PodsDeps extends Omit<WireDeps, 'crashPoint' | 'settings'> {
     release(key: AttachmentKey): Promise<unknown>
     quarantined(): readonly unknown[]
   }
+  /** Called again and again for a pod whose device and namespace are gone; by default it is released at once. */
+  readonly onGone?: (key: AttachmentKey) => Promise<void>
   /** What a new pod gets; undefined while nothing is known of the underlay. */
   podMtu(): number | undefined
   readonly crashPoint?: CrashPoint
@@ -81,7 +83,7 @@ export class Pods {
         live: this.live,
         isLive: (device) => this.#devices.has(device),
         isBusy: (key) => this.#busy.has(key),
-        onGone: (pod) => this.#bury(pod),
+        onGone: (pod) => deps.onGone?.(pod.key) ?? this.#bury(pod),
         mayRemoveUnrecorded: () => this.#hadRecords && deps.ipam.quarantined().length === 0,
         onUnrecorded: (devices) => this.#reportUnrecorded(devices),
       }),
