@@ -3,14 +3,25 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Lab, LabError } from '../lab/index.ts'
+import { agentMemory, agentStart } from './agent.ts'
 import { type Bench, LAB_NAME } from './bench.ts'
 import { cniAdd } from './cni-add.ts'
 import { cniStart } from './cni-start.ts'
+import { netlink } from './netlink.ts'
 import { OptionError, parseOptions } from './options.ts'
+import { packetCost } from './packet-cost.ts'
 import { podToPod } from './pod-to-pod.ts'
 import { type BenchRow, formatRows } from './row.ts'
 
-const benches: readonly Bench[] = [cniStart, cniAdd, podToPod]
+const benches: readonly Bench[] = [
+  cniStart,
+  cniAdd,
+  packetCost,
+  podToPod,
+  netlink,
+  agentMemory,
+  agentStart,
+]
 
 async function main(): Promise<number> {
   const names = benches.map(({ name }) => name)

@@ -38,11 +38,14 @@ export class AgentProcess {
     if (this.pids().length > 0) {
       throw new LabError('in-use', `an agent runs on ${this.#machine.name} already`)
     }
-    const program = options.from === 'bundle' ? 'agent/build/sinabro.mjs' : 'agent/src/main.ts'
+    const program =
+      options.from === 'bundle'
+        ? [join(TREE, 'agent/build/sinabro')]
+        : [process.execPath, join(TREE, 'agent/src/main.ts')]
     const log = openSync(this.#machine.places.agentLog, 'a')
     const child = this.#machine.spawn(
       [
-        ...[process.execPath, join(TREE, program), 'agent'],
+        ...[...program, 'agent'],
         ...['--source', `manifests:${this.#manifestsDir}`, '--node-name', this.#machine.name],
         ...(options.args ?? []),
       ],
