@@ -63,6 +63,15 @@ export type {
   Scope,
 } from './route/address.ts'
 export type { Addresses } from './route/addresses.ts'
+export type { Fdb } from './route/fdb.ts'
+export type {
+  FdbEntry,
+  FdbFilter,
+  FdbKey,
+  FdbSpec,
+  FdbState,
+  FdbTable,
+} from './route/fdb-entry.ts'
 export type { Filters } from './route/filters.ts'
 export type {
   AddrGenMode,

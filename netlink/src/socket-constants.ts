@@ -30,6 +30,7 @@ export const NLM_F_DUMP = 0x300
 export const NLM_F_REPLACE = 0x100
 export const NLM_F_EXCL = 0x200
 export const NLM_F_CREATE = 0x400
+export const NLM_F_APPEND = 0x800
 /** On an error: the request is not repeated in it. */
 export const NLM_F_CAPPED = 0x100
 /** On an error or the end of a dump: attributes follow. */

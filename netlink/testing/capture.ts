@@ -150,6 +150,24 @@ const captures: readonly Capture[] = [
     ],
   },
   {
+    name: 'fdb-append',
+    command: 'bridge fdb append 00:00:00:00:00:00 dev vx0 dst fd00::2 vni 9 port 8473 via lo self',
+    keep: 'request',
+    before: ['ip link add vx0 type vxlan id 7 dstport 4789 local fd00::1'],
+  },
+  {
+    name: 'fdb-list',
+    command: 'bridge fdb show dev vx0',
+    keep: { type: 28 },
+    before: [
+      'ip link add vx0 type vxlan id 7 dstport 4789 local 10.0.0.1',
+      'ip link add br0 type bridge',
+      'ip link set vx0 master br0',
+      'bridge fdb append 00:00:00:00:00:00 dev vx0 dst 10.0.0.2 port 8473 vni 9 self',
+      'bridge fdb add 02:00:00:00:00:05 dev vx0 master static',
+    ],
+  },
+  {
     name: 'family-get',
     command: 'genl ctrl get name netdev',
     keep: 'request',

@@ -28,6 +28,11 @@ export class Reader {
     return this.#limit - this.#at
   }
 
+  /** The next byte without moving on; undefined at the end. */
+  peek8(): number | undefined {
+    return this.remaining > 0 ? this.#bytes[this.#at] : undefined
+  }
+
   u8(): number {
     return this.#view.getUint8(this.#take(1))
   }

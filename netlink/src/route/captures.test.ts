@@ -7,6 +7,7 @@ import { DecodeError } from '../codec/decode-error.ts'
 import { Reader } from '../codec/reader.ts'
 import { decodeError, forEachMessage } from '../message.ts'
 import { addressMessage, addressSpecToWire, decodeAddress } from './address-message.ts'
+import { decodeFdbEntry, fdbMessage, fdbSpecToWire } from './fdb-message.ts'
 import { bridgeAttrs, vxlanAttrs } from './link-kinds.ts'
 import { decodeLink, linkMessage, vethAttrs } from './link-message.ts'
 import { decodeNeighbour, neighbourMessage, neighbourSpecToWire } from './neighbour-message.ts'
@@ -163,6 +164,19 @@ describe('what ip sends', () => {
     )
   })
 
+  test('bridge fdb append is what append() sends', () => {
+    const ours = fdbSpecToWire({
+      index: 2,
+      mac: '00:00:00:00:00:00',
+      dst: 'fd00::2',
+      vni: 9,
+      port: 8473,
+      viaIndex: 1,
+      state: 'permanent',
+    })
+    expect(decode(fdbMessage, encode(fdbMessage, ours))).toEqual(request('fdb-append', fdbMessage))
+  })
+
   test('tc qdisc add … clsact', () => {
     expect(request('qdisc-add-clsact', trafficMessage)).toMatchObject({
       header: { handle: 0xffff_0000, parent: 0xffff_fff1 },
@@ -291,6 +305,22 @@ describe('what the kernel answers', () => {
     ])
   })
 
+  test('forwarding entries of a vxlan device that is a port', () => {
+    const list = decodeAll(fixture('fdb-list'), decodeFdbEntry)
+    expect(list).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({
+          mac: '00:00:00:00:00:00',
+          table: 'self',
+          dst: '10.0.0.2',
+          vni: 9,
+          port: 8473,
+        }),
+        expect.objectContaining({ mac: '02:00:00:00:00:05', table: 'master', state: 'static' }),
+      ]),
+    )
+  })
+
   test('a refusal, in its own words', () => {
     const [outcome] = decodeAll(fixture('error-with-words'), (payload, header) =>
       decodeError(header, payload),
@@ -314,6 +344,7 @@ const names = [
   'rule-list-6',
   'nexthop-group-add',
   'nexthop-list',
+  'fdb-list',
   'qdisc-add-clsact',
   'error-with-words',
 ]

@@ -4,6 +4,7 @@ import type { MessageHeader } from '../message.ts'
 import type { Address } from './address.ts'
 import { decodeAddress } from './address-message.ts'
 import {
+  AF_BRIDGE,
   RTM_DELADDR,
   RTM_DELLINK,
   RTM_DELNEIGH,
@@ -21,6 +22,8 @@ import {
   RTM_NEWRULE,
   RTM_NEWTFILTER,
 } from './constants.ts'
+import type { FdbEntry } from './fdb-entry.ts'
+import { decodeFdbEntry } from './fdb-message.ts'
 import type { Link } from './link.ts'
 import { decodeLink } from './link-message.ts'
 import type { Neighbour } from './neighbour.ts'
@@ -42,6 +45,7 @@ export type RouteEvent =
   | { readonly change: 'new' | 'del'; readonly kind: 'rule'; readonly rule: Rule }
   | { readonly change: 'new' | 'del'; readonly kind: 'nexthop'; readonly nexthop: Nexthop }
   | { readonly change: 'new' | 'del'; readonly kind: 'neighbour'; readonly neighbour: Neighbour }
+  | { readonly change: 'new' | 'del'; readonly kind: 'fdb'; readonly entry: FdbEntry }
   | { readonly change: 'new' | 'del'; readonly kind: 'qdisc'; readonly qdisc: Qdisc }
   | { readonly change: 'new' | 'del'; readonly kind: 'filter'; readonly filter: Filter }
 
@@ -81,9 +85,13 @@ export function decodeRouteEvent(
       }
     case RTM_NEWNEIGH:
     case RTM_DELNEIGH: {
+      const change = type === RTM_NEWNEIGH ? 'new' : 'del'
+      if (payload.peek8() === AF_BRIDGE) {
+        const entry = decodeFdbEntry(payload)
+        return entry && { change, kind: 'fdb', entry }
+      }
       const neighbour = decodeNeighbour(payload)
-      if (neighbour === undefined) return undefined
-      return { change: type === RTM_NEWNEIGH ? 'new' : 'del', kind: 'neighbour', neighbour }
+      return neighbour && { change, kind: 'neighbour', neighbour }
     }
     case RTM_NEWQDISC:
     case RTM_DELQDISC:

@@ -1,6 +1,7 @@
 // The verbs of rtnetlink, by kind of object, over whatever carries requests out.
 import type { Requests } from '../requests.ts'
 import { Addresses } from './addresses.ts'
+import { Fdb } from './fdb.ts'
 import { Filters } from './filters.ts'
 import { Links } from './links.ts'
 import { Neighbours } from './neighbours.ts'
@@ -16,6 +17,7 @@ export class RouteVerbs {
   readonly rules: Rules
   readonly nexthops: Nexthops
   readonly neighbours: Neighbours
+  readonly fdb: Fdb
   readonly qdiscs: Qdiscs
   readonly filters: Filters
 
@@ -26,6 +28,7 @@ export class RouteVerbs {
     this.rules = new Rules(requests)
     this.nexthops = new Nexthops(requests)
     this.neighbours = new Neighbours(requests)
+    this.fdb = new Fdb(requests)
     this.qdiscs = new Qdiscs(requests)
     this.filters = new Filters(requests)
   }
