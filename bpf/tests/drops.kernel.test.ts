@@ -267,6 +267,18 @@ const drops: readonly Drop[] = [
       ),
   },
   {
+    reason: 'DROP_SPOOFED_ND',
+    what: 'advertisement in a frame from another MAC',
+    place: 'from_pod',
+    family: 6,
+    packet: ({ a }) =>
+      packet(
+        eth({ src: mac.b, dst: mac.aHost }),
+        ip6({ src: a, dst: ipv6.multicast, hopLimit: 255 }),
+        neighbourAdvertisement({ target: a, mac: mac.a }),
+      ),
+  },
+  {
     reason: 'DROP_ROUTER_ADVERTISEMENT',
     what: 'router advertisement, link-local',
     place: 'from_pod',

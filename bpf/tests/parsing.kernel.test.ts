@@ -17,6 +17,7 @@ import {
   packet,
   payload,
   routing,
+  type SkBuffIn,
   tcp,
   udp,
 } from '../testing/index.ts'
@@ -60,6 +61,7 @@ function delivers(
   family: 4 | 6,
   sent: (link: Layer, ttl: number) => Uint8Array,
   key: Key,
+  ctx: SkBuffIn = {},
 ) {
   const { a, b } = family === 4 ? ipv4 : ipv6
   const flow = { source: a, target: b, ...key }
@@ -73,6 +75,7 @@ function delivers(
     what,
     program: 'sb_from_pod',
     packet: sent(links.fromA, 64),
+    ctx,
     expect: {
       verdict: 'redirect',
       redirect: peerB,
@@ -84,6 +87,7 @@ function delivers(
             [keyOf(reverse(flow)), flowExpected(back)],
           ],
         },
+        sb_fragments: {},
         sb_counters: counted('from_pod', 'PASS_LOCAL'),
       },
     },
@@ -121,6 +125,29 @@ test.each([
     const sent = (link: Layer, ttl: number) =>
       packet(link, ip6({ src: ipv6.a, dst: ipv6.b, hopLimit: ttl }), ...headers, layer, payload(5))
     delivers('extension headers', 6, sent, { proto, ...ports })
+  }
+})
+
+test('IPv6 with an authentication header, whose length counts in fours (RFC 4302 §2.2)', () => {
+  const header: Layer = {
+    protocol: () => 51,
+    build: (inner) => Buffer.concat([Uint8Array.of(17, 3), new Uint8Array(18), inner]),
+  }
+  const sent = (link: Layer, ttl: number) =>
+    packet(link, ip6({ src: ipv6.a, dst: ipv6.b, hopLimit: ttl }), header, udp(ports))
+  delivers('authentication header', 6, sent, { proto: 17, ...ports })
+})
+
+test('BIG TCP: a GSO packet whose IP header cannot say how long it is', () => {
+  for (const { family, a, b } of families) {
+    const header = (ttl: number) =>
+      family === 4
+        ? ip4({ src: a, dst: b, ttl, totalLength: 0 })
+        : ip6({ src: a, dst: b, hopLimit: ttl, payloadLength: 0 })
+    const sent = (link: Layer, ttl: number) =>
+      packet(link, header(ttl), tcp({ ...ports, flags: ['syn'] }), payload(100))
+    delivers('BIG TCP', family, sent, { proto: 6, ...ports }, { gsoSize: 50, gsoSegs: 2 })
+    expectDrop(family === 4 ? 'DROP_BAD_HEADER' : 'DROP_TRUNCATED', sent(links.fromA, 64))
   }
 })
 
