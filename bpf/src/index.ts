@@ -11,16 +11,11 @@ export {
   probeTcx,
   type TcxPlace,
 } from './link.ts'
-export {
-  BpfMap,
-  type MapInfo,
-  type MapSpec,
-  possibleCpus,
-  type Row,
-  type UpdateMode,
-} from './map.ts'
+export { BpfMap } from './map.ts'
+export type { MapInfo, MapSpec, Row, UpdateMode } from './map-info.ts'
 export { BpfObject, type OpenOptions } from './object.ts'
 export { OBJECTS, type ObjectName, objectPath } from './objects.ts'
+export { possibleCpus } from './per-cpu.ts'
 export { unpin } from './pin.ts'
 export { BpfProgram, type TestRunOptions, type TestRunResult } from './program.ts'
 export {

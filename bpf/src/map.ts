@@ -1,46 +1,16 @@
 // One kernel map by its descriptor: single entries, whole content, pins. Bytes only; TypedMap knows what they mean.
 import { constants } from 'node:os'
 import { Descriptor } from './descriptor.ts'
-import { BpfError, check, ENOTSUPP } from './error.ts'
-import { bpfMapInfo, infoOf, type MapType, mapTypeName, mapTypeNumber } from './kernel-info.ts'
+import { BpfError, check } from './error.ts'
+import { mapTypeNumber } from './kernel-info.ts'
+import { BatchReader, isUnsupported, joined, u32Bytes, u32Of } from './map-batch.ts'
+import { type MapInfo, type MapSpec, mapInfoOf, type Row, type UpdateMode } from './map-info.ts'
 import { native } from './native.ts'
+import { joinPerCpu, perCpuBytes, possibleCpus, splitPerCpu } from './per-cpu.ts'
 import { pinAt, unpin } from './pin.ts'
 
-const { ENOENT, ENOSPC, EINTR, EOPNOTSUPP } = constants.errno
-
-/** `BPF_ANY`, `BPF_NOEXIST`, `BPF_EXIST`. */
-export type UpdateMode = 'any' | 'noexist' | 'exist'
+const { ENOENT } = constants.errno
 const modeFlags: Readonly<Record<UpdateMode, number>> = { any: 0, noexist: 1, exist: 2 }
-
-export type Row = readonly [key: Uint8Array, value: Uint8Array]
-
-export interface MapInfo {
-  readonly id: number
-  readonly name: string
-  readonly type: MapType
-  readonly keySize: number
-  readonly valueSize: number
-  readonly maxEntries: number
-  /** `BPF_F_…` of creation. */
-  readonly flags: number
-}
-
-export interface MapSpec {
-  readonly type: Exclude<MapType, 'unknown'>
-  readonly keySize: number
-  readonly valueSize: number
-  readonly maxEntries: number
-  /** At most 15 characters: all the kernel keeps. */
-  readonly name: string
-  readonly flags?: number
-  /** The template of a map of maps. */
-  readonly inner?: BpfMap
-}
-
-/** How many CPUs a per-CPU value has room for: possible ones, not those online. */
-export function possibleCpus(): number {
-  return check(native().possibleCpus(), 'possible CPUs')
-}
 
 export class BpfMap {
   readonly info: MapInfo
@@ -52,19 +22,10 @@ export class BpfMap {
 
   /** Takes over `fd`. */
   constructor(fd: number) {
-    const info = infoOf(fd, bpfMapInfo)
-    this.info = {
-      id: info.id,
-      name: info.name,
-      type: mapTypeName(info.type),
-      keySize: info.keySize,
-      valueSize: info.valueSize,
-      maxEntries: info.maxEntries,
-      flags: info.mapFlags,
-    }
-    this.#descriptor = new Descriptor(fd, `map ${info.name}`)
+    this.info = mapInfoOf(fd)
+    this.#descriptor = new Descriptor(fd, `map ${this.info.name}`)
     this.isPerCpu = this.info.type.includes('percpu')
-    this.#valueBytes = this.isPerCpu ? roundUp8(info.valueSize) * possibleCpus() : info.valueSize
+    this.#valueBytes = this.isPerCpu ? perCpuBytes(this.info.valueSize) : this.info.valueSize
     this.#hasBatch = true
   }
 
@@ -107,16 +68,12 @@ export class BpfMap {
   }
 
   updatePerCpu(key: Uint8Array, values: readonly Uint8Array[], mode: UpdateMode = 'any'): void {
-    const stride = roundUp8(this.info.valueSize)
-    const all = new Uint8Array(this.#valueBytes)
-    if (values.length * stride !== all.length) {
-      throw this.#invalid(`${all.length / stride} values expected, ${values.length} given`)
+    const cpus = possibleCpus()
+    if (values.length !== cpus) {
+      throw this.#invalid(`${cpus} values expected, ${values.length} given`)
     }
-    for (const [cpu, value] of values.entries()) {
-      this.#checkSize('value', value, this.info.valueSize)
-      all.set(value, cpu * stride)
-    }
-    this.#update(key, all, mode)
+    for (const value of values) this.#checkSize('value', value, this.info.valueSize)
+    this.#update(key, joinPerCpu(values, this.info.valueSize), mode)
   }
 
   /** False if it was not there. */
@@ -141,12 +98,14 @@ export class BpfMap {
     }
     // Batches take no mode: the kernel refuses every flag but BPF_F_LOCK.
     if (rows.length > 1 && mode === 'any' && this.#hasBatch) {
-      const keys = new Uint8Array(rows.length * keySize)
-      const values = new Uint8Array(rows.length * this.#valueBytes)
-      for (const [i, [key, value]] of rows.entries()) {
-        keys.set(key, i * keySize)
-        values.set(value, i * this.#valueBytes)
-      }
+      const keys = joined(
+        rows.map(([key]) => key),
+        keySize,
+      )
+      const values = joined(
+        rows.map(([, value]) => value),
+        this.#valueBytes,
+      )
       const result = native().mapUpdateBatch(this.fd, keys, values, u32Bytes(rows.length), 0)
       if (!this.#isUnsupported(result)) {
         check(result, this.#op('BPF_MAP_UPDATE_BATCH'))
@@ -195,7 +154,19 @@ export class BpfMap {
    * Values of per-CPU maps come whole: see splitPerCpu().
    */
   *entries(): Generator<Row, void, undefined> {
-    if (this.#hasBatch && (yield* this.#batches())) return
+    if (this.#hasBatch) {
+      const reader = this.#reader()
+      for (;;) {
+        const call = reader.call()
+        const { from, next, keys, values, count } = call
+        const result = native().mapLookupBatch(this.fd, from, next, keys, values, count)
+        const taken = reader.take(call, result)
+        if (taken === undefined) break
+        yield* taken.rows
+        if (taken.isLast) return
+      }
+      this.#hasBatch = false
+    }
     for (const key of this.keys()) {
       const value = this.#lookup(key)
       if (value !== undefined) yield [key, value]
@@ -204,10 +175,7 @@ export class BpfMap {
 
   /** One value per possible CPU out of a whole one, as entries() gives it. */
   splitPerCpu(value: Uint8Array): Uint8Array[] {
-    const stride = roundUp8(this.info.valueSize)
-    return Array.from({ length: this.#valueBytes / stride }, (_, cpu) =>
-      value.slice(cpu * stride, cpu * stride + this.info.valueSize),
-    )
+    return splitPerCpu(value, this.info.valueSize)
   }
 
   pin(path: string): void {
@@ -250,39 +218,12 @@ export class BpfMap {
     return next
   }
 
-  /** False, before the first entry, if this map or kernel has no batches. */
-  *#batches(): Generator<Row, boolean, undefined> {
-    const { keySize } = this.info
-    let room = Math.max(16, Math.floor(65536 / (keySize + this.#valueBytes)))
-    // Where to go on: a bucket number (hash) or a key (everything else), opaque to us.
-    const tokens = [new Uint8Array(Math.max(8, keySize)), new Uint8Array(Math.max(8, keySize))]
-    let from: Uint8Array | null = null
-    for (;;) {
-      const next: Uint8Array = from === tokens[0] ? at(tokens, 1) : at(tokens, 0)
-      const keys = new Uint8Array(room * keySize)
-      const values = new Uint8Array(room * this.#valueBytes)
-      const count = u32Bytes(room)
-      const result = native().mapLookupBatch(this.fd, from, next, keys, values, count)
-      if (from === null && this.#isUnsupported(result)) return false
-      if (result === -ENOSPC) {
-        room *= 2 // one bucket of the hash holds more than that
-        continue
-      }
-      if (result === -EINTR) continue
-      if (result !== -ENOENT) check(result, this.#op('BPF_MAP_LOOKUP_BATCH'))
-      for (let i = 0; i < u32Of(count); i++) {
-        yield [
-          keys.slice(i * keySize, (i + 1) * keySize),
-          values.slice(i * this.#valueBytes, (i + 1) * this.#valueBytes),
-        ]
-      }
-      if (result === -ENOENT) return true
-      from = next
-    }
+  #reader(): BatchReader {
+    return new BatchReader(this.info.keySize, this.#valueBytes, this.#op('BPF_MAP_LOOKUP_BATCH'))
   }
 
   #isUnsupported(result: number): boolean {
-    if (result !== -ENOTSUPP && result !== -EOPNOTSUPP) return false
+    if (!isUnsupported(result)) return false
     this.#hasBatch = false
     return true
   }
@@ -305,28 +246,4 @@ export class BpfMap {
   #op(command: string): string {
     return `${command} ${this.info.name}`
   }
-}
-
-function at<T>(list: readonly T[], index: number): T {
-  const value = list[index]
-  if (value === undefined) throw new RangeError(`no element ${index}`)
-  return value
-}
-
-function roundUp8(size: number): number {
-  return Math.ceil(size / 8) * 8
-}
-
-function u32Bytes(value: number): Uint8Array {
-  return new Uint8Array(Uint32Array.of(value).buffer)
-}
-
-function u32Of(bytes: Uint8Array): number {
-  return new Uint32Array(bytes.buffer, bytes.byteOffset, 1)[0] ?? 0
-}
-
-function joined(parts: readonly Uint8Array[], size: number): Uint8Array {
-  const all = new Uint8Array(parts.length * size)
-  for (const [i, part] of parts.entries()) all.set(part, i * size)
-  return all
 }

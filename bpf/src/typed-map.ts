@@ -1,5 +1,6 @@
 // A map seen through the codecs of its key and value.
-import type { BpfMap, UpdateMode } from './map.ts'
+import type { BpfMap } from './map.ts'
+import type { UpdateMode } from './map-info.ts'
 import type { Codec } from './struct.ts'
 
 /** Borrows the map: whoever opened it closes it. */
