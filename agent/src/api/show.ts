@@ -2,7 +2,8 @@
 import type { PodView, Status } from './status.ts'
 
 /** Columns as wide as their widest cell, two spaces between; the last one is left ragged. */
-export function formatTable(rows: readonly (readonly string[])[]): string {
+export function formatTable(table: readonly (readonly string[])[]): string {
+  const rows = table.map((row) => row.map(printable))
   const widths: number[] = []
   for (const row of rows) {
     for (const [column, cell] of row.entries()) {
@@ -17,6 +18,14 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
         .trimEnd(),
     )
     .join('\n')
+}
+
+/** Names and messages come from files and callers: what would steer a terminal, or turn text around, is shown instead. */
+function printable(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  )
 }
 
 export function showStatus(status: Status, now: number): string {
