@@ -1,6 +1,6 @@
 // The datapath on a real kernel: maps that outlive the process, programs replaced in place, errors that say what to do.
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BpfMap } from '@sinabro/libbpf-ts'
@@ -170,4 +170,23 @@ test('a pinned map of another layout is refused with what to do, and stays', asy
   })
   using still = BpfMap.openPinned(path)
   expect(still.info.valueSize).toBe(8)
+})
+
+test.each([
+  ['made by somebody else', (path: string) => chownSync(path, 65534, 65534)],
+  ['open to everybody', (path: string) => chmodSync(path, 0o777)],
+  [
+    'a link',
+    (path: string) => {
+      rmSync(path, { recursive: true })
+      symlinkSync('.', path)
+    },
+  ],
+])('a pin folder that is %s is refused', async (_what, change) => {
+  for (const path of [options.bpfDir, pinPaths(options.bpfDir).root]) {
+    mkdirSync(path, { recursive: true, mode: 0o700 })
+    change(path)
+    await expect(open()).rejects.toMatchObject({ code: 'foreign-pins' })
+    rmSync(options.bpfDir, { recursive: true })
+  }
 })

@@ -3,6 +3,8 @@
 export type DatapathErrorCode =
   /** The pin directory is not on a bpf file system. */
   | 'no-bpffs'
+  /** Somebody else made or may change the pin directory. */
+  | 'foreign-pins'
   /** A pinned map has another layout than the programs of this version. */
   | 'layout'
   /** The kernel's verifier refused a program. */

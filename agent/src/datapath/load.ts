@@ -1,5 +1,5 @@
 // Loads the eBPF objects onto the maps that are pinned, or makes and pins them; says what to do when they do not fit.
-import { statfsSync } from 'node:fs'
+import { lstatSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { BpfError, BpfMap, BpfObject, type BpfProgram, objectPath } from '@sinabro/libbpf-ts'
 import { LAYOUT_VERSION, MAP_NAMES } from '@sinabro/libbpf-ts/layouts'
@@ -7,6 +7,9 @@ import { DatapathError } from './error.ts'
 
 /** `BPF_FS_MAGIC` of include/uapi/linux/magic.h. */
 const BPF_FS_MAGIC = 0xcafe4a11
+/** chmod(2): S_IWGRP and S_IWOTH; S_ISVTX, with which only the owner of an entry may rename or remove it. */
+const WRITABLE_BY_OTHERS = 0o022
+const STICKY = 0o1000
 
 /** Where everything is pinned; the layout version is part of the path, so that two layouts never meet. */
 export function pinPaths(bpfDir: string) {
@@ -32,7 +35,8 @@ export interface LoadOptions {
 
 export async function loadObjects({ bpfDir, flowsMax }: LoadOptions): Promise<LoadedObjects> {
   requireBpfFs(bpfDir)
-  const pinDir = pinPaths(bpfDir).maps
+  const { root, maps: pinDir, links } = pinPaths(bpfDir)
+  for (const folder of [bpfDir, root, pinDir, links]) requireOwn(folder)
   const flows = pinnedSize(join(pinDir, MAP_NAMES.flows)) ?? flowsMax
   const maxEntries = flows === undefined ? {} : { [MAP_NAMES.flows]: flows }
   const opened: BpfObject[] = []
@@ -85,6 +89,21 @@ function requireBpfFs(bpfDir: string): void {
       `${bpfDir} is not on a bpf file system: mount -t bpf bpf /sys/fs/bpf`,
     )
   }
+}
+
+/**
+ * A bpf file system mounted without a mode lets everybody make folders in it. Whoever owns one of ours could put maps of his own
+ * in the place of those that say which pod has which address.
+ */
+function requireOwn(folder: string): void {
+  const stats = lstatSync(folder, { throwIfNoEntry: false })
+  if (stats === undefined) return
+  const isOpen = (stats.mode & WRITABLE_BY_OTHERS) !== 0 && (stats.mode & STICKY) === 0
+  if (stats.isDirectory() && stats.uid === process.geteuid?.() && !isOpen) return
+  throw new DatapathError(
+    'foreign-pins',
+    `${folder} is not a folder that this user alone may change; see who made it, remove it, and start again`,
+  )
 }
 
 /** Changing the size of a live table would mean leaving its connections behind. */
