@@ -28,6 +28,7 @@ test.each([
   ['an empty interface name', { ...good, ifname: '' }, codes.invalidEnvironment],
   ['".." as interface name', { ...good, ifname: '..' }, codes.invalidEnvironment],
   ['a slash in the interface name', { ...good, ifname: 'a/b' }, codes.invalidEnvironment],
+  ['a pattern as interface name', { ...good, ifname: 'eth%d' }, codes.invalidEnvironment],
   ['a blank in the interface name', { ...good, ifname: 'a b' }, codes.invalidEnvironment],
   ['an interface name of 16 bytes', { ...good, ifname: 'é'.repeat(8) }, codes.invalidEnvironment],
   ['a relative namespace', { ...good, netns: 'netns/x' }, codes.invalidEnvironment],

@@ -122,10 +122,10 @@ function member(value: unknown, name: string): unknown {
   return (value as Readonly<Record<string, unknown>>)[name]
 }
 
-/** dev_valid_name() of the kernel (net/core/dev.c). */
+/** dev_valid_name() of the kernel (net/core/dev.c), less what dev_alloc_name() makes another name of. */
 function isInterfaceName(name: string): boolean {
   if (name === '' || Buffer.byteLength(name) > limits.interfaceNameLength) return false
-  return name !== '.' && name !== '..' && !/[\s/:\0]/.test(name)
+  return name !== '.' && name !== '..' && !/[\s/:%\0]/.test(name)
 }
 
 function decodeConfig(value: unknown): NetworkConfig {
