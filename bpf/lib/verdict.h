@@ -5,8 +5,9 @@
 #include "bpf.h"
 
 /* Bit of skb->mark on a packet we are done with: egress programs clear it and pass it on.
- * agent/src/marks.ts carries the same. */
-#define SB_DONE 0x20
+ * agent/src/marks.ts carries the same. Above the low 16 bits, where the kernel's own MLD and IGMP
+ * packets carry a number of theirs. */
+#define SB_DONE 0x200000
 
 /* What skb->cb tells a test about a redirect, which a test run does not execute. */
 enum redirect_kind {
