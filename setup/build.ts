@@ -33,7 +33,8 @@ function bpfObject(source: string, folder: string): Step {
   const output = `${folder}/${basename(source, '.c')}.o`
   return {
     output,
-    inputs: [source, 'bpf/lib/*.h', 'bpf/tests/*.h'],
+    // Tests include the programs they test.
+    inputs: [source, 'bpf/lib/*.h', 'bpf/tests/*.h', 'bpf/progs/*.c'],
     command: [
       'clang-16',
       ...['-target', 'bpf', '-O2', '-g', '-mcpu=v3', '-Wall', '-Werror'],

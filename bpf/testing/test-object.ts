@@ -1,6 +1,6 @@
-// Objects that exist for tests only: bpf/tests/NAME.bpf.c, compiled when the source is newer.
+// Objects that exist for tests only: bpf/tests/NAME.bpf.c, compiled when a source is newer.
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, renameSync, statSync } from 'node:fs'
+import { globSync, mkdirSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 const bpf = join(import.meta.dirname, '..')
@@ -13,7 +13,10 @@ const triplets: Readonly<Record<string, string>> = {
 export function testObject(name: string): string {
   const source = join(bpf, `tests/${name}.bpf.c`)
   const output = join(bpf, `build/tests/${name}.bpf.o`)
-  if (modified(output) > modified(source)) return output
+  // A test includes the program it tests.
+  const sources = globSync(['lib/*.h', 'progs/*.c', 'tests/*.h'], { cwd: bpf })
+  const newest = Math.max(...[source, ...sources.map((one) => join(bpf, one))].map(modified))
+  if (modified(output) > newest) return output
   mkdirSync(join(bpf, 'build/tests'), { recursive: true })
   // Test files run side by side: each writes its own and the last one wins whole.
   const own = `${output}.${process.pid}`
