@@ -123,6 +123,7 @@ export class Overlay {
     const { nodes, netlink, hostNamespace, clock } = this.#deps
     let wake: () => void = () => undefined
     let isDirty = true
+    let hasDrifted = false
     let failure: unknown
     const changed = (): void => {
       isDirty = true
@@ -137,7 +138,7 @@ export class Overlay {
         wake()
       },
       onDrift: () => {
-        for (const { reconciler } of this.#reconcilers) reconciler.kick()
+        hasDrifted = true
         changed()
       },
     })
@@ -153,6 +154,9 @@ export class Overlay {
         isDirty = false
         if (signal.aborted) break
         if (failure !== undefined) throw failure
+        // Our own changes are heard here too: with a thousand nodes thousands of them, while one look settles them all.
+        if (hasDrifted) for (const { reconciler } of this.#reconcilers) reconciler.kick()
+        hasDrifted = false
         await this.#look()
         this.#report(alive)
         await clock.sleep(SETTLE_MS, signal)
