@@ -10,6 +10,8 @@ import {
   neighbourAdvertisement,
   packet,
   payload,
+  portUnreachable,
+  tcp,
   tooBig,
   udp,
   vxlan,
@@ -231,4 +233,36 @@ test('ARP, neighbour discovery and IPv4 in the guise of IPv6', async () => {
     'from_pod/spoofed_nd': 4,
     'from_pod/bad_header': 1,
   })
+})
+
+test('nothing leaves the cluster under a pod’s own address, be it part of no connection', async () => {
+  const { a } = stage.pods
+  const { outside } = stage.lab
+  await outside.exec(['nft', '-f', '-'], {
+    input: `table inet probe { chain in { type filter hook prerouting priority raw
+      ip saddr 10.244.0.0/16 counter
+      ip6 saddr fd00:10:244::/48 counter
+      }
+    }`,
+  })
+  const targets = [
+    [a.address(4), '198.51.100.1'],
+    [a.address(6), '2001:db8::1'],
+  ] as const
+  await attack(
+    ...targets.flatMap(([src, dst]) => [
+      packet(link, ip({ src, dst }), tcp({ sport: 1, dport: 2, flags: ['rst'] })),
+      packet(link, ip({ src, dst }), tcp({ sport: 1, dport: 3, flags: ['syn', 'fin'] })),
+      packet(
+        link,
+        ip({ src, dst }),
+        portUnreachable(),
+        ip({ src: dst, dst: src }),
+        udp({ sport: 1, dport: 2 }),
+      ),
+    ]),
+  )
+  for (const [, dst] of targets) await ping(a, dst)
+  const { stdout } = await outside.exec(['nft', 'list', 'table', 'inet', 'probe'])
+  expect(Array.from(stdout.matchAll(/packets (\d+)/g), ([, n]) => n)).toEqual(['0', '0'])
 })

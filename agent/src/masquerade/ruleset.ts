@@ -6,7 +6,8 @@ import type { RuleSet } from './rows.ts'
  * broadcast and multicast. Ports are chosen at random so that many pods behind one address do not meet.
  *
  * Translated, a pod speaks in the node's name, and the tunnel believes nodes. So nothing of a pod's is translated towards the
- * tunnel's port, whoever turned it there (`forward` comes after all that change destinations). And the tunnel's own packets are not
+ * tunnel's port, whoever turned it there (`forward` comes after all that change destinations). What the kernel's tracking makes
+ * nothing of is not translated, and would leave with the pod's own address. And the tunnel's own packets are not
  * tracked: else the answer that some pod's translated flow waits for could be a tunnel packet for another pod.
  */
 export function formatRuleSet(table: string, rules: RuleSet): string {
@@ -27,6 +28,8 @@ export function formatRuleSet(table: string, rules: RuleSet): string {
     '    type filter hook forward priority filter + 5; policy accept;',
     `    udp dport ${rules.tunnelPort} ip saddr @pods4 ip daddr != @keep4 drop`,
     `    udp dport ${rules.tunnelPort} ip6 saddr @pods6 ip6 daddr != @keep6 drop`,
+    '    ct state invalid ip saddr @pods4 ip daddr != @keep4 drop',
+    '    ct state invalid ip6 saddr @pods6 ip6 daddr != @keep6 drop',
     '  }',
     '  chain prerouting {',
     '    type filter hook prerouting priority raw; policy accept;',
