@@ -73,16 +73,21 @@ export type {
   FdbTable,
 } from './route/fdb-entry.ts'
 export type { Filters } from './route/filters.ts'
+export { formatHandle, parseHandle } from './route/handle.ts'
 export type {
   AddrGenMode,
   BridgeOptions,
   BridgeSpec,
+  IfbSpec,
   Link,
   LinkChange,
   LinkFilter,
   LinkRef,
   LinkSpec,
   LinkStatistics,
+  MacvlanMode,
+  MacvlanOptions,
+  MacvlanSpec,
   OperState,
   VethPeer,
   VethSpec,
@@ -131,15 +136,31 @@ export type {
 } from './route/rule.ts'
 export type { Rules } from './route/rules.ts'
 export type {
+  HtbClassOptions,
+  HtbOptions,
+  HtbSpec,
+  TbfOptions,
+  TbfSpec,
+  TrafficClassKey,
+  TrafficClassSpec,
+  TrafficStatistics,
+} from './route/shaping.ts'
+export type {
   BpfFilter,
   BpfFilterSpec,
   Filter,
   FilterKey,
   FilterList,
   FilterParent,
+  HookSpec,
   Qdisc,
   QdiscFilter,
+  QdiscKey,
   QdiscSpec,
+  RedirectSpec,
+  TrafficClass,
+  TrafficClassFilter,
 } from './route/traffic.ts'
+export type { TrafficClasses } from './route/traffic-classes.ts'
 export { NetlinkSocket, type SocketOptions, type Transport } from './socket.ts'
 export { NETLINK_GENERIC, NETLINK_ROUTE } from './socket-constants.ts'

@@ -168,6 +168,34 @@ const captures: readonly Capture[] = [
     ],
   },
   {
+    name: 'qdisc-tbf',
+    command: 'tc qdisc show dev veth0',
+    keep: { type: 36 },
+    before: [...up, 'tc qdisc add dev veth0 root tbf rate 80mbit burst 32kb latency 25ms'],
+  },
+  {
+    name: 'class-htb',
+    command: 'tc class show dev veth0',
+    keep: { type: 40 },
+    before: [
+      ...up,
+      'tc qdisc add dev veth0 root handle 1: htb default 10',
+      'tc class add dev veth0 parent 1: classid 1:1 htb rate 40gbit burst 64kb',
+      'tc class add dev veth0 parent 1:1 classid 1:10 htb rate 8mbit ceil 80mbit prio 3 quantum 3000',
+    ],
+  },
+  {
+    name: 'filter-redirect',
+    command: 'tc filter show dev veth0 ingress',
+    keep: { type: 44 },
+    before: [
+      ...up,
+      'ip link add ifb0 type ifb',
+      'tc qdisc add dev veth0 clsact',
+      "tc filter add dev veth0 ingress prio 7 handle 3 protocol all bpf bytecode '1,6 0 0 4294967295' action mirred egress redirect dev ifb0",
+    ],
+  },
+  {
     name: 'family-get',
     command: 'genl ctrl get name netdev',
     keep: 'request',

@@ -36,35 +36,43 @@ export class Writer {
   }
 
   u8(value: number): void {
-    this.#view.setUint8(this.#grow(1), value)
+    const at = this.#grow(1)
+    this.#view.setUint8(at, value)
   }
 
   u16(value: number): void {
-    this.#view.setUint16(this.#grow(2), value, hostIsLittleEndian)
+    const at = this.#grow(2)
+    this.#view.setUint16(at, value, hostIsLittleEndian)
   }
 
   u32(value: number): void {
-    this.#view.setUint32(this.#grow(4), value, hostIsLittleEndian)
+    const at = this.#grow(4)
+    this.#view.setUint32(at, value, hostIsLittleEndian)
   }
 
   i32(value: number): void {
-    this.#view.setInt32(this.#grow(4), value, hostIsLittleEndian)
+    const at = this.#grow(4)
+    this.#view.setInt32(at, value, hostIsLittleEndian)
   }
 
   u64(value: bigint): void {
-    this.#view.setBigUint64(this.#grow(8), value, hostIsLittleEndian)
+    const at = this.#grow(8)
+    this.#view.setBigUint64(at, value, hostIsLittleEndian)
   }
 
   be16(value: number): void {
-    this.#view.setUint16(this.#grow(2), value, false)
+    const at = this.#grow(2)
+    this.#view.setUint16(at, value, false)
   }
 
   be32(value: number): void {
-    this.#view.setUint32(this.#grow(4), value, false)
+    const at = this.#grow(4)
+    this.#view.setUint32(at, value, false)
   }
 
   bytes(value: Uint8Array): void {
-    this.#bytes.set(value, this.#grow(value.length))
+    const at = this.#grow(value.length)
+    this.#bytes.set(value, at)
   }
 
   zeros(length: number): void {
@@ -86,6 +94,7 @@ export class Writer {
     this.#view.setUint32(at, value, hostIsLittleEndian)
   }
 
+  /** Call it before anything else of a statement: it may exchange the memory. */
   #grow(length: number): number {
     const at = this.#at
     const end = at + length

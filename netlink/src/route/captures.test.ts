@@ -8,6 +8,7 @@ import { Reader } from '../codec/reader.ts'
 import { decodeError, forEachMessage } from '../message.ts'
 import { addressMessage, addressSpecToWire, decodeAddress } from './address-message.ts'
 import { decodeFdbEntry, fdbMessage, fdbSpecToWire } from './fdb-message.ts'
+import { parseHandle } from './handle.ts'
 import { bridgeAttrs, vxlanAttrs } from './link-kinds.ts'
 import { decodeLink, linkMessage, vethAttrs } from './link-message.ts'
 import { decodeNeighbour, neighbourMessage, neighbourSpecToWire } from './neighbour-message.ts'
@@ -15,7 +16,7 @@ import { decodeNexthop, nexthopMessage, nexthopSpecToWire } from './nexthop-mess
 import { decodeRouteEvent } from './route-event.ts'
 import { decodeRoute, routeMessage, routeSpecToWire } from './route-message.ts'
 import { decodeRule, ruleMessage, ruleSpecToWire } from './rule-message.ts'
-import { trafficMessage } from './traffic-message.ts'
+import { decodeFilter, decodeQdisc, decodeTrafficClass, trafficMessage } from './traffic-message.ts'
 
 /** The payload of a capture that holds one message. */
 function request<T>(name: string, codec: Codec<T>): T {
@@ -321,6 +322,54 @@ describe('what the kernel answers', () => {
     )
   })
 
+  test('a token bucket', () => {
+    const list = decodeAll(fixture('qdisc-tbf'), decodeQdisc)
+    expect(list.find((one) => one.kind === 'tbf')).toMatchObject({
+      parent: 0xffff_ffff,
+      // 80 Mbit/s for 25 ms, and the burst.
+      tbf: { rateBitsPerSec: 80e6, burstBytes: 32768, limitBytes: 250_000 + 32768 },
+      statistics: { bytes: 90n, packets: 1, drops: 0 },
+    })
+  })
+
+  test('classes of htb, one of them over 32 bits', () => {
+    const list: unknown[] = []
+    forEachMessage(new Reader(fixture('class-htb')), (header, payload) => {
+      if (header.type === 40) list.push(decodeTrafficClass(payload))
+      return true
+    })
+    expect(list).toContainEqual(
+      expect.objectContaining({
+        handle: parseHandle('1:1'),
+        parent: 0xffff_ffff,
+        htb: expect.objectContaining({ rateBitsPerSec: 40e9, burstBytes: 64_960 }),
+      }),
+    )
+    expect(list).toContainEqual(
+      expect.objectContaining({
+        handle: parseHandle('1:10'),
+        parent: parseHandle('1:1'),
+        htb: expect.objectContaining({
+          rateBitsPerSec: 8e6,
+          ceilBitsPerSec: 80e6,
+          priority: 3,
+          quantumBytes: 3000,
+        }),
+      }),
+    )
+  })
+
+  test('a filter that redirects', () => {
+    const list: unknown[] = []
+    forEachMessage(new Reader(fixture('filter-redirect')), (header, payload) => {
+      if (header.type === 44) list.push(decodeFilter(payload))
+      return true
+    })
+    expect(list).toContainEqual(
+      expect.objectContaining({ kind: 'bpf', priority: 7, handle: 3, toIndex: 4 }),
+    )
+  })
+
   test('a refusal, in its own words', () => {
     const [outcome] = decodeAll(fixture('error-with-words'), (payload, header) =>
       decodeError(header, payload),
@@ -345,6 +394,9 @@ const names = [
   'nexthop-group-add',
   'nexthop-list',
   'fdb-list',
+  'qdisc-tbf',
+  'class-htb',
+  'filter-redirect',
   'qdisc-add-clsact',
   'error-with-words',
 ]

@@ -1,14 +1,16 @@
-// Verbs on the filters of a clsact qdisc: list, replaceBpf, del.
+// Verbs on filters: list, replaceBpf, replaceRedirect, del. On the way in and out (clsact), or among the classes of a qdisc.
 import { isCode } from '../error.ts'
 import type { Request, Requests } from '../requests.ts'
 import { NLM_F_CREATE } from '../socket-constants.ts'
 import { RTM_DELTFILTER, RTM_GETTFILTER, RTM_NEWTFILTER } from './constants.ts'
-import type { BpfFilterSpec, Filter, FilterKey, FilterList } from './traffic.ts'
+import { formatHandle } from './handle.ts'
+import type { BpfFilterSpec, Filter, FilterKey, FilterList, RedirectSpec } from './traffic.ts'
 import {
   bpfFilterToWire,
   decodeFilter,
   filterKeyToWire,
   filterListToWire,
+  redirectToWire,
   type TrafficBody,
   trafficMessage,
 } from './traffic-message.ts'
@@ -40,6 +42,14 @@ export class Filters {
    */
   async replaceBpf(spec: BpfFilterSpec): Promise<void> {
     const message = bpfFilterToWire(spec)
+    await this.#requests.change(
+      request(RTM_NEWTFILTER, 'RTM_NEWTFILTER', message, spec, NLM_F_CREATE),
+    )
+  }
+
+  /** Moves every packet over to another device, as if it left there. Takes the place of the filter with this priority and handle. */
+  async replaceRedirect(spec: RedirectSpec): Promise<void> {
+    const message = redirectToWire(spec)
     await this.#requests.change(
       request(RTM_NEWTFILTER, 'RTM_NEWTFILTER', message, spec, NLM_F_CREATE),
     )
@@ -82,5 +92,6 @@ function request(
 }
 
 function filterText({ index, parent, priority, handle }: FilterKey): string {
-  return `${parent} filter ${priority}/0x${handle.toString(16)} on link #${index}`
+  const where = typeof parent === 'number' ? formatHandle(parent) : parent
+  return `${where} filter ${priority}/0x${handle.toString(16)} on link #${index}`
 }

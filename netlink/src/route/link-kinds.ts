@@ -1,6 +1,6 @@
 // What is particular to a kind of device (IFLA_INFO_DATA): a descriptor each, and the way between it and the public options.
 import { attrs } from '../codec/attrs.ts'
-import { be16, bool8, flag, type Infer, ip, u8, u16, u32 } from '../codec/codec.ts'
+import { be16, bool8, flag, type Infer, ip, named, u8, u16, u32 } from '../codec/codec.ts'
 import { struct } from '../codec/struct.ts'
 import { compact } from './compact.ts'
 import type { VxlanOptions } from './link.ts'
@@ -38,6 +38,12 @@ export const bridgeAttrs = attrs('bridge', {
   vlanFiltering: [7, bool8],
   groupForwardMask: [9, u16],
   multicastSnooping: [23, bool8],
+})
+
+/** IFLA_MACVLAN_* of linux/if_link.h. */
+export const macvlanAttrs = attrs('macvlan', {
+  mode: [1, named(u32, { private: 1, vepa: 2, bridge: 4, passthru: 8, source: 16 })],
+  flags: [2, u16],
 })
 
 type VxlanWire = Infer<typeof vxlanAttrs>

@@ -21,7 +21,7 @@ import { Writer } from '../codec/writer.ts'
 import { compact } from './compact.ts'
 import { AF_UNSPEC } from './constants.ts'
 import type { Link } from './link.ts'
-import { bridgeAttrs, vxlanAttrs, vxlanFromWire } from './link-kinds.ts'
+import { bridgeAttrs, macvlanAttrs, vxlanAttrs, vxlanFromWire } from './link-kinds.ts'
 
 export const IFF_UP = 0x1
 export const IFF_PROMISC = 0x100
@@ -161,7 +161,7 @@ function linkFrom(header: LinkHeader, wire: LinkAttrs): Link {
 function kindOptions(
   kind: string | undefined,
   data: Uint8Array | undefined,
-): Pick<Link, 'vxlan' | 'bridge' | 'kindData'> {
+): Pick<Link, 'vxlan' | 'bridge' | 'macvlan' | 'kindData'> {
   if (data === undefined) return {}
   const reader = new Reader(data, kind)
   switch (kind) {
@@ -169,6 +169,8 @@ function kindOptions(
       return { vxlan: vxlanFromWire(vxlanAttrs.decode(reader)) }
     case 'bridge':
       return { bridge: bridgeAttrs.decode(reader) }
+    case 'macvlan':
+      return { macvlan: macvlanAttrs.decode(reader) }
     default:
       return { kindData: data }
   }

@@ -72,6 +72,19 @@ export interface BridgeOptions {
   readonly unknown?: readonly UnknownAttribute[] | undefined
 }
 
+/**
+ * Who a macvlan device talks to: 'bridge' its siblings too, 'private' none of them, 'vepa' them by way of the switch outside,
+ * 'passthru' is alone on its lower device, 'source' hears only MACs from a list.
+ */
+export type MacvlanMode = 'private' | 'vepa' | 'bridge' | 'passthru' | 'source'
+
+export interface MacvlanOptions {
+  readonly mode?: MacvlanMode | number | undefined
+  /** MACVLAN_FLAG_*. */
+  readonly flags?: number | undefined
+  readonly unknown?: readonly UnknownAttribute[] | undefined
+}
+
 export interface Link {
   readonly index: number
   readonly name: string
@@ -96,7 +109,7 @@ export interface Link {
   readonly rxQueues?: number
   /** Index of the bridge, bond or VRF this device belongs to. */
   readonly masterIndex?: number
-  /** IFLA_LINK: the other end of a veth, the device under a tunnel. In the namespace `peerNetnsId` when that is set. */
+  /** IFLA_LINK: the other end of a veth, the device under a tunnel or macvlan. In the namespace `peerNetnsId` when that is set. */
   readonly peerIndex?: number
   /** Id of the peer's namespace as this one numbers it; absent when the peer is here. */
   readonly peerNetnsId?: number
@@ -104,6 +117,7 @@ export interface Link {
   readonly statistics?: LinkStatistics
   readonly vxlan?: VxlanOptions
   readonly bridge?: BridgeOptions
+  readonly macvlan?: MacvlanOptions
   /** IFLA_INFO_DATA of a kind not described here. */
   readonly kindData?: Uint8Array
   /** Attributes not described here, as they came. */
@@ -162,7 +176,19 @@ export interface BridgeSpec extends NewLink, BridgeOptions {
   readonly kind: 'bridge'
 }
 
-export type LinkSpec = VethSpec | VxlanSpec | BridgeSpec
+/** Intermediate functional block: what is redirected to it waits in its queue, and goes on where it came from. */
+export interface IfbSpec extends NewLink {
+  readonly kind: 'ifb'
+}
+
+/** A device of its own MAC on another device. */
+export interface MacvlanSpec extends NewLink, MacvlanOptions {
+  readonly kind: 'macvlan'
+  /** The device under it, in the namespace of the socket wherever the new one is born. */
+  readonly lowerIndex: number
+}
+
+export type LinkSpec = VethSpec | VxlanSpec | BridgeSpec | IfbSpec | MacvlanSpec
 
 /** Absent leaves as it is; null clears. */
 export interface LinkChange {
@@ -180,6 +206,7 @@ export interface LinkChange {
   readonly isPromiscuous?: boolean | undefined
   readonly vxlan?: VxlanOptions | undefined
   readonly bridge?: BridgeOptions | undefined
+  readonly macvlan?: MacvlanOptions | undefined
 }
 
 export interface LinkFilter {

@@ -7,7 +7,7 @@ import { NetlinkSocket } from '../socket.ts'
 import { NETLINK_ROUTE, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL } from '../socket-constants.ts'
 import { RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK } from './constants.ts'
 import type { Link, LinkChange, LinkFilter, LinkRef, LinkSpec, VethPeer } from './link.ts'
-import { bridgeAttrs, vxlanAttrs, vxlanToWire } from './link-kinds.ts'
+import { bridgeAttrs, macvlanAttrs, vxlanAttrs, vxlanToWire } from './link-kinds.ts'
 import {
   decodeLink,
   IFF_PROMISC,
@@ -70,6 +70,7 @@ export class Links {
     const hasMore = alias !== undefined || addrGenMode !== undefined
     const attrs: LinkAttrs = {
       ...creationAttrs(spec),
+      peerIndex: spec.kind === 'macvlan' ? spec.lowerIndex : undefined,
       masterIndex: spec.masterIndex,
       info: { kind: spec.kind, data: specData(spec) },
     }
@@ -199,12 +200,17 @@ function specData(spec: LinkSpec): Uint8Array {
       return kindData(vxlanAttrs, vxlanToWire(spec))
     case 'bridge':
       return kindData(bridgeAttrs, spec)
+    case 'macvlan':
+      return kindData(macvlanAttrs, spec)
+    case 'ifb':
+      return new Uint8Array()
   }
 }
 
-function changeInfo({ vxlan, bridge }: LinkChange): LinkAttrs['info'] {
+function changeInfo({ vxlan, bridge, macvlan }: LinkChange): LinkAttrs['info'] {
   if (vxlan) return { kind: 'vxlan', data: kindData(vxlanAttrs, vxlanToWire(vxlan)) }
   if (bridge) return { kind: 'bridge', data: kindData(bridgeAttrs, bridge) }
+  if (macvlan) return { kind: 'macvlan', data: kindData(macvlanAttrs, macvlan) }
   return undefined
 }
 

@@ -1,13 +1,13 @@
-// Verbs on queueing disciplines: list, replace, del. Of the kinds only clsact is made here.
+// Verbs on queueing disciplines: list, replace, del.
 import { isCode } from '../error.ts'
 import type { Request, Requests } from '../requests.ts'
-import { NLM_F_CREATE, NLM_F_EXCL } from '../socket-constants.ts'
+import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from '../socket-constants.ts'
 import { RTM_DELQDISC, RTM_GETQDISC, RTM_NEWQDISC } from './constants.ts'
-import type { Qdisc, QdiscFilter, QdiscSpec } from './traffic.ts'
+import type { Qdisc, QdiscFilter, QdiscKey, QdiscSpec } from './traffic.ts'
 import {
-  CLSACT_HANDLE,
   decodeQdisc,
-  TC_H_CLSACT,
+  qdiscKeyToWire,
+  qdiscSpecToWire,
   type TrafficBody,
   trafficHeader,
   trafficMessage,
@@ -32,38 +32,56 @@ export class Qdiscs {
     )
   }
 
-  /** Makes it, or leaves the clsact that is there with its filters. EEXIST when another kind (ingress) sits in its place. */
+  /**
+   * Makes it so. A clsact or ingress that is there stays with its filters, EEXIST when the other of the two sits in its place. A
+   * tbf takes on the new numbers without losing a packet. An htb that is there stays with its classes, and is EINVAL when its
+   * default class would have to change.
+   */
   async replace(spec: QdiscSpec): Promise<void> {
-    const flags = NLM_F_CREATE | NLM_F_EXCL
+    const isHook = spec.kind === 'clsact' || spec.kind === 'ingress'
+    const flags = NLM_F_CREATE | (isHook ? NLM_F_EXCL : NLM_F_REPLACE)
+    const message = qdiscSpecToWire(spec)
     try {
-      await this.#requests.change(request(RTM_NEWQDISC, 'RTM_NEWQDISC', clsact(spec), spec, flags))
+      await this.#requests.change(request(RTM_NEWQDISC, 'RTM_NEWQDISC', message, spec, flags))
     } catch (error) {
-      if (!isCode(error, 'EEXIST') || !(await this.#has(spec))) throw error
+      if (!isCode(error, 'EEXIST', 'EINVAL') || !(await this.#isThere(spec))) throw error
     }
   }
 
-  /** False when it, or its device, was not there. Its filters go with it, whoever put them there. */
-  async del(spec: QdiscSpec): Promise<boolean> {
+  /** False when it, or its device, was not there. Its filters and classes go with it, whoever put them there. */
+  async del(key: QdiscKey): Promise<boolean> {
+    const message = qdiscKeyToWire(key)
     try {
-      await this.#requests.change(request(RTM_DELQDISC, 'RTM_DELQDISC', clsact(spec), spec))
+      await this.#requests.change(request(RTM_DELQDISC, 'RTM_DELQDISC', message, key))
       return true
     } catch (error) {
       if (isCode(error, 'ENOENT', 'ENODEV')) return false
-      // Linux before 5.0 says EINVAL for a qdisc that is not there as for anything else it does not like.
-      if (isCode(error, 'EINVAL') && !(await this.#has(spec))) return false
+      // Linux before 5.0 says EINVAL for a qdisc that is not there, and newer ones for one of another kind.
+      if (isCode(error, 'EINVAL') && !(await this.#has(key))) return false
       throw error
     }
   }
 
-  async #has({ index, kind }: QdiscSpec): Promise<boolean> {
+  async #has({ index, kind }: QdiscKey): Promise<boolean> {
     return (await this.list({ index })).some((qdisc) => qdisc.kind === kind)
   }
-}
 
-function clsact({ index, kind }: QdiscSpec): TrafficBody {
-  return {
-    header: trafficHeader({ index, handle: CLSACT_HANDLE, parent: TC_H_CLSACT }),
-    attrs: { kind },
+  /** What cannot be changed, and need not be. */
+  async #isThere(spec: QdiscSpec): Promise<boolean> {
+    switch (spec.kind) {
+      case 'clsact':
+      case 'ingress':
+        return this.#has(spec)
+      case 'htb': {
+        const { handle, defaultClass = 0 } = spec
+        const list = await this.list({ index: spec.index })
+        return list.some(
+          ({ htb, ...qdisc }) => qdisc.handle === handle && htb?.defaultClass === defaultClass,
+        )
+      }
+      case 'tbf':
+        return false
+    }
   }
 }
 
@@ -71,14 +89,14 @@ function request(
   type: number,
   op: string,
   message: TrafficBody,
-  spec?: QdiscSpec,
+  key?: QdiscKey,
   flags = 0,
 ): Request {
   return {
     type,
     op,
     flags,
-    ...(spec === undefined ? {} : { subject: `${spec.kind} on link #${spec.index}` }),
+    ...(key === undefined ? {} : { subject: `${key.kind} on link #${key.index}` }),
     encode: (writer) => trafficMessage.encode(writer, message),
   }
 }

@@ -12,6 +12,7 @@ import {
   RTM_DELQDISC,
   RTM_DELROUTE,
   RTM_DELRULE,
+  RTM_DELTCLASS,
   RTM_DELTFILTER,
   RTM_NEWADDR,
   RTM_NEWLINK,
@@ -20,6 +21,7 @@ import {
   RTM_NEWQDISC,
   RTM_NEWROUTE,
   RTM_NEWRULE,
+  RTM_NEWTCLASS,
   RTM_NEWTFILTER,
 } from './constants.ts'
 import type { FdbEntry } from './fdb-entry.ts'
@@ -34,8 +36,8 @@ import type { Route } from './route.ts'
 import { decodeRoute, RTM_F_CLONED } from './route-message.ts'
 import type { Rule } from './rule.ts'
 import { decodeRule } from './rule-message.ts'
-import type { Filter, Qdisc } from './traffic.ts'
-import { decodeFilter, decodeQdisc } from './traffic-message.ts'
+import type { Filter, Qdisc, TrafficClass } from './traffic.ts'
+import { decodeFilter, decodeQdisc, decodeTrafficClass } from './traffic-message.ts'
 
 /** `new` is also sent when something about an object changed. */
 export type RouteEvent =
@@ -47,6 +49,7 @@ export type RouteEvent =
   | { readonly change: 'new' | 'del'; readonly kind: 'neighbour'; readonly neighbour: Neighbour }
   | { readonly change: 'new' | 'del'; readonly kind: 'fdb'; readonly entry: FdbEntry }
   | { readonly change: 'new' | 'del'; readonly kind: 'qdisc'; readonly qdisc: Qdisc }
+  | { readonly change: 'new' | 'del'; readonly kind: 'class'; readonly class: TrafficClass }
   | { readonly change: 'new' | 'del'; readonly kind: 'filter'; readonly filter: Filter }
 
 /** Undefined for messages that are about nothing described here. */
@@ -99,6 +102,13 @@ export function decodeRouteEvent(
         change: type === RTM_NEWQDISC ? 'new' : 'del',
         kind: 'qdisc',
         qdisc: decodeQdisc(payload),
+      }
+    case RTM_NEWTCLASS:
+    case RTM_DELTCLASS:
+      return {
+        change: type === RTM_NEWTCLASS ? 'new' : 'del',
+        kind: 'class',
+        class: decodeTrafficClass(payload),
       }
     case RTM_NEWTFILTER:
     case RTM_DELTFILTER:

@@ -9,6 +9,7 @@ import { Nexthops } from './nexthops.ts'
 import { Qdiscs } from './qdiscs.ts'
 import { Routes } from './routes.ts'
 import { Rules } from './rules.ts'
+import { TrafficClasses } from './traffic-classes.ts'
 
 export class RouteVerbs {
   readonly links: Links
@@ -19,6 +20,7 @@ export class RouteVerbs {
   readonly neighbours: Neighbours
   readonly fdb: Fdb
   readonly qdiscs: Qdiscs
+  readonly classes: TrafficClasses
   readonly filters: Filters
 
   constructor(requests: Requests) {
@@ -30,6 +32,7 @@ export class RouteVerbs {
     this.neighbours = new Neighbours(requests)
     this.fdb = new Fdb(requests)
     this.qdiscs = new Qdiscs(requests)
+    this.classes = new TrafficClasses(requests)
     this.filters = new Filters(requests)
   }
 }

@@ -108,12 +108,14 @@ describe.skipIf(skipReason)('filters', () => {
     await netlink.links.set(peerIndex, { netns: peer })
     const there = testNetlink(peer)
     await there.links.set({ name: 'veth0p' }, { isUp: true })
+    const far = await there.links.get({ name: 'veth0p' })
+    const near = await netlink.links.get(index)
+    if (!far || !near) throw new Error('the veth is not there')
     await netlink.addresses.replace({ index, address: '10.1.0.1', prefixLen: 24 })
-    await there.addresses.replace({
-      index: (await there.links.get({ name: 'veth0p' }))?.index ?? 0,
-      address: '10.1.0.2',
-      prefixLen: 24,
-    })
+    await there.addresses.replace({ index: far.index, address: '10.1.0.2', prefixLen: 24 })
+    // Without these the second ping may have to wait for the ARP of the first.
+    await netlink.neighbours.replace({ index, address: '10.1.0.2', mac: far.mac })
+    await there.neighbours.replace({ index: far.index, address: '10.1.0.1', mac: near.mac })
     const ping = () => {
       try {
         inside(netns, 'ping', '-c', '1', '-W', '1', '10.1.0.2')
