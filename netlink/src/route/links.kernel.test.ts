@@ -273,14 +273,14 @@ describe.skipIf(skipReason)('links', () => {
       'link',
       'veth0',
       'name',
-      'mv0',
+      'mvt0',
       'type',
-      'macvlan',
+      'macvtap',
       'mode',
       'bridge',
     )
-    expect(await netlink.links.get({ name: 'mv0' })).toMatchObject({
-      kind: 'macvlan',
+    expect(await netlink.links.get({ name: 'mvt0' })).toMatchObject({
+      kind: 'macvtap',
       kindData: expect.any(Uint8Array),
     })
   })
