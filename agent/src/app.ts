@@ -4,19 +4,24 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { ApiServer } from './api/server.ts'
-import { registerStatus } from './api/status.ts'
+import { registerProbes, registerStatus } from './api/status.ts'
+import { announceHealth } from './cluster/announce-health.ts'
 import { createCluster } from './cluster/cluster.ts'
 import { ManifestSource } from './cluster/manifests/source.ts'
 import { followProblems } from './cluster/problems.ts'
+import { Recorder } from './cluster/recorder.ts'
 import { createCni } from './cni/cni.ts'
 import { type AgentConfig, libDir, socketPath, version } from './config.ts'
 import { Datapath } from './datapath/datapath.ts'
+import { keyText } from './ipam/allocation.ts'
+import { announcePools } from './ipam/announce.ts'
 import { readBootTimeUs, readEra } from './ipam/era.ts'
 import { Ipam } from './ipam/ipam.ts'
 import { followOwnRanges } from './ipam/own-ranges.ts'
 import { lookAtNamespace, Reclaim } from './ipam/reclaim.ts'
 import { NFT_TABLE } from './marks.ts'
 import { createMasquerade } from './masquerade/masquerade.ts'
+import { addRoomMetrics, CniCalls } from './measure.ts'
 import { createOverlay } from './overlay/overlay.ts'
 import { createPods } from './pods/pods.ts'
 import { systemClock } from './runtime/clock.ts'
@@ -28,7 +33,7 @@ import { lockDirectory } from './runtime/lock.ts'
 import { createLog, type Log } from './runtime/log.ts'
 import { addProcessMetrics, Metrics } from './runtime/metrics.ts'
 import { stopSignal } from './runtime/signals.ts'
-import { addRoomMetrics, describeAgent, describePods, type Rooms } from './tell.ts'
+import { describeAgent, describePods, type Rooms } from './tell.ts'
 
 /** Runs until it is asked to stop. The datapath goes on without it. @throws what keeps it from starting */
 export async function runAgent(config: AgentConfig): Promise<number> {
@@ -55,6 +60,7 @@ async function start(
   const clock = systemClock
   const health = new Health(clock)
   const metrics = new Metrics()
+  const recorder = new Recorder({ clock, log })
   const crashPoint = crashPointOf(config.crashAt)
   const { nodeName, stateDir, source } = config
   health.starting('agent', 'not all rooms have been started')
@@ -89,6 +95,8 @@ async function start(
   const { nodes } = cluster
   followProblems(cluster.problems, health)
   followOwnRanges({ nodeName, nodes, ipam, health, log })
+  announcePools({ nodeName, ipam, sink: recorder })
+  announceHealth(health, recorder)
   const datapath = await lifecycle.begin('datapath', {
     start: () => {
       const { bpfDir, attach } = config
@@ -154,16 +162,26 @@ async function start(
     bootTimeUs: readBootTimeUs,
     remove: (key, sequence) => cni.reclaim(key, sequence),
     graceMs: config.reclaimGraceSec * 1000,
+    onReclaimed: ({ key, addresses }) => {
+      const message = `${keyText(key)} is gone without a DEL; ${addresses.join(', ')} free again`
+      const about = { kind: 'Node', name: nodeName } as const
+      recorder.event({ type: 'Normal', reason: 'PodAddressReclaimed', message, about })
+    },
   })
   jobs.start('reclaim', (signal, alive) => reclaim.run(signal, alive))
 
-  const rooms: Rooms = { config, health, cluster, ipam, datapath, overlay, pods, clock }
+  const rooms: Rooms = { config, health, cluster, recorder, ipam, datapath, overlay, pods, clock }
+  const calls = new CniCalls()
   addProcessMetrics(metrics, health)
-  addRoomMetrics(metrics, rooms)
+  addRoomMetrics(metrics, {
+    ...rooms,
+    calls,
+    rowStatuses: () => new Map([['pods', pods.statuses()], ...overlay.statuses()]),
+  })
   const startedAtText = new Date(clock.now()).toISOString()
   await lifecycle.begin('api', {
     start: async () => {
-      const api = new ApiServer({ log })
+      const api = new ApiServer({ log, onAnswered: calls.onAnswered })
       registerStatus({
         api,
         health,
@@ -180,6 +198,18 @@ async function start(
     // An ADD that was cut short takes back what it did.
     stopWithinMs: 10_000,
   })
+  const { metricsAddress } = config
+  if (metricsAddress !== undefined) {
+    await lifecycle.begin('metrics', {
+      start: async () => {
+        const api = new ApiServer({ log })
+        registerProbes({ api, health, metrics, log }, '')
+        await api.listenOn(metricsAddress)
+        return api
+      },
+      stop: (api) => api.close(),
+    })
+  }
   cni.start(jobs)
   health.forget('agent')
   jobs.start('ready', async (signal) => {

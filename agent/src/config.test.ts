@@ -130,3 +130,21 @@ test('status, pods, uninstall and version know what they need', () => {
   expect(read('uninstall', '--force').request).toMatchObject({ config: { isForced: true } })
   expect(read('version').request).toEqual({ command: 'version' })
 })
+
+test.each([
+  ['127.0.0.1:9471', { host: '127.0.0.1', port: 9471 }],
+  ['127.8.9.1:1', { host: '127.8.9.1', port: 1 }],
+  ['[::1]:65535', { host: '::1', port: 65_535 }],
+])('--metrics-address %s is taken', (text, metricsAddress) => {
+  const { request } = read('agent', '--source=manifests:/x', '--metrics-address', text)
+  expect(request).toMatchObject({ config: { metricsAddress } })
+})
+
+test.each([
+  ...['0.0.0.0:9471', '[::]:9471', '10.0.0.1:9471', ':9471', '9471', 'localhost:9471'],
+  ...['127.0.0.1:0', '127.0.0.1:70000', '127.0.0.1', '127.1:80', '[::ffff:127.0.0.1]:1'],
+])('--metrics-address %s is refused: not loopback for certain', (text) => {
+  const { request, err } = read('agent', '--source=manifests:/x', '--metrics-address', text)
+  expect(request).toEqual({ command: 'none', exitCode: EXIT.usage })
+  expect(err).toContain('expected a loopback address')
+})

@@ -1,5 +1,6 @@
 // The only reader of the command line and the environment: what is asked for, checked, as one plain object.
 import { readFileSync } from 'node:fs'
+import { isIPv4 } from 'node:net'
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
@@ -22,6 +23,8 @@ export interface AgentConfig {
   readonly masquerade: 'nftables' | 'none'
   /** How long a pod that is gone without a DEL keeps its addresses; seen gone at both ends of it. */
   readonly reclaimGraceSec: number
+  /** Loopback only; absent: metrics and probes are on the socket alone. */
+  readonly metricsAddress?: HostPort
   readonly logLevel: LogLevel
   /** For kill tests: the process ends itself at the n-th pass of a named point. */
   readonly crashAt?: CrashAt
@@ -30,6 +33,11 @@ export interface AgentConfig {
 export interface Source {
   readonly kind: 'manifests'
   readonly dir: string
+}
+
+export interface HostPort {
+  readonly host: string
+  readonly port: number
 }
 
 export interface CrashAt {
@@ -196,6 +204,15 @@ function describeProgram(ask: (request: Request) => void): Command {
         .default(60),
     )
     .addOption(
+      new Option(
+        '--metrics-address <address>',
+        'serve /metrics, /healthz and /readyz there too: 127.0.0.1:PORT or [::1]:PORT',
+      )
+        .env('SINABRO_METRICS_ADDRESS')
+        .argParser(parseLoopback)
+        .default(undefined, 'on the socket only'),
+    )
+    .addOption(
       new Option('--lib-dir <dir>', 'where the addons, the eBPF objects and sinabro-cni are')
         .argParser(directory)
         .default(undefined, 'beside this program'),
@@ -315,6 +332,18 @@ function parseSource(text: string): Source {
     throw new InvalidArgumentError('expected manifests:DIR, a directory with YAML files')
   }
   return { kind, dir: resolve(dir) }
+}
+
+/** Whoever can reach it reads which pods there are and how much they talk; so nobody beyond this machine. */
+function parseLoopback(text: string): HostPort {
+  const [, v4, v6, digits] = /^(?:([0-9.]+)|\[([0-9a-f:]+)\]):(\d{1,5})$/i.exec(text) ?? []
+  const host = v4 ?? v6 ?? ''
+  const port = Number(digits)
+  const isLoopback = (isIPv4(host) && host.startsWith('127.')) || host === '::1'
+  if (isLoopback && port >= 1 && port <= 65_535) return { host, port }
+  throw new InvalidArgumentError(
+    'expected a loopback address with a port, 127.0.0.1:PORT or [::1]:PORT; others could be reached from the network',
+  )
 }
 
 function parseCrashAt(text: string): CrashAt {

@@ -65,6 +65,16 @@ test('status shows what the agent says in each format, and exits with 4 when som
     podCount: 0,
     ranges: [{ range: '10.244.1.0/24', used: 0, capacity: 253 }],
     facts: { attach: 'tcx' },
+    conditions: [
+      {
+        type: 'PodAddressesAvailable',
+        status: 'True',
+        since: Date.now(),
+        reason: 'R',
+        message: 'm',
+      },
+    ],
+    events: [],
     components: [{ component: 'overlay', state: 'degraded', since: Date.now(), message: 'no way' }],
     problems: [{ where: '/x/a.yaml:3', object: 'Node/n2', message: 'bad' }],
   })

@@ -1,6 +1,7 @@
-// What the rooms know, put together for those who ask: status, pods, metrics. Reads only.
+// What the rooms know, put together for those who ask: status, pods, nodes. Reads only.
 import { type PodView, type Status, viewPod, viewQuarantined } from './api/status.ts'
 import type { Cluster } from './cluster/cluster.ts'
+import type { Recorder } from './cluster/recorder.ts'
 import { type AgentConfig, version } from './config.ts'
 import type { Datapath } from './datapath/datapath.ts'
 import type { Ipam } from './ipam/ipam.ts'
@@ -9,12 +10,12 @@ import type { Pods } from './pods/pods.ts'
 import { podKey } from './pods/target.ts'
 import type { Clock } from './runtime/clock.ts'
 import type { Health } from './runtime/health.ts'
-import type { Metrics } from './runtime/metrics.ts'
 
 export interface Rooms {
   readonly config: AgentConfig
   readonly health: Health
   readonly cluster: Cluster
+  readonly recorder: Recorder
   readonly ipam: Ipam
   readonly datapath: Datapath
   readonly overlay: Overlay
@@ -23,7 +24,7 @@ export interface Rooms {
 }
 
 export function describeAgent(
-  { config, cluster, ipam, datapath, overlay }: Rooms,
+  { config, cluster, recorder, ipam, datapath, overlay }: Rooms,
   startedAt: string,
 ): Omit<Status, 'ready' | 'healthy' | 'components'> {
   const { self } = overlay.plan()
@@ -45,6 +46,8 @@ export function describeAgent(
           : `vxlan from ${self.tunnelAddress}, port ${config.tunnelPort}, vni ${config.vni}`,
       'own addresses': self?.ownAddresses.join(', ') ?? 'none',
     },
+    conditions: recorder.conditions(),
+    events: recorder.events(),
     problems: [
       ...cluster.problems.values().map(({ where, object, message }) => ({
         where,
@@ -73,56 +76,4 @@ export function describePods({ ipam, pods }: Rooms): PodView[] {
   })
   const order = ({ namespace, name, ifname }: PodView): string => `${namespace}/${name}/${ifname}`
   return views.sort((a, b) => (order(a) < order(b) ? -1 : 1))
-}
-
-export function addRoomMetrics(metrics: Metrics, { ipam, datapath, cluster }: Rooms): void {
-  metrics.add({
-    kind: 'gauge',
-    name: 'sinabro_ipam_addresses_used',
-    help: 'Addresses given to pods, by range.',
-    labelNames: ['range'],
-    read: () => ipam.usage().map(({ range, used }) => ({ labels: { range }, value: used })),
-  })
-  metrics.add({
-    kind: 'gauge',
-    name: 'sinabro_ipam_addresses_capacity',
-    help: 'Addresses that can be given, by range.',
-    labelNames: ['range'],
-    read: () => ipam.usage().map(({ range, capacity }) => ({ labels: { range }, value: capacity })),
-  })
-  metrics.add({
-    kind: 'gauge',
-    name: 'sinabro_ipam_records_set_aside',
-    help: 'Allocation records that could not be read.',
-    read: () => [{ value: ipam.quarantined().length }],
-  })
-  metrics.add({
-    kind: 'gauge',
-    name: 'sinabro_source_problems',
-    help: 'Objects of the source that were refused, by code.',
-    labelNames: ['code'],
-    read: () => {
-      const counts = new Map<string, number>()
-      for (const { code } of cluster.problems.values())
-        counts.set(code, (counts.get(code) ?? 0) + 1)
-      return [...counts].map(([code, value]) => ({ labels: { code }, value }))
-    },
-  })
-  for (const unit of ['packets', 'bytes'] as const) {
-    metrics.add({
-      kind: 'counter',
-      name: `sinabro_datapath_${unit}_total`,
-      help: `What became of ${unit}, by program and outcome.`,
-      labelNames: ['place', 'outcome', 'verdict'],
-      read: () =>
-        datapath.counters().map(({ place, outcome, isDrop, ...row }) => ({
-          labels: {
-            place: String(place),
-            outcome: outcome.name,
-            verdict: isDrop ? 'drop' : 'forward',
-          },
-          value: Number(row[unit]),
-        })),
-    })
-  }
 }

@@ -11,7 +11,7 @@ import { silentLog } from '../runtime/log.ts'
 import { Metrics } from '../runtime/metrics.ts'
 import { get } from './client.ts'
 import { ApiServer } from './server.ts'
-import { registerStatus } from './status.ts'
+import { registerProbes, registerStatus } from './status.ts'
 
 let base: string
 let path: string
@@ -221,6 +221,46 @@ test('get() says what to do when no agent answers', async () => {
   })
 })
 
+test('ApiServer says what it answered, by route, however it ended', async () => {
+  const answered: unknown[] = []
+  await server.close()
+  server = new ApiServer({ log: silentLog, onAnswered: (one) => answered.push(one) })
+  server.route('GET', '/ok', () => ({ status: 200, body: { is: 'fine' } }))
+  server.route('GET', '/bad', () => Promise.reject(new Error('no')))
+  await server.listen(path)
+  await call('GET', '/ok?x=1')
+  await call('GET', '/bad')
+  await call('GET', '/none')
+  const tookMs = expect.any(Number)
+  expect(answered).toMatchObject([
+    { method: 'GET', path: '/ok', status: 200, body: { is: 'fine' }, tookMs },
+    { path: '/bad', status: 500, tookMs },
+    { path: undefined, status: 404, tookMs },
+  ])
+})
+
+test('listenOn() serves probes on loopback, and says when the port is taken', async () => {
+  const health = new Health(systemClock)
+  health.starting('overlay', 'waits')
+  const options = { health, metrics: new Metrics(), log: silentLog }
+  registerProbes({ api: server, ...options }, '')
+  await server.listenOn({ host: '127.0.0.1', port: 0 })
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  const at = `http://127.0.0.1:${address.port}`
+  expect(await (await fetch(`${at}/healthz`)).text()).toBe('ok\n')
+  const notReady = await fetch(`${at}/readyz`)
+  expect([notReady.status, await notReady.text()]).toEqual([503, 'overlay: waits\n'])
+  expect((await fetch(`${at}/metrics`)).headers.get('content-type')).toContain('version=0.0.4')
+  expect((await fetch(`${at}/v1/pods`)).status).toBe(404)
+  const second = new ApiServer({ log: silentLog })
+  await expect(second.listenOn({ host: '127.0.0.1', port: address.port })).rejects.toMatchObject({
+    code: 'address-unavailable',
+    message: expect.stringContaining('another process listens there'),
+  })
+  await second.close()
+})
+
 test('registerStatus() tells probes whether the agent is alive and ready', async () => {
   const health = new Health(systemClock)
   const options = { api: server, health, metrics: new Metrics(), log: silentLog, pods: () => [] }
@@ -236,6 +276,8 @@ test('registerStatus() tells probes whether the agent is alive and ready', async
       podCount: 0,
       ranges: [],
       facts: {},
+      conditions: [],
+      events: [],
       problems: [],
     }),
   })

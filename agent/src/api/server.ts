@@ -10,6 +10,21 @@ interface Route {
   readonly options: RouteOptions
 }
 
+export interface Answered {
+  readonly method: string
+  /** Of the route; undefined when there was none. */
+  readonly path: string | undefined
+  readonly status: number
+  readonly body: unknown
+  readonly tookMs: number
+}
+
+export interface ApiServerOptions {
+  readonly log: Log
+  /** Called after each answer, whether or not the caller was still there to hear it. */
+  readonly onAnswered?: (answered: Answered) => void
+}
+
 const DEFAULT_MAX_BODY_BYTES = 64 << 10
 const DEFAULT_TIMEOUT_MS = 30_000
 /** A caller that is slower than this in sending its request is cut off. Node-local callers take milliseconds. */
@@ -17,15 +32,18 @@ const REQUEST_ARRIVAL_MS = 10_000
 
 export class ApiServer implements Api {
   readonly #log: Log
+  readonly #onAnswered: ApiServerOptions['onAnswered']
   readonly #server: Server
   readonly #routes = new Map<string, Map<string, Route>>()
   readonly #stopping = new AbortController()
   /** Answers under way, and handlers that go on after their time was over. */
   readonly #inFlight = new Set<Promise<unknown>>()
   #socket: BoundSocket | undefined
+  #isListening = false
 
-  constructor({ log }: { readonly log: Log }) {
+  constructor({ log, onAnswered }: ApiServerOptions) {
     this.#log = log
+    this.#onAnswered = onAnswered
     this.#server = createServer(
       {
         requestTimeout: REQUEST_ARRIVAL_MS,
@@ -57,6 +75,24 @@ export class ApiServer implements Api {
   /** Makes the socket with mode 0600, in the place of one that nobody serves any more. @throws ApiError */
   async listen(path: string): Promise<void> {
     this.#socket = await bindSocket(this.#server, path)
+    this.#isListening = true
+  }
+
+  /** On TCP, for probes that cannot reach a Unix socket: the caller sees to it that the host is loopback. @throws ApiError */
+  async listenOn({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', (error) => {
+        const message = `${host}, port ${port}: ${describeListenError(codeOf(error))}`
+        reject(new ApiError('address-unavailable', 500, message, error))
+      })
+      this.#server.listen({ host, port }, resolve)
+    })
+    this.#isListening = true
+  }
+
+  /** What it listens on: a path, or a host and a port; for tests that let the kernel choose. */
+  address(): ReturnType<Server['address']> {
+    return this.#server.address()
   }
 
   /** Takes no new calls, aborts the signals of running ones and waits for their answers. */
@@ -66,18 +102,22 @@ export class ApiServer implements Api {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     while (this.#inFlight.size > 0) await Promise.all(this.#inFlight)
     this.#server.closeAllConnections()
-    if (this.#socket !== undefined) await closed
+    if (this.#isListening) await closed
+    this.#isListening = false
     this.#socket = undefined
   }
 
   async #serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const startedAt = performance.now()
     const gone = new AbortController()
     response.on('close', () => gone.abort(new ApiError('bad-request', 400, 'the caller went away')))
+    let path: string | undefined
     let route: Route | undefined
     let body: unknown
     let reply: ApiReply
     try {
       const url = new URL(incoming.url ?? '/', 'http://agent')
+      if (this.#routes.has(url.pathname)) path = url.pathname
       route = this.#find(incoming.method ?? '', url.pathname)
       const { maxBodyBytes = DEFAULT_MAX_BODY_BYTES, timeoutMs = DEFAULT_TIMEOUT_MS } =
         route.options
@@ -90,9 +130,8 @@ export class ApiServer implements Api {
         return answer
       })
     } catch (error) {
-      if (gone.signal.aborted) return
       const known = asApiError(error)
-      if (known.code === 'internal') {
+      if (known.code === 'internal' && !gone.signal.aborted) {
         this.#log.error({ url: incoming.url, error }, 'api: a handler failed')
       }
       reply = {
@@ -101,6 +140,13 @@ export class ApiServer implements Api {
       }
     }
     if (!gone.signal.aborted) send(response, reply)
+    this.#onAnswered?.({
+      method: incoming.method ?? '',
+      path,
+      status: reply.status,
+      body: reply.body,
+      tookMs: performance.now() - startedAt,
+    })
   }
 
   #track(work: Promise<unknown>): void {
@@ -142,6 +188,12 @@ async function within(
   } finally {
     clearTimeout(timer)
   }
+}
+
+function describeListenError(code: string | undefined): string {
+  if (code === 'EADDRINUSE') return 'another process listens there; choose another port'
+  if (code === 'EADDRNOTAVAIL') return 'this machine has no such address'
+  return `cannot listen there (${code ?? 'unknown reason'})`
 }
 
 function asApiError(error: unknown): ApiError {

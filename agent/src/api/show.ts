@@ -1,6 +1,9 @@
 // Answers of the agent as a person reads them: plain tables, no colour, nothing cut off.
 import type { PodView, Status } from './status.ts'
 
+/** The others are in json and yaml. */
+const SHOWN_EVENTS = 10
+
 /** Columns as wide as their widest cell, two spaces between; the last one is left ragged. */
 export function formatTable(table: readonly (readonly string[])[]): string {
   const rows = table.map((row) => row.map(printable))
@@ -57,6 +60,27 @@ export function showStatus(status: Status, now: number): string {
       ]),
     ]),
   ]
+  if (status.conditions.length > 0) {
+    const rows = status.conditions.map(({ type, status: value, since, reason, message }) => [
+      type,
+      value,
+      age(since, now),
+      reason,
+      message,
+    ])
+    parts.push(formatTable([['CONDITION', 'STATUS', 'SINCE', 'REASON', 'MESSAGE'], ...rows]))
+  }
+  if (status.events.length > 0) {
+    const rows = status.events
+      .slice(-SHOWN_EVENTS)
+      .map(({ type, reason, count: times, lastSeen, message }) => [
+        `${age(lastSeen, now)} ago${times > 1 ? ` (x${times})` : ''}`,
+        type,
+        reason,
+        message,
+      ])
+    parts.push(formatTable([['EVENT', 'TYPE', 'REASON', 'MESSAGE'], ...rows]))
+  }
   if (status.problems.length > 0) {
     const rows = status.problems.map(({ where, object, message }) => [where, object ?? '', message])
     parts.push(formatTable([['PROBLEM AT', 'OBJECT', 'MESSAGE'], ...rows]))

@@ -1,4 +1,5 @@
 // What the agent tells of itself over the socket: shapes of the answers, and the routes that give them.
+import type { RecordedCondition, RecordedEvent } from '../cluster/recorder.ts'
 import type { Allocation } from '../ipam/allocation.ts'
 import type { RangeUsage } from '../ipam/ipam.ts'
 import type { Quarantined } from '../ipam/quarantine.ts'
@@ -22,6 +23,10 @@ export interface Status {
   /** Facts that rooms add, in their words: how programs are attached, the MTU. */
   readonly facts: Readonly<Record<string, string>>
   readonly components: readonly ComponentHealth[]
+  /** As the cluster is told of this node. */
+  readonly conditions: readonly RecordedCondition[]
+  /** The latest last. */
+  readonly events: readonly RecordedEvent[]
   /** What of the source, and which records on disk, could not be used. */
   readonly problems: readonly StatusProblem[]
 }
@@ -69,15 +74,21 @@ export function registerStatus({ api, health, metrics, log, status, pods }: Stat
   }))
   api.route('GET', '/v1/pods', () => ({ status: 200, body: { pods: pods() } }))
   api.route('GET', '/v1/health', () => ({ status: 200, body: readHealth() }))
-  // For probes: alive is who answers; ready is who has finished the first pass of everything, whatever degraded later.
-  api.route('GET', '/v1/healthz', () => text(200, 'ok'))
-  api.route('GET', '/v1/readyz', () => {
+  registerProbes({ api, health, metrics, log }, '/v1')
+}
+
+export type ProbeOptions = Pick<StatusOptions, 'api' | 'health' | 'metrics' | 'log'>
+
+/** For probes and Prometheus: alive is who answers; ready is who has finished the first pass of everything, whatever degraded later. */
+export function registerProbes({ api, health, metrics, log }: ProbeOptions, prefix: string): void {
+  api.route('GET', `${prefix}/healthz`, () => text(200, 'ok'))
+  api.route('GET', `${prefix}/readyz`, () => {
     const { isReady, components } = health.snapshot()
     const waiting = components.filter(({ state }) => state === 'starting')
     const reasons = waiting.map(({ component, message }) => `${component}: ${message}`)
     return isReady ? text(200, 'ok') : text(503, reasons.join('\n'))
   })
-  api.route('GET', '/v1/metrics', async () => ({
+  api.route('GET', `${prefix}/metrics`, async () => ({
     status: 200,
     contentType: 'text/plain; version=0.0.4; charset=utf-8',
     body: await metrics.text((name, error) => log.warn({ name, error }, 'metric not readable')),

@@ -24,6 +24,7 @@ export class Health {
   readonly #clock: Clock
   readonly #components = new Map<string, ComponentHealth>()
   readonly #listeners = new Set<() => void>()
+  readonly #failures = new Map<string, number>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -51,6 +52,16 @@ export class Health {
       ...(code === undefined ? {} : { code }),
       message: error instanceof Error ? error.message : String(error),
     })
+  }
+
+  /** Counts one failure of its work, whether or not it degrades the component. */
+  countFailure(component: string): void {
+    this.#failures.set(component, (this.#failures.get(component) ?? 0) + 1)
+  }
+
+  /** By component, since the start. */
+  failures(): ReadonlyMap<string, number> {
+    return this.#failures
   }
 
   /** For a component that ended for good and has nothing more to say. */

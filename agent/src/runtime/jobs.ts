@@ -83,6 +83,7 @@ export class Jobs {
         if (clock.monotonicMs() - startedAt > backoffOptions.longestMs) backoff.reset()
         const delayMs = Math.round(backoff.nextMs())
         health.degraded(name, error)
+        health.countFailure(name)
         log.error({ job: name, error, retryInMs: delayMs }, 'job failed')
         await clock.sleep(delayMs, signal).catch(() => undefined)
       }

@@ -177,6 +177,7 @@ export class Reconciler<Row extends object, Actual> {
       this.#mustCompute ||= isComputing
       const delayMs = this.#passBackoff.nextMs()
       health.degraded(this.#target.name, error)
+      health.countFailure(this.#target.name)
       log.error({ target: this.#target.name, error, retryInMs: Math.round(delayMs) }, 'pass failed')
       await clock.sleep(delayMs, signal).catch(() => undefined)
     } finally {
@@ -320,6 +321,7 @@ export class Reconciler<Row extends object, Actual> {
     if (tracked.row !== row) return
     const { clock, log } = this.#options
     tracked.failed(error, clock.now(), clock.monotonicMs())
+    this.#options.health.countFailure(this.#target.name)
     this.#failing.add(tracked)
     log.warn(
       { target: this.#target.name, row: tracked.key, isRemoval: row === undefined, error },

@@ -1,0 +1,53 @@
+// Metrics of a real datapath: every one of them can be read, and what happened shows.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { createCluster } from './cluster/cluster.ts'
+import { Recorder } from './cluster/recorder.ts'
+import { addRoomMetrics, CniCalls } from './measure.ts'
+import { requestFor, Stage } from './pods/testing/stage.ts'
+import { systemClock } from './runtime/clock.ts'
+import { silentLog } from './runtime/log.ts'
+import { addProcessMetrics, Metrics } from './runtime/metrics.ts'
+
+test('every metric can be read from real rooms', async () => {
+  const stateDir = mkdtempSync(join(tmpdir(), 'sinabro-measure-'))
+  const stage = new Stage()
+  try {
+    const agent = await stage.start({ stateDir, isIdle: true })
+    const { netns, path } = stage.namespace()
+    const allocation = await agent.ipam.allocate(requestFor('web', path))
+    await agent.pods.add(allocation, netns, new AbortController().signal)
+    await agent.datapath.sweep()
+    const metrics = new Metrics()
+    const recorder = new Recorder({ clock: systemClock, log: silentLog })
+    recorder.condition({ type: 'T', status: 'False', reason: 'R', message: 'm' })
+    addProcessMetrics(metrics, agent.health)
+    addRoomMetrics(metrics, {
+      ...agent,
+      cluster: createCluster(),
+      recorder,
+      calls: new CniCalls(),
+      rowStatuses: () => new Map([['pods', agent.pods.statuses()]]),
+    })
+    const text = await metrics.text((name, error) => {
+      throw new Error(name, { cause: error })
+    })
+    for (const line of [
+      'sinabro_ipam_addresses_used{range="10.244.1.0/24"} 1',
+      'sinabro_ipam_addresses_capacity{range="10.244.1.0/24"} 253',
+      'sinabro_map_entries{map="sb_endpoints"} 2',
+      'sinabro_map_entries{map="sb_flows"} 0',
+      'sinabro_map_capacity{map="sb_flows"} 1024',
+      'sinabro_condition{type="T",status="False"} 1',
+      'sinabro_condition{type="T",status="True"} 0',
+    ]) {
+      expect(text.split('\n')).toContain(line)
+    }
+    await agent.stop()
+  } finally {
+    stage.close()
+    rmSync(stateDir, { recursive: true })
+  }
+})

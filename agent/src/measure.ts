@@ -1,0 +1,196 @@
+// What is measured: the metrics of all rooms, in one place, so that the page that lists them can be held against it (docs/metrics.md).
+import { agentPaths } from '@sinabro/cni/wire'
+import type { Answered } from './api/server.ts'
+import type { Recorder } from './cluster/recorder.ts'
+import type { Datapath } from './datapath/datapath.ts'
+import { Histogram } from './runtime/histogram.ts'
+import type { Metrics, Sample } from './runtime/metrics.ts'
+import type { RowStatus } from './state/row-status.ts'
+import type { Rooms } from './tell.ts'
+
+export interface Measured extends Pick<Rooms, 'ipam' | 'cluster'> {
+  readonly datapath: Pick<Datapath, 'counters' | 'lastSweep' | 'maps'>
+  readonly recorder: Pick<Recorder, 'totals' | 'conditions'>
+  readonly calls: CniCalls
+  /** By reconciler. */
+  rowStatuses(): ReadonlyMap<string, readonly RowStatus[]>
+}
+
+/** How long the runtime's calls took, and how they ended. */
+export class CniCalls {
+  readonly durations = new Histogram()
+
+  /** Hand it to the server; what is no call of the runtime is passed over. */
+  readonly onAnswered = ({ path, status, body, tookMs }: Answered): void => {
+    const verb = VERBS.get(path ?? '')
+    if (verb === undefined) return
+    const code = status === 200 ? '0' : cniCodeOf(body)
+    this.durations.observe({ verb, code }, tookMs / 1000)
+  }
+}
+
+const VERBS = new Map(Object.entries(agentPaths).map(([verb, path]) => [path as string, verb]))
+
+function cniCodeOf(body: unknown): string {
+  const code = typeof body === 'object' && body !== null && 'code' in body ? body.code : undefined
+  return typeof code === 'number' ? String(code) : 'unknown'
+}
+
+export function addRoomMetrics(metrics: Metrics, measured: Measured): void {
+  addIpamMetrics(metrics, measured)
+  addCallMetrics(metrics, measured)
+  addClusterMetrics(metrics, measured)
+  addDatapathMetrics(metrics, measured)
+}
+
+function addIpamMetrics(metrics: Metrics, { ipam }: Measured): void {
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_ipam_addresses_used',
+    help: 'Addresses given to pods, by range.',
+    labelNames: ['range'],
+    read: () => ipam.usage().map(({ range, used }) => ({ labels: { range }, value: used })),
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_ipam_addresses_capacity',
+    help: 'Addresses that can be given, by range.',
+    labelNames: ['range'],
+    read: () => ipam.usage().map(({ range, capacity }) => ({ labels: { range }, value: capacity })),
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_ipam_attachments',
+    help: 'Attachments that hold addresses: interfaces of pods.',
+    read: () => [{ value: ipam.list().length }],
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_ipam_records_set_aside',
+    help: 'Allocation records that could not be read.',
+    read: () => [{ value: ipam.quarantined().length }],
+  })
+}
+
+function addCallMetrics(metrics: Metrics, { calls }: Measured): void {
+  metrics.add({
+    kind: 'histogram',
+    name: 'sinabro_cni_call_duration_seconds',
+    help: 'Calls of the container runtime, by verb and CNI error code; 0 is success.',
+    labelNames: ['verb', 'code'],
+    read: () => calls.durations.samples(),
+  })
+}
+
+function addClusterMetrics(metrics: Metrics, measured: Measured): void {
+  const { cluster, recorder, rowStatuses } = measured
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_source_problems',
+    help: 'Objects of the source that were refused, by code.',
+    labelNames: ['code'],
+    read: () => countBy(cluster.problems.values(), ({ code }) => ({ code })),
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_cluster_nodes',
+    help: 'Node objects known, this node included.',
+    read: () => [{ value: cluster.nodes.size }],
+  })
+  metrics.add({
+    kind: 'counter',
+    name: 'sinabro_events_total',
+    help: 'Events told to the cluster since the start, by reason.',
+    labelNames: ['reason'],
+    read: () => [...recorder.totals()].map(([reason, value]) => ({ labels: { reason }, value })),
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_condition',
+    help: 'Conditions of this node: 1 for the status that holds.',
+    labelNames: ['type', 'status'],
+    read: () =>
+      recorder.conditions().flatMap(({ type, status }) =>
+        ['True', 'False', 'Unknown'].map((one) => ({
+          labels: { type, status: one },
+          value: one === status ? 1 : 0,
+        })),
+      ),
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_reconcile_rows',
+    help: 'Things that should be in the kernel, by reconciler and state: pending, done or error.',
+    labelNames: ['reconciler', 'state'],
+    read: () =>
+      [...rowStatuses()].flatMap(([reconciler, rows]) => [
+        ...['pending', 'done', 'error'].map((state) => ({
+          labels: { reconciler, state },
+          value: rows.filter((row) => row.state === state).length,
+        })),
+      ]),
+  })
+}
+
+function addDatapathMetrics(metrics: Metrics, { datapath }: Measured): void {
+  for (const unit of ['packets', 'bytes'] as const) {
+    metrics.add({
+      kind: 'counter',
+      name: `sinabro_datapath_${unit}_total`,
+      help: `What became of ${unit}, by program, outcome and whether that is a drop.`,
+      labelNames: ['place', 'outcome', 'verdict'],
+      read: () =>
+        datapath.counters().map(({ place, outcome, isDrop, ...row }) => ({
+          labels: {
+            place: String(place),
+            outcome: outcome.name,
+            verdict: isDrop ? 'drop' : 'forward',
+          },
+          value: Number(row[unit]),
+        })),
+    })
+  }
+  const { endpoints, nodeIds, ipcache, flows } = datapath.maps
+  const counted = [endpoints, nodeIds, ipcache]
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_map_entries',
+    help: 'Rows in use, by map. Flows: as of the latest sweep, at most half a minute ago.',
+    labelNames: ['map'],
+    read: () => {
+      const sweep = datapath.lastSweep
+      const rows = counted.map(({ map }) => ({
+        labels: { map: map.info.name },
+        value: [...map.keys()].length,
+      }))
+      if (sweep === undefined) return rows
+      return [...rows, { labels: { map: flows.map.info.name }, value: sweep.rows - sweep.removed }]
+    },
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_map_capacity',
+    help: 'Rows there is room for, by map.',
+    labelNames: ['map'],
+    read: () =>
+      [...counted, flows].map(({ map }) => ({
+        labels: { map: map.info.name },
+        value: map.info.maxEntries,
+      })),
+  })
+}
+
+function countBy<Row>(
+  rows: Iterable<Row>,
+  labelsOf: (row: Row) => Readonly<Record<string, string>>,
+): Sample[] {
+  const samples = new Map<string, { labels: Readonly<Record<string, string>>; value: number }>()
+  for (const row of rows) {
+    const labels = labelsOf(row)
+    const key = JSON.stringify(labels)
+    const sample = samples.get(key) ?? { labels, value: 0 }
+    sample.value++
+    samples.set(key, sample)
+  }
+  return [...samples.values()]
+}
