@@ -23,6 +23,8 @@ import { raiseWithPods, type Stage, whatIsWrong } from './stage.ts'
 
 const NAME = 'hostile-pod'
 const TUNNEL_PORT = 8472
+/** `SB_DONE` of bpf/lib/verdict.h: our programs' own mark of a finished packet. */
+const SB_DONE = 0x20_0000
 const closed = { sport: 40000, dport: 9 }
 
 let stage: Stage
@@ -134,7 +136,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
 
   test('a mark that a pod sets means nothing to the node', async () => {
     const bytes = 3000 // above the MTU: by the stack, and so by sb_to_overlay, which knows the mark of finished packets
-    const argv = ['ping', '-n', '-c', '1', '-W', '3', '-m', '32', '-s', `${bytes}`, of('c')]
+    const argv = ['ping', '-n', '-c', '1', '-W', '3', '-m', `${SB_DONE}`, '-s', `${bytes}`, of('c')]
     expect((await stage.pods.a.exec(argv)).stdout).toContain('1 received')
   })
 })
