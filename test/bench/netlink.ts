@@ -26,7 +26,9 @@ export const netlink: Bench = {
       const metrics = {
         'routes added': { unit: '/s', better: 'higher' as const },
         'routes added one by one': { unit: '/s', better: 'higher' as const },
-        'routes listed': { unit: '/s', better: 'higher' as const },
+        // Ours are objects either way; the peer's text is thrown away first, then read as what it is.
+        'routes listed, peer text': { unit: '/s', better: 'higher' as const },
+        'routes listed, peer parsed': { unit: '/s', better: 'higher' as const },
         'routes deleted': { unit: '/s', better: 'higher' as const },
       }
       return await compare(
@@ -80,7 +82,7 @@ function ours(socket: RouteNetlink): Side {
         for (const spec of specs) await socket.routes.add(spec)
       })
       await inBatches(del)
-      return figures(added, single, listed, deleted)
+      return figures({ added, single, listed, parsed: listed, deleted })
     },
   }
 }
@@ -103,17 +105,32 @@ function iproute2(name: string, dir: string): Side {
       const added = await perSec(() => ip('-batch', adding))
       const list = ['sh', '-c', `ip -n ${name} -j -4 route show proto ${PROTOCOL} >/dev/null`]
       const listed = await perSec(() => run(list, { timeoutMs: TIMEOUT_MS }))
+      const parsed = await perSec(async () => {
+        const argv = ['ip', '-n', name, '-j', '-4', 'route', 'show', 'proto', String(PROTOCOL)]
+        const { stdout } = await run(argv, { timeoutMs: TIMEOUT_MS })
+        const found: unknown = JSON.parse(stdout)
+        if (!Array.isArray(found) || found.length !== ROUTES) throw new Error('routes are missing')
+      })
       const deleted = await perSec(() => ip('-batch', deleting))
-      return figures(added, added, listed, deleted)
+      return figures({ added, single: added, listed, parsed, deleted })
     },
   }
 }
 
-function figures(added: number, single: number, listed: number, deleted: number) {
+interface PerSec {
+  readonly added: number
+  readonly single: number
+  readonly listed: number
+  readonly parsed: number
+  readonly deleted: number
+}
+
+function figures({ added, single, listed, parsed, deleted }: PerSec) {
   return {
     'routes added': added,
     'routes added one by one': single,
-    'routes listed': listed,
+    'routes listed, peer text': listed,
+    'routes listed, peer parsed': parsed,
     'routes deleted': deleted,
   }
 }
