@@ -15,15 +15,18 @@ import {
 } from '@sinabro/cni/wire'
 import type { Api, ApiError, ApiHandler, ApiReply } from '../api/routes.ts'
 import type { AttachmentKey } from '../ipam/allocation.ts'
+import type { RangeUsage } from '../ipam/ipam.ts'
 import type { Health } from '../runtime/health.ts'
 import type { Jobs } from '../runtime/jobs.ts'
 import { CniError, errorBody, toCniError } from './error.ts'
 import { type InstallOptions, installConflist, installExecutable } from './install.ts'
 import { DelQueue } from './queue.ts'
 import { decodeNetworkRequest, decodeRequest } from './request.ts'
+import { judgeStatus, waitingFor } from './status.ts'
 import { Verbs, type VerbsDeps } from './verbs.ts'
 
 export interface CniDeps extends VerbsDeps {
+  readonly ipam: VerbsDeps['ipam'] & { usage(): readonly RangeUsage[] }
   readonly health: Health
   readonly stateDir: string
   readonly install: InstallOptions
@@ -81,7 +84,7 @@ export class Cni {
       return {}
     }
     route('GC', gc, decodeNetworkRequest)
-    route('STATUS', async () => this.#status(), decodeNetworkRequest)
+    route('STATUS', async (request) => this.#status(request), decodeNetworkRequest)
   }
 
   /** Removes what is gone without a DEL, in turn with the verbs of its key; see ipam/reclaim.ts. */
@@ -105,10 +108,8 @@ export class Cni {
     })
   }
 
-  /** Only "no ADD can succeed" is an error: it takes the node down (ADR 0022). What is merely degraded shows in status and metrics. */
-  #status(): object {
-    const waiting = this.#waitingFor()
-    if (waiting !== '') throw new CniError(codes.notAvailable, `the agent is not ready: ${waiting}`)
+  #status({ config }: CniRequest): object {
+    judgeStatus(this.#deps.health.snapshot(), this.#deps.ipam.usage(), config)
     return {}
   }
 
@@ -135,17 +136,9 @@ export class Cni {
       await health.whenReady(late)
     } catch (error) {
       signal.throwIfAborted()
-      const message = `the agent is not ready: ${this.#waitingFor()}`
+      const message = `the agent is not ready: ${waitingFor(health.snapshot())}`
       throw new CniError(codes.tryAgainLater, message, { cause: error })
     }
-  }
-
-  #waitingFor(): string {
-    return this.#deps.health
-      .snapshot()
-      .components.filter(({ state }) => state === 'starting')
-      .map(({ component, message }) => `${component}: ${message ?? 'starting'}`)
-      .join('; ')
   }
 }
 

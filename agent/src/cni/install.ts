@@ -16,7 +16,7 @@ export function formatConflist({ socket, stateDir }: ConflistOptions): string {
     // For runtimes that can choose: with 1.1.0 they ask STATUS and send GC.
     cniVersions: ['0.4.0', '1.0.0', '1.1.0'],
     name: NETWORK_NAME,
-    plugins: [{ type: CNI_PLUGIN, socket, stateDir, capabilities: { ips: true } }],
+    plugins: [{ type: CNI_PLUGIN, socket, stateDir, capabilities: { ips: true, mac: true } }],
   }
   return `${JSON.stringify(conflist, null, 2)}\n`
 }

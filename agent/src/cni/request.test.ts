@@ -2,7 +2,7 @@
 import { codes } from '@sinabro/cni/wire'
 import { expect, test } from 'vitest'
 import { CniError } from './error.ts'
-import { decodeAsked, decodeOwner, decodeRequest } from './request.ts'
+import { decodeAsked, decodeMac, decodeOwner, decodeRequest } from './request.ts'
 
 const good = {
   cniVersion: '1.0.0',
@@ -75,6 +75,38 @@ test('decodeAsked() reads the capability, the conventional argument and CNI_ARGS
 test('decodeAsked() refuses what is no list of text', () => {
   const config = { ...good.config, args: { cni: { ips: '10.1.0.4' } } }
   expect(() => decodeAsked({ config, args: '' })).toThrow(
+    expect.objectContaining({ cniCode: codes.invalidConfig }),
+  )
+})
+
+const MAC = '02:00:0a:01:00:04'
+
+test.each([
+  ['the capability', { runtimeConfig: { mac: MAC } }, ''],
+  ['the conventional argument', { args: { cni: { mac: MAC } } }, ''],
+  ['CNI_ARGS', {}, `IgnoreUnknown=1;MAC=${MAC}`],
+  ['the capability before the others', { runtimeConfig: { mac: MAC } }, 'MAC=02:00:00:00:00:09'],
+  ['what is filled in', { runtimeConfig: { mac: '' } }, `MAC=${MAC}`],
+  ['other spellings', { runtimeConfig: { mac: '02-00-0A-01-00-04' } }, ''],
+])('decodeMac() reads %s', (_, members, args) => {
+  expect(decodeMac({ config: { ...good.config, ...members }, args })).toBe(MAC)
+})
+
+test('decodeMac() is undefined when nobody asks', () => {
+  expect(decodeMac({ config: good.config, args: 'X=1' })).toBeUndefined()
+})
+
+test.each([
+  ['02:00:0a:01:00'],
+  ['02:00:0a:01:00:04:05'],
+  ['00:00:00:00:00:00'],
+  ['01:00:5e:00:00:01'],
+  ['ff:ff:ff:ff:ff:ff'],
+  ['x'],
+  [7],
+])('decodeMac() refuses %s', (mac) => {
+  const config = { ...good.config, args: { cni: { mac } } }
+  expect(() => decodeMac({ config, args: '' })).toThrow(
     expect.objectContaining({ cniCode: codes.invalidConfig }),
   )
 })

@@ -111,6 +111,38 @@ export function decodeAsked({ config, args }: Pick<CniRequest, 'config' | 'args'
   return [...new Set(asked.filter((one) => one !== ''))]
 }
 
+/**
+ * The MAC that the interface is to get, canonical: capability `mac`, `args.cni.mac` of the configuration, `MAC` in CNI_ARGS; the
+ * first of them counts. @throws CniError invalidConfig
+ */
+export function decodeMac({
+  config,
+  args,
+}: Pick<CniRequest, 'config' | 'args'>): string | undefined {
+  const fromArgs = args.split(';').find((pair) => pair.startsWith('MAC='))
+  const places: readonly [string, unknown][] = [
+    ['runtimeConfig.mac', config.runtimeConfig?.mac],
+    ['args.cni.mac', member(member(config.args, 'cni'), 'mac')],
+    ['MAC in CNI_ARGS', fromArgs?.slice('MAC='.length)],
+  ]
+  // Runtimes fill in a capability that nobody asked for with an empty value.
+  const given = places.find(([, mac]) => mac !== undefined && mac !== null && mac !== '')
+  return given === undefined ? undefined : unicastMac(given[1], given[0])
+}
+
+/** is_valid_ether_addr() of the kernel: neither zero nor a group's. */
+function unicastMac(value: unknown, what: string): string {
+  const isMac = typeof value === 'string' && /^[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}$/i.test(value)
+  const mac = isMac ? value.toLowerCase().replaceAll('-', ':') : ''
+  const isGroup = (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1
+  if (mac !== '' && mac !== '00:00:00:00:00:00' && !isGroup) return mac
+  const found = show(typeof value === 'string' ? value : typeof value)
+  throw new CniError(
+    codes.invalidConfig,
+    `${what}: expected the MAC of one interface, such as 02:00:00:00:00:01, found ${found}`,
+  )
+}
+
 function list(value: unknown, what: string): string[] {
   if (value === undefined || value === null) return []
   if (Array.isArray(value) && value.every((one) => typeof one === 'string')) return value

@@ -119,6 +119,17 @@ test('ADD hands on the addresses that are asked for, and refuses what is none be
   expect(records.get(text)).toMatchObject({ addresses: ['10.244.1.2'] })
 })
 
+test('ADD keeps the MAC that is asked for, and refuses another one for the same attachment', async () => {
+  const asking = (mac: string) => request(10, { args: `MAC=${mac}` })
+  const { interfaces } = await verbs.add(asking('02:00:00:00:00:04'), never)
+  expect(interfaces?.[1]?.mac).toBe('02:00:00:00:00:04')
+  expect(records.get(text)).toMatchObject({ mac: '02:00:00:00:00:04' })
+  await verbs.add(request(11), never)
+  const refusal = await verbs.add(asking('02:00:00:00:00:05'), never).catch(toCniError)
+  expect(refusal).toMatchObject({ cniCode: codes.addressUnavailable })
+  expect(wired.has(text)).toBe(true)
+})
+
 test('reclaim() removes as a DEL of that time would', async () => {
   await verbs.add(request(10), never)
   const { key } = records.get(text) as Allocation

@@ -9,11 +9,12 @@ import {
   keyText,
 } from '../ipam/allocation.ts'
 import { parseAsked } from '../ipam/asked.ts'
+import { pairMacs } from '../pods/compute.ts'
 import { openPodNamespace } from '../pods/namespace.ts'
 import type { PodRow } from '../pods/rows.ts'
 import type { Log } from '../runtime/log.ts'
 import { CniError, toCniError } from './error.ts'
-import { decodeAsked, decodeOwner, decodeValidAttachments } from './request.ts'
+import { decodeAsked, decodeMac, decodeOwner, decodeValidAttachments } from './request.ts'
 import { computeResult } from './result.ts'
 import { Turns } from './turns.ts'
 
@@ -58,16 +59,23 @@ export class Verbs {
       throw new CniError(codes.invalidEnvironment, 'CNI_NETNS: ADD needs a network namespace')
     }
     const asked = parseAsked(decodeAsked(request))
+    const mac = decodeMac(request)
     this.#added.set(text, request.sequence)
     return await this.#turns.take(text, 'add', signal, async (running) => {
       const { ipam, pods, hostNamespace } = this.#deps
       using netns = openPodNamespace(request.netns, hostNamespace)
-      const wasThere = ipam.get(key) !== undefined
+      const known = ipam.get(key)
+      const wasThere = known !== undefined
+      if (known !== undefined && mac !== undefined && mac !== podMacOf(known)) {
+        const message = `${text} has the MAC ${podMacOf(known)} since an earlier ADD, and ${mac} is asked for`
+        throw new CniError(codes.addressUnavailable, message)
+      }
       const allocation = await ipam.allocate({
         key,
         netns: request.netns,
         sequence: request.sequence,
         ...(asked.length === 0 ? {} : { addresses: asked }),
+        ...(mac === undefined ? {} : { mac }),
         ...decodeOwner(request.args),
       })
       try {
@@ -182,6 +190,10 @@ function identify({ config, containerId, ifname }: CniRequest): {
 } {
   const key = { network: config.name, containerId, ifname }
   return { key, text: keyText(key) }
+}
+
+function podMacOf({ mac, hostDevice, incarnation }: Allocation): string {
+  return mac ?? pairMacs(hostDevice, incarnation).podMac
 }
 
 function codeOf(error: unknown): unknown {

@@ -20,6 +20,8 @@ export interface AllocationRequest {
   readonly sequence?: Sequence
   /** Addresses it must get, at most one per family, as `parseAsked` gives them; families not named get any. */
   readonly addresses?: readonly string[]
+  /** The MAC that the interface must get; without it one is made from the key. */
+  readonly mac?: string
 }
 
 /** Microseconds of CLOCK_BOOTTIME within one boot. */

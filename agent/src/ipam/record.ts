@@ -70,6 +70,7 @@ export function decodeRecord(name: string, text: string): Allocation {
     ...optional(record, 'podNamespace'),
     ...optional(record, 'podName'),
     ...optional(record, 'podUid'),
+    ...optional(record, 'mac'),
     ...decodeSequence(record.sequence),
     ...decodeEra(record.era),
   }

@@ -58,3 +58,9 @@ test.each([undefined, '', 'sinabro:overlay', 'sinabro:pod/', 'sinabro:pod/x/1/',
   'parseAlias() takes %j for foreign',
   (alias) => expect(parseAlias(alias)).toBeUndefined(),
 )
+
+test('computePod() gives the pod the MAC that was asked for, and the host its own', () => {
+  const { podMac, hostMac } = computePod({ ...web, mac: '02:00:0a:01:00:04' }, 1450)
+  expect(podMac).toBe('02:00:0a:01:00:04')
+  expect(hostMac).toBe(computePod(web, 1450).hostMac)
+})

@@ -14,7 +14,7 @@ export function computePod(pod: PodIdentity, mtu: number): PodRow {
     hostDevice: pod.hostDevice,
     alias: formatAlias(pod),
     hostMac,
-    podMac,
+    podMac: pod.mac ?? podMac,
     ifname: pod.ifname,
     mtu,
     addresses: pod.addresses.map(podAddress),

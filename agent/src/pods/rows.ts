@@ -9,6 +9,8 @@ export interface PodIdentity {
   readonly incarnation: number
   readonly hostDevice: string
   readonly ifname: string
+  /** Asked for by the runtime; otherwise one is made. */
+  readonly mac?: string | undefined
   readonly podNamespace?: string | undefined
   readonly podName?: string | undefined
 }
