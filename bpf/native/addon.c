@@ -18,12 +18,16 @@ static napi_value add(napi_env env, napi_value exports, const struct function *f
 
 NAPI_MODULE_INIT()
 {
+	static const struct function *const files[] = {
+		constant_functions, descriptor_functions, link_functions,    load_functions,
+		map_functions,	    object_functions,	  poll_functions,    program_functions,
+		read_functions,	    ring_functions,
+	};
+	size_t i;
+
 	messages_init();
-	if (add(env, exports, map_functions) == NULL || add(env, exports, link_functions) == NULL ||
-	    add(env, exports, object_functions) == NULL ||
-	    add(env, exports, constant_functions) == NULL ||
-	    add(env, exports, load_functions) == NULL ||
-	    add(env, exports, program_functions) == NULL)
-		return NULL;
+	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		if (add(env, exports, files[i]) == NULL)
+			return NULL;
 	return exports;
 }

@@ -49,10 +49,14 @@ struct function {
 };
 
 extern const struct function constant_functions[];
+extern const struct function descriptor_functions[];
 extern const struct function link_functions[];
 extern const struct function map_functions[];
 extern const struct function object_functions[];
 extern const struct function load_functions[];
+extern const struct function poll_functions[];
 extern const struct function program_functions[];
+extern const struct function read_functions[];
+extern const struct function ring_functions[];
 
 #endif

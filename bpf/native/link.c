@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Descriptors of any kind (pin, get, info, close) and links to devices, where the kernel's
- * namespace matters.
+ * Attaching programs: links to devices, where the kernel's namespace matters, to cgroups and to
+ * iterators; maps of sockets, which know no links on the oldest kernels.
  */
 #define _GNU_SOURCE /* setns() */
 #include "uapi.h"
@@ -14,65 +14,6 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-/* pin(fd, path): 0 */
-static napi_value pin(napi_env env, napi_callback_info info)
-{
-	struct text path;
-	struct args args;
-	int fd;
-
-	args_open(&args, env, info);
-	fd = args_int(&args, 0);
-	args_text(&args, 1, &path);
-	if (args.is_bad)
-		return answer(env, -EINVAL);
-	return answer(env, bpf_obj_pin(fd, path.data));
-}
-
-/* getPinned(path): fd */
-static napi_value get_pinned(napi_env env, napi_callback_info info)
-{
-	struct text path;
-	struct args args;
-
-	args_open(&args, env, info);
-	args_text(&args, 0, &path);
-	if (args.is_bad)
-		return answer(env, -EINVAL);
-	return answer(env, bpf_obj_get(path.data));
-}
-
-/* info(fd, into): how many bytes the kernel filled in */
-static napi_value object_info(napi_env env, napi_callback_info info)
-{
-	struct args args;
-	struct bytes into;
-	__u32 size;
-	int fd, err;
-
-	args_open(&args, env, info);
-	fd = args_int(&args, 0);
-	into = args_bytes(&args, 1);
-	if (args.is_bad)
-		return answer(env, -EINVAL);
-	size = into.size;
-	err = bpf_obj_get_info_by_fd(fd, into.data, &size);
-	return answer(env, err < 0 ? err : (int64_t)size);
-}
-
-/* close(fd): 0 */
-static napi_value close_fd(napi_env env, napi_callback_info info)
-{
-	struct args args;
-	int fd;
-
-	args_open(&args, env, info);
-	fd = args_int(&args, 0);
-	if (args.is_bad)
-		return answer(env, -EINVAL);
-	return answer(env, close(fd) < 0 ? -errno : 0);
-}
 
 /* One bpf(2) call that means something only inside a network namespace. */
 struct namespaced_call {
@@ -134,7 +75,8 @@ static int64_t create_run(struct work *work)
 }
 
 /*
- * linkCreate(netnsFd or -1 for here, programFd, ifindex, attachType, flags): promise of a fd.
+ * linkCreate(netnsFd or -1 for here, programFd, target, attachType, flags): promise of a fd.
+ * `target` is an ifindex, or the descriptor of a cgroup that the caller keeps open until then.
  * On the thread pool, because the kernel waits until every CPU has seen the change: 10 to 70 ms.
  */
 static napi_value link_create(napi_env env, napi_callback_info info)
@@ -149,7 +91,7 @@ static napi_value link_create(napi_env env, napi_callback_info info)
 	args_open(&args, env, info);
 	netns_fd = args_int(&args, 0);
 	program_fd = args_int(&args, 1);
-	create->attr.target_ifindex = args_u32(&args, 2);
+	create->attr.target = args_u32(&args, 2);
 	create->attr.attach_type = args_u32(&args, 3);
 	create->attr.flags = args_u32(&args, 4);
 	if (args.is_bad) {
@@ -212,10 +154,10 @@ static napi_value link_detach(napi_env env, napi_callback_info info)
 }
 
 /*
- * attachedQuery(netnsFd or -1, ifindex, attachType, programIds, linkIds): how many programs are
- * attached, in the order they run.
+ * attachedQuery(netnsFd or -1, target, attachType, flags, programIds, linkIds or null): how many
+ * programs are attached, in the order they run. `target` as in linkCreate(), or a map of sockets.
  * Both arrays are __u32 in memory, of the same length; a link id of 0 is a program attached without
- * a link.
+ * a link. Before Linux 6.6 asking for link ids is -EINVAL.
  */
 static napi_value attached_query(napi_env env, napi_callback_info info)
 {
@@ -227,11 +169,12 @@ static napi_value attached_query(napi_env env, napi_callback_info info)
 
 	args_open(&args, env, info);
 	netns_fd = args_int(&args, 0);
-	attr.target_ifindex = args_u32(&args, 1);
+	attr.target = args_u32(&args, 1);
 	attr.attach_type = args_u32(&args, 2);
-	programs = args_bytes(&args, 3);
-	links = args_bytes(&args, 4);
-	if (args.is_bad || links.size != programs.size)
+	attr.query_flags = args_u32(&args, 3);
+	programs = args_bytes(&args, 4);
+	links = args_bytes(&args, 5);
+	if (args.is_bad || (links.data != NULL && links.size != programs.size))
 		return answer(env, -EINVAL);
 	attr.prog_ids = (uintptr_t)programs.data;
 	attr.link_ids = (uintptr_t)links.data;
@@ -240,14 +183,80 @@ static napi_value attached_query(napi_env env, napi_callback_info info)
 	return answer(env, err < 0 ? err : (int64_t)attr.count);
 }
 
+/* programAttach(programFd, targetFd, attachType): 0; takes the place of the one that was there */
+static napi_value program_attach(napi_env env, napi_callback_info info)
+{
+	int program_fd, target_fd;
+	uint32_t attach_type;
+	struct args args;
+
+	args_open(&args, env, info);
+	program_fd = args_int(&args, 0);
+	target_fd = args_int(&args, 1);
+	attach_type = args_u32(&args, 2);
+	if (args.is_bad)
+		return answer(env, -EINVAL);
+	return answer(env, bpf_prog_attach(program_fd, target_fd, attach_type, 0));
+}
+
+/* programDetach(programFd, targetFd, attachType): 0; -ENOENT if another or none is there */
+static napi_value program_detach(napi_env env, napi_callback_info info)
+{
+	int program_fd, target_fd;
+	uint32_t attach_type;
+	struct args args;
+
+	args_open(&args, env, info);
+	program_fd = args_int(&args, 0);
+	target_fd = args_int(&args, 1);
+	attach_type = args_u32(&args, 2);
+	if (args.is_bad)
+		return answer(env, -EINVAL);
+	return answer(env, bpf_prog_detach2(program_fd, target_fd, attach_type));
+}
+
+/* iteratorLink(programFd, mapFd or -1): fd of a link; it goes over that map's entries */
+static napi_value iterator_link(napi_env env, napi_callback_info info)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts);
+	union bpf_iter_link_info over = { 0 };
+	int program_fd, map_fd;
+	struct args args;
+
+	args_open(&args, env, info);
+	program_fd = args_int(&args, 0);
+	map_fd = args_int(&args, 1);
+	if (args.is_bad)
+		return answer(env, -EINVAL);
+	if (map_fd >= 0) {
+		over.map.map_fd = map_fd;
+		opts.iter_info = &over;
+		opts.iter_info_len = sizeof(over);
+	}
+	return answer(env, bpf_link_create(program_fd, 0, BPF_TRACE_ITER, &opts));
+}
+
+/* iteratorOpen(linkFd): fd to read(2) one pass from */
+static napi_value iterator_open(napi_env env, napi_callback_info info)
+{
+	struct args args;
+	int link_fd;
+
+	args_open(&args, env, info);
+	link_fd = args_int(&args, 0);
+	if (args.is_bad)
+		return answer(env, -EINVAL);
+	return answer(env, bpf_iter_create(link_fd));
+}
+
 const struct function link_functions[] = {
-	{ "pin", pin },
-	{ "getPinned", get_pinned },
-	{ "info", object_info },
-	{ "close", close_fd },
 	{ "linkCreate", link_create },
 	{ "linkUpdate", link_update },
 	{ "linkDetach", link_detach },
 	{ "attachedQuery", attached_query },
+	{ "programAttach", program_attach },
+	{ "programDetach", program_detach },
+	{ "iteratorLink", iterator_link },
+	{ "iteratorOpen", iterator_open },
 	{ NULL, NULL },
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Running a program by BPF_PROG_TEST_RUN: at once with a packet, or on the thread pool if it may
- * take long.
+ * take long; and the measuring of runs.
  */
 #include "work.h"
 
@@ -100,8 +100,25 @@ static napi_value program_run(napi_env env, napi_callback_info info)
 	return work_start(env, &run->work, "sinabro bpf run", ctx.size > 0 ? args.at[1] : NULL);
 }
 
+/*
+ * statsEnable(type): fd; while any such descriptor is open the kernel measures every run of every
+ * program
+ */
+static napi_value stats_enable(napi_env env, napi_callback_info info)
+{
+	struct args args;
+	uint32_t type;
+
+	args_open(&args, env, info);
+	type = args_u32(&args, 0);
+	if (args.is_bad)
+		return answer(env, -EINVAL);
+	return answer(env, bpf_enable_stats(type));
+}
+
 const struct function program_functions[] = {
 	{ "programTestRun", program_test_run },
 	{ "programRun", program_run },
+	{ "statsEnable", stats_enable },
 	{ NULL, NULL },
 };

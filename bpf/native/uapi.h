@@ -5,10 +5,13 @@
 
 #include <linux/types.h>
 
-/* The head of the union member `link_create` for tcx (Linux 6.6) and netkit (6.7). */
+/*
+ * The head of the union member `link_create` for tcx (Linux 6.6) and netkit (6.7); XDP and cgroups
+ * use no more than `flags`.
+ */
 struct link_create_attr {
 	__u32 prog_fd;
-	__u32 target_ifindex;
+	__u32 target; /* an ifindex or the descriptor of a cgroup */
 	__u32 attach_type;
 	__u32 flags;
 	__u32 relative_fd;
@@ -18,7 +21,7 @@ struct link_create_attr {
 
 /* The union member `query` as of Linux 6.6: links and the revision came with tcx. */
 struct prog_query_attr {
-	__u32 target_ifindex;
+	__u32 target; /* an ifindex or the descriptor of a cgroup or map */
 	__u32 attach_type;
 	__u32 query_flags;
 	__u32 attach_flags;

@@ -7,6 +7,14 @@ declare const objectHandle: unique symbol
 /** An opened object file; belongs to the BpfObject that opened it. */
 export type ObjectHandle = { readonly [objectHandle]: true }
 
+declare const pollHandle: unique symbol
+/** A descriptor watched by the event loop. */
+export type PollHandle = { readonly [pollHandle]: true }
+
+declare const ringHandle: unique symbol
+/** The mapped memory of a ring buffer. */
+export type RingHandle = { readonly [ringHandle]: true }
+
 export interface Native {
   possibleCpus(): number
 
@@ -32,6 +40,15 @@ export interface Native {
     values: Uint8Array,
     count: Uint8Array,
   ): number
+  /** The same on the thread pool: the buffers are the kernel's until it is settled. */
+  mapReadBatch(
+    fd: number,
+    from: Uint8Array | null,
+    next: Uint8Array,
+    keys: Uint8Array,
+    values: Uint8Array,
+    count: Uint8Array,
+  ): Promise<number> | number
   mapUpdateBatch(
     fd: number,
     keys: Uint8Array,
@@ -45,13 +62,14 @@ export interface Native {
   getPinned(path: string): number
   /** Fills `into` as BPF_OBJ_GET_INFO_BY_FD does; returns how many bytes the kernel knows. */
   info(fd: number, into: Uint8Array): number
+  copyFd(fd: number): number
   close(fd: number): number
 
-  /** `netnsFd` -1 = this process's namespace. */
+  /** `netnsFd` -1 = this process's namespace; `target` an ifindex or the descriptor of a cgroup. */
   linkCreate(
     netnsFd: number,
     programFd: number,
-    ifindex: number,
+    target: number,
     attachType: number,
     flags: number,
   ): Promise<number> | number
@@ -60,11 +78,17 @@ export interface Native {
   /** Fills two arrays of host-order u32 in the order the programs run; returns how many. */
   attachedQuery(
     netnsFd: number,
-    ifindex: number,
+    target: number,
     attachType: number,
+    flags: number,
     programIds: Uint8Array,
-    linkIds: Uint8Array,
+    linkIds: Uint8Array | null,
   ): number
+  programAttach(programFd: number, targetFd: number, attachType: number): number
+  programDetach(programFd: number, targetFd: number, attachType: number): number
+  /** `mapFd` -1 = an iterator over something else than a map's entries. */
+  iteratorLink(programFd: number, mapFd: number): number
+  iteratorOpen(linkFd: number): number
 
   objectOpen(path: string, messages: Uint8Array): ObjectHandle | number
   objectClose(object: ObjectHandle): number
@@ -91,6 +115,18 @@ export interface Native {
     result: Uint8Array,
   ): number
   programRun(fd: number, ctx: Uint8Array | null): Promise<number> | number
+  statsEnable(type: number): number
+
+  /** Once in each turn of the loop in which there is something to read; `status` is 0 or -errno. */
+  pollStart(fd: number, onReadable: (status: number) => void): PollHandle | number
+  pollStop(poll: PollHandle): number
+  pollRef(poll: PollHandle, isRef: 0 | 1): number
+
+  ringOpen(fd: number, size: number): RingHandle | number
+  /** Writes records one behind the other: u32 size, u32 pad, bytes, each on 8 bytes; returns how many bytes. */
+  ringRead(ring: RingHandle, into: Uint8Array, maxRecords: number): number
+  ringPending(ring: RingHandle): number
+  ringClose(ring: RingHandle): number
 }
 
 let loaded: Native | undefined
