@@ -7,6 +7,8 @@ export type BpfErrorCode =
   | 'verifier'
   /** A pinned map exists and is not what the object declares. */
   | 'layout'
+  /** This kernel is too old for it; the text says since when it is there. */
+  | 'unsupported'
   /** libbpf could not make sense of the object file. */
   | 'object'
   | `E${string}`

@@ -1,16 +1,11 @@
 // The public API of @sinabro/libbpf-ts; layouts of our own maps are under '@sinabro/libbpf-ts/layouts'.
+export type { CgroupHook, Direction, SocketHook } from './attach-type.ts'
+export type { AttachedProgram } from './attached.ts'
+export { type CgroupPlace, cgroupId, listCgroup, listCgroupEffective } from './cgroup.ts'
+export { CgroupAttachment, type CgroupAttachmentPlace } from './cgroup-attachment.ts'
 export { BpfError, type BpfErrorCode, errnoName } from './error.ts'
 export type { MapType, ProgramType } from './kernel-info.ts'
-export {
-  type AttachedProgram,
-  BpfLink,
-  type Direction,
-  type LinkInfo,
-  listTcx,
-  type Namespace,
-  probeTcx,
-  type TcxPlace,
-} from './link.ts'
+export { BpfLink, type LinkInfo, type XdpMode, type XdpPlace } from './link.ts'
 export { BpfMap } from './map.ts'
 export type { MapInfo, MapSpec, Row, UpdateMode } from './map-info.ts'
 export { BpfObject, type OpenOptions } from './object.ts'
@@ -46,4 +41,5 @@ export {
   type TcHook,
   type TcMode,
 } from './tc.ts'
+export { listTcx, type Namespace, probeTcx, type TcxPlace } from './tcx.ts'
 export { TypedMap, TypedPerCpuMap } from './typed-map.ts'

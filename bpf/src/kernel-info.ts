@@ -37,14 +37,33 @@ export const bpfProgInfo = struct('bpf_prog_info', {
   pad: pad(4),
 })
 
-/** `struct bpf_link_info` with the union member of tcx and netkit. */
+/** `struct bpf_link_info`; what `member` holds depends on the type. */
 export const bpfLinkInfo = struct('bpf_link_info', {
   type: u32,
   id: u32,
   progId: u32,
   pad: pad(4),
+  member: bytes(16),
+})
+
+/** Its union member `tcx`, and `xdp`, which is only the head of it. */
+export const bpfLinkInfoDevice = struct('bpf_link_info_device', {
   ifindex: u32,
   attachType: u32,
+  unused: pad(8),
+})
+
+/** Its union member `cgroup`. */
+export const bpfLinkInfoCgroup = struct('bpf_link_info_cgroup', {
+  cgroupId: u64,
+  attachType: u32,
+  pad: pad(4),
+})
+
+/** Its union member `iter`: the name is not asked for. */
+export const bpfLinkInfoIterator = struct('bpf_link_info_iter', {
+  targetName: pad(12),
+  mapId: u32,
 })
 
 export function infoOf<T>(fd: number, layout: Struct<T>): T {

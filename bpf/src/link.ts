@@ -1,41 +1,68 @@
-// A bpf_link to a device's tcx hook: made, updated in place, pinned; while it lives the program is attached.
+// A bpf_link: made on a hook, updated in place, pinned; while it lives the program is attached.
+import { closeSync } from 'node:fs'
 import { constants } from 'node:os'
+import {
+  BPF_XDP,
+  type CgroupHook,
+  cgroupTypes,
+  type Direction,
+  linkTypes,
+  nameOf,
+  tcxTypes,
+} from './attach-type.ts'
+import { type CgroupPlace, openCgroup } from './cgroup.ts'
 import { Descriptor } from './descriptor.ts'
-import { BpfError, check } from './error.ts'
-import { bpfLinkInfo, infoOf } from './kernel-info.ts'
+import { check } from './error.ts'
+import {
+  bpfLinkInfo,
+  bpfLinkInfoCgroup,
+  bpfLinkInfoDevice,
+  bpfLinkInfoIterator,
+  infoOf,
+} from './kernel-info.ts'
+import type { BpfMap } from './map.ts'
 import { native } from './native.ts'
 import { openPin, pinAt } from './pin.ts'
 import type { BpfProgram } from './program.ts'
-import { array, u32 } from './struct.ts'
+import { type Namespace, probeTcx, type TcxPlace, tcxUnsupported } from './tcx.ts'
 
-export type Direction = 'ingress' | 'egress'
-
-/** A namespace by its descriptor, as NetworkNamespace has it; absent = this process's. */
-export interface Namespace {
-  readonly fd: number
-}
-
-/** `BPF_TCX_INGRESS`, `BPF_TCX_EGRESS`: Linux 6.6. */
-const attachTypes: Readonly<Record<Direction, number>> = { ingress: 46, egress: 47 }
-/** `BPF_LINK_TYPE_TCX`. */
-const LINK_TYPE_TCX = 11
 /** `BPF_F_BEFORE` and `BPF_F_AFTER` without a relative: at the head, at the tail. */
 const orderFlags = { first: 1 << 3, last: 1 << 4 } as const
 
-export interface TcxPlace {
+/** `XDP_FLAGS_SKB_MODE`, `XDP_FLAGS_DRV_MODE` of `include/uapi/linux/if_link.h`. */
+const xdpFlags = { generic: 1 << 1, native: 1 << 2 } as const
+/** In the stack after a buffer was made, on every device; or in the driver, before, where it can. */
+export type XdpMode = keyof typeof xdpFlags
+
+export interface XdpPlace {
   readonly ifindex: number
-  readonly direction: Direction
   readonly netns?: Namespace | undefined
 }
 
-export interface LinkInfo {
+interface LinkOwner {
   readonly id: number
   readonly programId: number
-  /** 0 once the device is gone: such a link can only be closed. */
-  readonly ifindex: number
-  /** Undefined if it is a link of another kind. */
-  readonly direction: Direction | undefined
 }
+
+/** An ifindex or a cgroup's id of 0: it is gone, and such a link can only be closed. */
+export type LinkInfo = LinkOwner &
+  (
+    | {
+        readonly kind: 'tcx'
+        readonly ifindex: number
+        readonly direction: Direction | undefined
+      }
+    | { readonly kind: 'xdp'; readonly ifindex: number }
+    | {
+        readonly kind: 'cgroup'
+        /** The inode number of its directory. */
+        readonly cgroupId: bigint
+        readonly hook: CgroupHook | undefined
+      }
+    /** 0 if it does not go over a map's entries. */
+    | { readonly kind: 'iterator'; readonly mapId: number }
+    | { readonly kind: 'unknown' }
+  )
 
 export class BpfLink {
   readonly #descriptor: Descriptor
@@ -47,7 +74,7 @@ export class BpfLink {
   /**
    * Attaches; `first` runs before what others attached. On the thread pool: the kernel waits until every CPU has seen it,
    * 10 to 70 ms. update() waits for nobody.
-   * @throws BpfError EEXIST if this very program is on the hook already
+   * @throws BpfError EEXIST if this very program is on the hook already; 'unsupported' before Linux 6.6
    */
   static async createTcx(
     place: TcxPlace & { readonly program: BpfProgram; readonly order?: 'first' | 'last' },
@@ -57,10 +84,47 @@ export class BpfLink {
       netns?.fd ?? -1,
       program.fd,
       ifindex,
-      attachTypes[direction],
+      tcxTypes[direction],
       orderFlags[order],
     )
-    return new BpfLink(check(fd, `attach ${program.name} to device ${ifindex} tcx ${direction}`))
+    const op = `attach ${program.name} to device ${ifindex} tcx ${direction}`
+    if (fd === -constants.errno.EINVAL && !probeTcx()) throw tcxUnsupported(op)
+    return new BpfLink(check(fd, op))
+  }
+
+  /**
+   * Attaches the one XDP program that a device has in this mode. On the thread pool, as createTcx().
+   * @throws BpfError EBUSY, EEXIST if there is one; EOPNOTSUPP if the driver has no native mode
+   */
+  static async createXdp(
+    place: XdpPlace & { readonly program: BpfProgram; readonly mode: XdpMode },
+  ): Promise<BpfLink> {
+    const { ifindex, netns, program, mode } = place
+    const flags = xdpFlags[mode]
+    const fd = await native().linkCreate(netns?.fd ?? -1, program.fd, ifindex, BPF_XDP, flags)
+    return new BpfLink(check(fd, `attach ${program.name} to device ${ifindex} xdp ${mode}`))
+  }
+
+  /** Attaches beside what others attached there. On the thread pool, as createTcx(). */
+  static async createCgroup(
+    place: CgroupPlace & { readonly program: BpfProgram },
+  ): Promise<BpfLink> {
+    const { path, hook, program } = place
+    const cgroup = openCgroup(path)
+    try {
+      const fd = await native().linkCreate(-1, program.fd, cgroup, cgroupTypes[hook], 0)
+      return new BpfLink(check(fd, `attach ${program.name} to cgroup ${path} ${hook}`))
+    } finally {
+      closeSync(cgroup)
+    }
+  }
+
+  /** Of a SEC("iter/…") program; with `map` it goes over that map's entries. BpfIterator reads it. */
+  static createIterator(options: { readonly program: BpfProgram; readonly map?: BpfMap }): BpfLink {
+    const { program, map } = options
+    const over = map === undefined ? '' : ` over map ${map.info.name}`
+    const fd = native().iteratorLink(program.fd, map?.fd ?? -1)
+    return new BpfLink(check(fd, `iterator ${program.name}${over}`))
   }
 
   /** Undefined if nothing is pinned there. */
@@ -74,26 +138,34 @@ export class BpfLink {
   }
 
   info(): LinkInfo {
-    const { type, id, progId, ifindex, attachType } = infoOf(this.fd, bpfLinkInfo)
-    const isTcx = type === LINK_TYPE_TCX
-    const directions: readonly Direction[] = ['ingress', 'egress']
-    return {
-      id,
-      programId: progId,
-      ifindex: isTcx ? ifindex : 0,
-      direction: isTcx ? directions.find((d) => attachTypes[d] === attachType) : undefined,
+    const { type, id, progId, member } = infoOf(this.fd, bpfLinkInfo)
+    const owner = { id, programId: progId }
+    if (type === linkTypes.tcx) {
+      const { ifindex, attachType } = bpfLinkInfoDevice.decode(member)
+      return { ...owner, kind: 'tcx', ifindex, direction: nameOf(tcxTypes, attachType) }
     }
+    if (type === linkTypes.xdp) {
+      return { ...owner, kind: 'xdp', ifindex: bpfLinkInfoDevice.decode(member).ifindex }
+    }
+    if (type === linkTypes.cgroup) {
+      const { cgroupId, attachType } = bpfLinkInfoCgroup.decode(member)
+      return { ...owner, kind: 'cgroup', cgroupId, hook: nameOf(cgroupTypes, attachType) }
+    }
+    if (type === linkTypes.iterator) {
+      return { ...owner, kind: 'iterator', mapId: bpfLinkInfoIterator.decode(member).mapId }
+    }
+    return { ...owner, kind: 'unknown' }
   }
 
   /**
-   * Puts another program in place: each packet meets the old one or the new one, never none.
-   * @throws BpfError ENOLINK if the device is gone
+   * Puts another program in place: each event meets the old one or the new one, never none.
+   * @throws BpfError ENOLINK if the device or the cgroup is gone
    */
   update(program: BpfProgram): void {
     check(native().linkUpdate(this.fd, program.fd), `BPF_LINK_UPDATE to ${program.name}`)
   }
 
-  /** Takes the program off the device, also where others hold the link. On the thread pool, as createTcx(). */
+  /** Takes the program off, also where others hold the link. On the thread pool, as createTcx(). */
   async detach(): Promise<void> {
     const result = await native().linkDetach(this.fd)
     // ENOLINK: the device went and took the attachment along.
@@ -110,45 +182,5 @@ export class BpfLink {
 
   [Symbol.dispose](): void {
     this.close()
-  }
-}
-
-export interface AttachedProgram {
-  readonly programId: number
-  /** 0 = attached without a link. */
-  readonly linkId: number
-}
-
-/** What is on a tcx hook, in the order it runs, ours and others'. */
-export function listTcx({ ifindex, direction, netns }: TcxPlace): AttachedProgram[] {
-  for (let room = 16; ; room *= 2) {
-    const ids = array(u32, room)
-    const programs = new Uint8Array(ids.size)
-    const links = new Uint8Array(ids.size)
-    const count = native().attachedQuery(
-      netns?.fd ?? -1,
-      ifindex,
-      attachTypes[direction],
-      programs,
-      links,
-    )
-    if (count === -constants.errno.ENOSPC) continue
-    check(count, `BPF_PROG_QUERY device ${ifindex} tcx ${direction}`)
-    const linkIds = ids.decode(links)
-    return ids
-      .decode(programs)
-      .slice(0, count)
-      .map((programId, i) => ({ programId, linkId: linkIds[i] ?? 0 }))
-  }
-}
-
-/** Whether this kernel has tcx (Linux 6.6): asked of the loopback device, which every namespace has. */
-export function probeTcx(): boolean {
-  try {
-    listTcx({ ifindex: 1, direction: 'ingress' })
-    return true
-  } catch (error) {
-    if (error instanceof BpfError && error.code === 'EINVAL') return false
-    throw error
   }
 }

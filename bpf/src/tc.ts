@@ -1,16 +1,11 @@
 // Our program on a device's tc hook, by tcx or clsact: put there, replaced without a gap, found again, taken off.
-import { renameSync } from 'node:fs'
 import type { RouteNetlink } from '@sinabro/node-netlink'
-import {
-  type AttachedProgram,
-  BpfLink,
-  type Direction,
-  listTcx,
-  type Namespace,
-  probeTcx,
-} from './link.ts'
-import { unpin } from './pin.ts'
+import type { Direction } from './attach-type.ts'
+import type { AttachedProgram } from './attached.ts'
+import { BpfLink, type LinkInfo } from './link.ts'
+import { dropPinnedLink, keepPinnedLink } from './pinned-link.ts'
 import type { BpfProgram } from './program.ts'
+import { listTcx, type Namespace, probeTcx } from './tcx.ts'
 
 export type TcMode = 'tcx' | 'clsact'
 
@@ -56,31 +51,23 @@ async function attach(options: TcAttachOptions): Promise<TcMode> {
     await detachClsact(options)
   } else {
     await attachClsact(options)
-    await detachTcx(options)
+    await dropPinnedLink(options.pinPath)
   }
   return mode
 }
 
 async function attachTcx(options: TcAttachOptions): Promise<void> {
-  const { ifindex, direction, pinPath, program } = options
-  using pinned = BpfLink.openPinned(pinPath)
-  if (pinned !== undefined) {
-    const info = pinned.info()
-    if (info.ifindex === ifindex && info.direction === direction) {
-      if (info.programId !== program.id) pinned.update(program)
-      return
-    }
-  }
-  using link = await BpfLink.createTcx(options)
-  if (pinned === undefined) {
-    link.pin(pinPath)
-    return
-  }
-  // The pinned link is of a device that is gone, or another: its name passes over in one step.
-  const staging = `${pinPath}_new`
-  unpin(staging)
-  link.pin(staging)
-  renameSync(staging, pinPath)
+  const { pinPath, program } = options
+  await keepPinnedLink({
+    pinPath,
+    program,
+    isHere: (link) => isOn(link, options),
+    create: () => BpfLink.createTcx(options),
+  })
+}
+
+function isOn(link: LinkInfo, { ifindex, direction }: TcHook): boolean {
+  return link.kind === 'tcx' && link.ifindex === ifindex && link.direction === direction
 }
 
 async function attachClsact(options: TcAttachOptions): Promise<void> {
@@ -100,16 +87,9 @@ async function attachClsact(options: TcAttachOptions): Promise<void> {
 
 /** Takes ours off in either mode; false if nothing was there. The device may be gone. */
 async function detach(hook: TcHook): Promise<boolean> {
-  const hadTcx = await detachTcx(hook)
+  const hadTcx = await dropPinnedLink(hook.pinPath)
   const hadClsact = await detachClsact(hook)
   return hadTcx || hadClsact
-}
-
-async function detachTcx({ pinPath }: TcHook): Promise<boolean> {
-  using link = BpfLink.openPinned(pinPath)
-  if (link === undefined) return false
-  await link.detach()
-  return unpin(pinPath)
 }
 
 async function detachClsact(hook: TcHook): Promise<boolean> {
@@ -126,9 +106,9 @@ async function list(hook: TcHook): Promise<TcAttached[]> {
 function listOurTcx(hook: TcHook): TcAttached[] {
   using link = BpfLink.openPinned(hook.pinPath)
   if (link === undefined) return []
-  const { id, ifindex, direction } = link.info()
-  if (ifindex !== hook.ifindex || direction !== hook.direction) return []
-  const ours = (attached: AttachedProgram) => attached.linkId === id
+  const info = link.info()
+  if (!isOn(info, hook)) return []
+  const ours = (attached: AttachedProgram) => attached.linkId === info.id
   return listTcx(hook)
     .filter(ours)
     .map(({ programId }) => ({ mode: 'tcx', programId }))

@@ -1,6 +1,7 @@
 // The public API of '@sinabro/libbpf-ts/testing': packets, vectors and scenarios, layouts against BTF.
 export { mountBpffs, type PrivateBpffs } from './bpffs.ts'
 export { type Btf, type BtfEnum, type BtfField, type BtfStruct, readBtf } from './btf.ts'
+export { TestCgroup } from './cgroup.ts'
 export { internetChecksum } from './checksum.ts'
 export { describePacket } from './describe.ts'
 export { assertSamePacket, diffPackets } from './diff.ts'

@@ -1,0 +1,71 @@
+// A cgroup of a test's own and processes in it: for programs that only see the sockets of those.
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+
+export class TestCgroup {
+  /** Its directory, under a mount of its own: machines have cgroup2 in different places, or none mounted. */
+  readonly path: string
+  readonly #mount: string
+  #isOpen = true
+
+  private constructor(mount: string, path: string) {
+    this.#mount = mount
+    this.path = path
+  }
+
+  static open(): TestCgroup {
+    const mount = mkdtempSync(join(tmpdir(), 'sinabro-cgroup-'))
+    execFileSync('mount', ['-t', 'cgroup2', 'cgroup2', mount])
+    const path = join(mount, basename(mount))
+    mkdirSync(path)
+    return new TestCgroup(mount, path)
+  }
+
+  /** One below it; goes when it is removed or with its parent. */
+  child(name: string): string {
+    const path = join(this.path, name)
+    mkdirSync(path)
+    return path
+  }
+
+  /** Runs a script inside, to its end; what it printed. */
+  async run(script: string): Promise<string> {
+    const child = spawn(
+      'sh',
+      ['-c', 'echo $$ >"$0/cgroup.procs" && exec "$@"', this.path, ...node(script)],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    )
+    let [output, errors] = ['', '']
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+    })
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      errors += text
+    })
+    const [status] = (await once(child, 'close')) as [number | null]
+    if (status !== 0) throw new Error(`script in the cgroup ended with ${status}: ${errors}`)
+    return output
+  }
+
+  /** Its processes have ended by then. Safe twice. */
+  close(): void {
+    if (!this.#isOpen) return
+    this.#isOpen = false
+    execFileSync('find', [this.path, '-depth', '-type', 'd', '-exec', 'rmdir', '{}', '+'])
+    execFileSync('umount', ['--lazy', this.#mount])
+    rmdirSync(this.#mount)
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+}
+
+function node(script: string): string[] {
+  return [process.execPath, '--input-type=module', '-e', script]
+}
