@@ -13,6 +13,7 @@ export { OBJECTS, type ObjectName, objectPath } from './objects.ts'
 export { possibleCpus } from './per-cpu.ts'
 export { unpin } from './pin.ts'
 export { BpfProgram, type TestRunOptions, type TestRunResult } from './program.ts'
+export { RingBuffer, type RingLosses, type RingOptions } from './ring.ts'
 export {
   addr,
   array,
