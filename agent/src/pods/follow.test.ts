@@ -57,3 +57,11 @@ test('other devices and other people’s routes are nothing to us', () => {
   expect(drift.isDrift(route(5, 3))).toBe(false)
   expect(drift.isDrift(link('del', true, { index: 9, name: 'eth0', alias: 'uplink' }))).toBe(false)
 })
+
+test('a new MTU of the overlay is one for the pods too', () => {
+  const overlay = (mtu: number) =>
+    link('new', true, { index: 2, name: 'sb-vxlan', alias: 'sinabro:overlay', mtu })
+  expect(drift.isDrift(overlay(1450))).toBe(false)
+  expect(drift.isDrift(overlay(1450))).toBe(false)
+  expect(drift.isDrift(overlay(1400))).toBe(true)
+})

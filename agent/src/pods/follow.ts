@@ -6,7 +6,7 @@ import {
   RouteMonitor,
   type RouteNetlink,
 } from '@sinabro/node-netlink'
-import { ROUTE_PROTOCOL } from '../marks.ts'
+import { OVERLAY_ALIAS, ROUTE_PROTOCOL } from '../marks.ts'
 import { parseAlias } from './compute.ts'
 
 export interface FollowOptions {
@@ -52,11 +52,13 @@ interface Known {
 
 /**
  * Of the many events that every ADD and DEL causes, picks those that undo something: a device that is gone, one that came up again (it
- * lost its routes when it went down), a route, neighbour or filter that was taken away.
+ * lost its routes when it went down), a route, neighbour or filter that was taken away; and the overlay's new MTU.
  */
 export class DriftOfPods {
   readonly #options: Pick<FollowOptions, 'isOurs' | 'isBusy'>
   readonly #devices = new Map<number, Known>()
+  /** The overlay's device has its MTU from the same underlay as pods, and gets a new one when that changes. */
+  #overlayMtu: number | undefined
 
   constructor(options: Pick<FollowOptions, 'isOurs' | 'isBusy'>) {
     this.#options = options
@@ -76,6 +78,7 @@ export class DriftOfPods {
           this.#devices.delete(index)
           return this.#isTouched(before?.name ?? name)
         }
+        if (alias === OVERLAY_ALIAS) return this.#isNewMtu(event.link.mtu)
         if (parseAlias(alias) === undefined) return false
         const wasUp = before?.wasUp === true
         this.#devices.set(index, { name, isUp, wasUp: wasUp || isUp })
@@ -95,6 +98,12 @@ export class DriftOfPods {
       default:
         return false
     }
+  }
+
+  #isNewMtu(mtu: number): boolean {
+    const before = this.#overlayMtu
+    this.#overlayMtu = mtu
+    return before !== undefined && before !== mtu
   }
 
   #isTouchedAt(index: number | undefined): boolean {

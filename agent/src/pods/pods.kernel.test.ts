@@ -145,6 +145,33 @@ test('remove() is fine when the namespace took the device with it', async () => 
   expect(await snapshot(stage, agent)).toEqual([])
 })
 
+test('running pods follow the MTU of the underlay, but an end that somebody has set to less stays', async () => {
+  const agent = await start()
+  const own = stage.namespace()
+  const tuned = stage.namespace()
+  const { row } = await addPod(agent, 'own', own.path, own.netns)
+  const other = await addPod(agent, 'tuned', tuned.path, tuned.netns)
+  using inOwn = RouteNetlink.open({ netns: own.netns })
+  using inTuned = RouteNetlink.open({ netns: tuned.netns })
+  await inTuned.links.set({ name: 'eth0' }, { mtu: 1380 })
+  await kill(agent)
+  for (const [mtu, tunedMtu] of [
+    [1400, 1380],
+    [1300, 1300],
+    [8950, 8950],
+  ]) {
+    const next = await start({ podMtu: () => mtu ?? 0 })
+    const rows = [...next.datapath.podEndpoints()].map(([, endpoint]) => endpoint.mtu)
+    expect(rows).toEqual([mtu, mtu, mtu, mtu])
+    for (const { hostDevice } of [row, other.row]) {
+      expect(await stage.netlink.links.get({ name: hostDevice })).toMatchObject({ mtu })
+    }
+    expect(await inOwn.links.get({ name: 'eth0' })).toMatchObject({ mtu })
+    expect(await inTuned.links.get({ name: 'eth0' })).toMatchObject({ mtu: tunedMtu })
+    await kill(next)
+  }
+})
+
 test('check() names everything that is missing', async () => {
   const agent = await start({ isIdle: true })
   const { netns, path } = stage.namespace()

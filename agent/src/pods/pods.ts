@@ -43,7 +43,7 @@ export interface PodsDeps extends Omit<WireDeps, 'crashPoint' | 'settings'> {
   readonly refreshMs?: number
 }
 
-/** Used for rows of adopted pods until the overlay knows better; their devices keep the MTU they have. */
+/** Used for rows of adopted pods until the overlay knows better; their devices keep the MTU they have till then. */
 const UNKNOWN_MTU = 1280
 
 export function createPods(deps: PodsDeps): Pods {
@@ -81,6 +81,8 @@ export class Pods {
       target: new PodsTarget({
         ...this.#wire,
         live: this.live,
+        hostNamespace: deps.hostNamespace,
+        podMtu: () => deps.podMtu(),
         isLive: (device) => this.#devices.has(device),
         isBusy: (key) => this.#busy.has(key),
         onGone: (pod) => deps.onGone?.(pod.key) ?? this.#bury(pod),

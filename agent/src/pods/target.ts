@@ -1,10 +1,11 @@
 // Local pods in the kernel, as a reconciler's target: found by our alias, repaired from the host's side, removed without a record.
-import type { Link, Neighbour } from '@sinabro/node-netlink'
+import type { Link, Neighbour, NetworkNamespace } from '@sinabro/node-netlink'
 import { type AttachmentKey, keyText } from '../ipam/allocation.ts'
 import { ROUTE_PROTOCOL } from '../marks.ts'
 import type { Target } from '../state/target.ts'
 import { parseAlias } from './compute.ts'
 import { PodError } from './error.ts'
+import { followMtu } from './mtu.ts'
 import { isNamespaceGone } from './namespace.ts'
 import type { PodRow } from './rows.ts'
 import {
@@ -44,6 +45,9 @@ export interface ObservableDatapath extends PodDatapath {
 export interface PodsTargetDeps extends WireDeps {
   readonly datapath: ObservableDatapath
   readonly live: { values(): LivePod[] }
+  readonly hostNamespace: NetworkNamespace
+  /** What pods get now; undefined while nothing is known of the underlay, and then each keeps what it has. */
+  podMtu(): number | undefined
   isLive(hostDevice: string): boolean
   /** A verb is working on it: it is somewhere between two states, and not ours to judge. */
   isBusy(key: string): boolean
@@ -78,11 +82,13 @@ export class PodsTarget implements Target<LivePod, PodActual> {
   isEqual(row: LivePod, { device, isAttached, endpoints, routes, neighbours }: PodActual): boolean {
     if (this.#deps.isBusy(podKey(row))) return true
     if (device === undefined || !isAttached || device.alias !== row.alias) return false
+    if (device.mtu !== (this.#deps.podMtu() ?? device.mtu)) return false
     return row.addresses.every(({ address, prefixLen }) => {
       const endpoint = endpoints.get(address)
       const isWritten =
         endpoint !== undefined &&
         endpoint.ifindex === device.index &&
+        endpoint.mtu === device.mtu &&
         endpoint.podMac === row.podMac &&
         endpoint.hostMac === row.hostMac
       if (!isWritten || !device.isUp) return isWritten
@@ -160,7 +166,11 @@ export class PodsTarget implements Target<LivePod, PodActual> {
     const { netlink } = this.#deps
     if (this.#deps.isBusy(podKey(row))) return
     const host = await findHostEnd(netlink, row)
-    if (host !== undefined) return await repairHostSide(this.#deps, row, host)
+    if (host !== undefined) {
+      const mtu = this.#deps.podMtu()
+      const fitting = mtu === undefined ? host : await followMtu(this.#deps, row, host, mtu)
+      return await repairHostSide(this.#deps, row, fitting)
+    }
     if (isNamespaceGone(row.netns)) return await this.#deps.onGone(row)
     const message = `${keyText(row.key)}: device ${row.hostDevice} is gone, its namespace is not`
     throw new PodError('device-lost', message)

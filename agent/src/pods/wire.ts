@@ -162,7 +162,7 @@ export async function findHostEnd(netlink: RouteNetlink, row: PodRow): Promise<L
   return isOurs ? link : undefined
 }
 
-/** The MTU is that of the device: a pod of an earlier day keeps what it was given. */
+/** The MTU is that of the device, which follows the underlay (mtu.ts). */
 function setEndpoints(deps: WireDeps, row: PodRow, { index: ifindex, mtu }: Link): void {
   const { endpointId: id, incarnation, podMac, hostMac } = row
   for (const { address } of row.addresses) {

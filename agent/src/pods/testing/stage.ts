@@ -56,6 +56,7 @@ export class Stage {
   async start(options: {
     readonly crashPoint?: CrashPoint
     readonly isIdle?: boolean
+    readonly podMtu?: () => number
     readonly stateDir: string
   }): Promise<Agent> {
     const log = silentLog
@@ -80,7 +81,7 @@ export class Stage {
       hostNamespace: this.node,
       datapath,
       ipam,
-      podMtu: () => 1450,
+      podMtu: options.podMtu ?? (() => 1450),
       clock,
       health,
       log,
