@@ -44,3 +44,4 @@ export {
 } from './tc.ts'
 export { listTcx, type Namespace, probeTcx, type TcxPlace } from './tcx.ts'
 export { TypedMap, TypedPerCpuMap } from './typed-map.ts'
+export { type XdpAttached, XdpAttachment, type XdpAttachOptions, type XdpHook } from './xdp.ts'
