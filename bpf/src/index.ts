@@ -14,6 +14,7 @@ export { possibleCpus } from './per-cpu.ts'
 export { unpin } from './pin.ts'
 export { BpfProgram, type TestRunOptions, type TestRunResult } from './program.ts'
 export { RingBuffer, type RingLosses, type RingOptions } from './ring.ts'
+export { SocketMapAttachment, type SocketMapHook } from './socket-map.ts'
 export {
   addr,
   array,
