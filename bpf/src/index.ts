@@ -15,6 +15,7 @@ export { possibleCpus } from './per-cpu.ts'
 export { unpin } from './pin.ts'
 export { BpfProgram, type TestRunOptions, type TestRunResult } from './program.ts'
 export { RingBuffer, type RingLosses, type RingOptions } from './ring.ts'
+export { RunMeasuring, type RunStatistics } from './run-statistics.ts'
 export { SocketMapAttachment, type SocketMapHook } from './socket-map.ts'
 export {
   addr,

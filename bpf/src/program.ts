@@ -5,6 +5,7 @@ import { BpfError, check } from './error.ts'
 import { bpfProgInfo, infoOf, type ProgramType, programTypeName } from './kernel-info.ts'
 import { native } from './native.ts'
 import { pinAt } from './pin.ts'
+import type { RunStatistics } from './run-statistics.ts'
 import { struct, u32 } from './struct.ts'
 
 export interface TestRunOptions {
@@ -100,6 +101,12 @@ export class BpfProgram {
     const status = await native().programRun(this.fd, own.length === 0 ? null : own)
     if (status < 0) throw new BpfError(`BPF_PROG_TEST_RUN ${this.name}`, { errno: -status })
     return { retval: status | 0, ctx: own }
+  }
+
+  /** What its runs have cost so far; all zero unless someone is measuring: see RunMeasuring. */
+  runStatistics(): RunStatistics {
+    const { runCnt, runTimeNs, recursionMisses } = infoOf(this.fd, bpfProgInfo)
+    return { runCount: runCnt, runTimeNs, recursionMisses }
   }
 
   pin(path: string): void {
