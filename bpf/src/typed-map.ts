@@ -52,6 +52,13 @@ export class TypedMap<K, V> {
       yield [this.#key.decode(key), this.#value.decode(value)]
     }
   }
+
+  /** Some entries at a time, for a map of any size: see BpfMap.chunks(). */
+  async *chunks(): AsyncGenerator<[K, V][], void, undefined> {
+    for await (const rows of this.map.chunks()) {
+      yield rows.map(([key, value]) => [this.#key.decode(key), this.#value.decode(value)])
+    }
+  }
 }
 
 /** The same for per-CPU maps: a value is one per possible CPU. */
@@ -84,6 +91,15 @@ export class TypedPerCpuMap<K, V> {
     for (const [key, value] of this.map.entries()) {
       const values = this.map.splitPerCpu(value).map((one) => this.#value.decode(one))
       yield [this.#key.decode(key), values]
+    }
+  }
+
+  async *chunks(): AsyncGenerator<[K, V[]][], void, undefined> {
+    for await (const rows of this.map.chunks()) {
+      yield rows.map(([key, value]) => [
+        this.#key.decode(key),
+        this.map.splitPerCpu(value).map((one) => this.#value.decode(one)),
+      ])
     }
   }
 }
