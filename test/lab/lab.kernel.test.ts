@@ -37,6 +37,11 @@ test('the underlay has the MTU that was asked for, and not a byte more gets thro
   expect((await ping(1401 - headerBytes)).status).not.toBe(0)
 })
 
+test('sinabro is in the PATH of a node', async () => {
+  const { stdout } = await lab.node(1).exec(['sinabro', '--version'])
+  expect(stdout).toMatch(/^\d+[.]\d+[.]\d+\n$/)
+})
+
 test('a node has its own name, processes, devices, cgroup, bpffs and folders', async () => {
   const script = `hostname; cat /proc/1/comm; ls /sys/class/net | tr '\\n' ' '; echo
     grep -c : /proc/net/dev; sed -n 's/^0:://p' /proc/self/cgroup
