@@ -178,7 +178,9 @@ async function deletePod(node: LabNode, pod: Pod): Promise<void> {
 
 /** As the agent's own files say. */
 function addressesInUse(node: LabNode): string[] {
-  return readAllocations(node.machine).flatMap(({ addresses }) => addresses)
+  return readAllocations(node.machine)
+    .flatMap(({ addresses }) => addresses)
+    .sort()
 }
 
 function ms(duration: number): string {
@@ -189,7 +191,7 @@ function lookAround(): void {
   console.log(`
 The two nodes are still up. To look around:
   npm run lab -- --name ${NAME} pods
-  npm run lab -- --name ${NAME} shell node1            (then: ip link; ip route; ls /sys/fs/bpf/sinabro)
+  npm run lab -- --name ${NAME} shell node1            (then: sinabro status; sinabro pods; ip route)
   npm run lab -- --name ${NAME} shell node1 a          a shell in pod a
   npm run lab -- --name ${NAME} exec node1/a -- ping -c 3 ADDRESS
   npm run lab -- --name ${NAME} down                   the end`)
