@@ -40,7 +40,10 @@ export async function take(name: string, canReplace: boolean): Promise<string> {
   if (found !== undefined) {
     refuseIfOwned(name, found)
     if (!canReplace && found.owner === null && existsSync(stateFile)) {
-      throw new LabError('in-use', `lab ${name} is up; take it down first`)
+      throw new LabError(
+        'in-use',
+        `lab ${name} is up already; 'npm run lab -- --name ${name} down' ends it`,
+      )
     }
     await give(name)
   }

@@ -161,7 +161,8 @@ async function main(argv: readonly string[]): Promise<number> {
       pods(Lab.open(name))
       return 0
     case 'shell': {
-      const [node = '', pod] = rest
+      const [node, pod] = rest
+      if (node === undefined) throw new UsageError('shell NODE [POD]')
       const shell = process.env.SHELL ?? '/bin/sh'
       return exec(Lab.open(name), pod === undefined ? node : `${node}/${pod}`, [shell])
     }
