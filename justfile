@@ -23,6 +23,10 @@ build:
 lab *ARGS:
     npm run lab -- {{ARGS}}
 
+# what packets, calls and the agent cost, beside others' in the same run
+bench *ARGS:
+    npm run bench -- {{ARGS}}
+
 # the kernel suites on Debian's own kernels
 test-vm *ARGS:
     npm run test:vm -- {{ARGS}}
