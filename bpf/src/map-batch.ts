@@ -8,6 +8,8 @@ const { ENOENT, ENOSPC, EINTR, EOPNOTSUPP } = constants.errno
 /** What one batch moves at most, unless a single bucket of the hash holds more. */
 const BATCH_BYTES = 65536
 const BATCH_MIN_ROWS = 16
+/** Turning so many into rows takes about a millisecond. */
+const BATCH_MAX_ROWS = 2048
 
 /** Whether a map, or the kernel, has no such command. */
 export function isUnsupported(result: number): boolean {
@@ -44,7 +46,8 @@ export class BatchReader {
     this.#keySize = keySize
     this.#valueBytes = valueBytes
     this.#op = op
-    this.#room = Math.max(BATCH_MIN_ROWS, Math.floor(BATCH_BYTES / (keySize + valueBytes)))
+    const rows = Math.floor(BATCH_BYTES / (keySize + valueBytes))
+    this.#room = Math.max(BATCH_MIN_ROWS, Math.min(BATCH_MAX_ROWS, rows))
   }
 
   call(): BatchCall {

@@ -18,6 +18,8 @@ const spec: MapSpec = {
 }
 const rowsOf = (count: number): Row[] =>
   Array.from({ length: count }, (_, i) => [u32.encode(i), u64.encode(BigInt(i) * 3n)])
+/** One value to compare: rows by the ten thousand are slow to compare one by one. */
+const bytesOf = (rows: readonly Row[]) => Buffer.concat(rows.flat()).toString('hex')
 const byKey = ([a]: Row, [b]: Row) => u32.decode(a) - u32.decode(b)
 const chunked = async (map: BpfMap): Promise<Row[]> =>
   (await Array.fromAsync(map.chunks())).flat().sort(byKey)
@@ -25,17 +27,17 @@ const chunked = async (map: BpfMap): Promise<Row[]> =>
 const kinds: readonly MapSpec[] = [
   spec,
   { ...spec, type: 'lru_hash', maxEntries: 200_000 },
-  { ...spec, type: 'array' },
+  { ...spec, type: 'array', maxEntries: 20_000 },
   // BPF_F_NO_PREALLOC
   { ...spec, flags: 1 },
 ]
 
 test.each(kinds)('chunks() gives what entries() gives: $type, flags $flags', async (kind) => {
   using map = BpfMap.create(kind)
-  const rows = rowsOf(50_000)
+  const rows = rowsOf(20_000)
   map.updateMany(rows)
-  expect(await chunked(map)).toEqual(rows)
-  expect([...map.entries()].sort(byKey)).toEqual(rows)
+  expect(bytesOf(await chunked(map))).toBe(bytesOf(rows))
+  expect(bytesOf([...map.entries()].sort(byKey))).toBe(bytesOf(rows))
 })
 
 test('chunks() of an empty map is none', async () => {
@@ -93,7 +95,7 @@ test('a map without batches is read a few entries at a time', async () => {
 
 test('the event loop goes on while a large map is read', async () => {
   using map = BpfMap.create(spec)
-  map.updateMany(rowsOf(50_000))
+  map.updateMany(rowsOf(20_000))
   let others = 0
   let isDone = false
   const other = () => {
@@ -106,10 +108,10 @@ test('the event loop goes on while a large map is read', async () => {
   for await (const rows of map.chunks()) {
     chunks++
     seen.add(others)
-    expect(rows.length).toBeLessThanOrEqual(65536 / 12)
+    expect(rows.length).toBeLessThanOrEqual(2048)
   }
   isDone = true
-  expect(chunks).toBeGreaterThanOrEqual(10)
+  expect(chunks).toBeGreaterThanOrEqual(20_000 / 2048)
   expect(seen.size).toBe(chunks)
 })
 
@@ -126,7 +128,7 @@ test('what stays is read once, whatever comes and goes meanwhile', async () => {
     map.deleteMany(passing.slice(0, 250))
   }
   const stayed = seen.filter(([key]) => u32.decode(key) < 20_000).sort(byKey)
-  expect(stayed).toEqual(rows)
+  expect(bytesOf(stayed)).toBe(bytesOf(rows))
 })
 
 test('a map that is closed while it is read says so', async () => {
@@ -143,7 +145,7 @@ test('updateMany() that is refused in the middle keeps what came before', () => 
   const attempt = () => map.updateMany(rowsOf(1500))
   expect(attempt).toThrow(BpfError)
   expect(attempt).toThrow('E2BIG')
-  expect([...map.entries()].sort(byKey)).toEqual(rowsOf(1000))
+  expect(bytesOf([...map.entries()].sort(byKey))).toBe(bytesOf(rowsOf(1000)))
 })
 
 test('deleteMany() goes on behind every key that is absent', () => {
