@@ -9,6 +9,8 @@ import {
   ownAddress,
   tunnelMtu,
 } from './compute.ts'
+import { Memo } from './memo.ts'
+import type { OverlayPlan, PeerRow } from './rows.ts'
 
 const node = (name: string, internalIPs: string[], podCIDRs: string[]): NodeRow => ({
   name,
@@ -85,21 +87,39 @@ test('computeOverlay() keeps a peer without ranges, whose packets we still know 
   expect(plan.problems).toMatchObject([{ node: 'two', code: 'no-range' }])
 })
 
+const peersOf = (plan: OverlayPlan) => {
+  const { self, peers } = plan
+  if (self === undefined) throw new Error('no self')
+  return {
+    routes: peers.flatMap((peer) => computeRoutes(self, peer, { index: 9 })),
+    neighbours: peers.flatMap((peer) => computeNeighbours(peer, 9)),
+  }
+}
+
 test('computeRoutes() and computeNeighbours() reach each range by its own address', () => {
-  const plan = computeOverlay([one, two], auto)
-  expect(computeRoutes(plan)).toEqual([
-    { family: 4, dst: '10.244.2.0/24', via: '10.244.2.1', prefsrc: '10.244.1.1' },
-    { family: 6, dst: 'fd00:10:244:2::/64', via: 'fd00:10:244:2::1', prefsrc: 'fd00:10:244:1::1' },
+  const { routes, neighbours } = peersOf(computeOverlay([one, two], auto))
+  expect(routes).toEqual([
+    { dst: '10.244.2.0/24', via: '10.244.2.1', prefsrc: '10.244.1.1', index: 9 },
+    { dst: 'fd00:10:244:2::/64', via: 'fd00:10:244:2::1', prefsrc: 'fd00:10:244:1::1', index: 9 },
   ])
-  expect(computeNeighbours(plan)).toEqual([
-    { address: '10.244.2.1', mac: '0e:5b:c0:a8:00:02' },
-    { address: 'fd00:10:244:2::1', mac: '0e:5b:c0:a8:00:02' },
+  expect(neighbours).toEqual([
+    { address: '10.244.2.1', mac: '0e:5b:c0:a8:00:02', index: 9 },
+    { address: 'fd00:10:244:2::1', mac: '0e:5b:c0:a8:00:02', index: 9 },
   ])
 })
 
 test('computeRoutes() has none for a family that this node has no range of', () => {
-  const plan = computeOverlay([{ ...one, podCIDRs: ['10.244.1.0/24'] }, two], auto)
-  expect(computeRoutes(plan).map(({ family }) => family)).toEqual([4])
+  const { routes } = peersOf(computeOverlay([{ ...one, podCIDRs: ['10.244.1.0/24'] }, two], auto))
+  expect(routes.map(({ dst }) => dst)).toEqual(['10.244.2.0/24'])
+})
+
+test('computeOverlay() gives the same peer for the same Node, another for a changed one', () => {
+  const memo = new Memo<NodeRow, PeerRow>()
+  const before = computeOverlay([one, two], auto, memo).peers[0]
+  expect(computeOverlay([one, two], auto, memo).peers[0]).toBe(before)
+  expect(computeOverlay([one, { ...two }], auto, memo).peers[0]).not.toBe(before)
+  const other = computeOverlay([one, two], { ...auto, tunnelFamily: 6 }, memo).peers[0]
+  expect(other?.tunnelAddress).toBe('fd0a::2')
 })
 
 test.each([

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { formatIp, parseIp, parsePrefix } from '@sinabro/node-netlink'
 import type { NodeRow } from '../cluster/rows.ts'
+import { Memo } from './memo.ts'
 import type {
   Family,
   OverlayNeighbourRow,
@@ -9,6 +10,7 @@ import type {
   OverlayProblem,
   OverlayRouteRow,
   PeerRow,
+  RouteAt,
   SelfRow,
 } from './rows.ts'
 
@@ -21,7 +23,12 @@ export interface OverlayOptions {
   readonly tunnelFamily: 'auto' | Family
 }
 
-export function computeOverlay(nodes: readonly NodeRow[], options: OverlayOptions): OverlayPlan {
+/** @param memo of an earlier call: a peer whose Node is the same object stays the same object. */
+export function computeOverlay(
+  nodes: readonly NodeRow[],
+  options: OverlayOptions,
+  memo: Memo<NodeRow, PeerRow> = new Memo(),
+): OverlayPlan {
   const problems: OverlayProblem[] = []
   const own = nodes.find(({ name }) => name === options.nodeName)
   const firstAddress = own?.internalIPs[0]
@@ -37,7 +44,7 @@ export function computeOverlay(nodes: readonly NodeRow[], options: OverlayOption
   const peers: PeerRow[] = []
   for (const node of [...nodes].sort((a, b) => (a.name < b.name ? -1 : 1))) {
     if (node === own) continue
-    const peer = computePeer(node, family, takenBy, problems)
+    const peer = computePeer(node, family, { takenBy, problems, memo })
     if (peer !== undefined) peers.push(peer)
   }
   return { self, peers, problems }
@@ -62,11 +69,16 @@ function computeSelf(
   }
 }
 
+interface Peers {
+  readonly takenBy: Map<string, string>
+  readonly problems: OverlayProblem[]
+  readonly memo: Memo<NodeRow, PeerRow>
+}
+
 function computePeer(
   node: NodeRow,
   family: Family,
-  takenBy: Map<string, string>,
-  problems: OverlayProblem[],
+  { takenBy, problems, memo }: Peers,
 ): PeerRow | undefined {
   const tunnelAddress = tunnelAddressOf(node, family, problems)
   if (tunnelAddress === undefined) return undefined
@@ -82,7 +94,7 @@ function computePeer(
   if (node.podCIDRs.length === 0) {
     problems.push({ node: node.name, code: 'no-range', message: 'the Node has no podCIDRs yet' })
   }
-  return {
+  return memo.get(node, tunnelAddress, () => ({
     name: node.name,
     tunnelAddress,
     overlayMac: overlayMac(tunnelAddress),
@@ -92,7 +104,7 @@ function computePeer(
       prefix,
       gateway: ownAddress(prefix),
     })),
-  }
+  }))
 }
 
 function tunnelAddressOf(
@@ -108,24 +120,20 @@ function tunnelAddressOf(
   return address
 }
 
-/** Routes to all ranges of the peers whose family this node has an own address of. */
-export function computeRoutes({ self, peers }: OverlayPlan): OverlayRouteRow[] {
-  if (self === undefined) return []
-  const prefsrc = new Map(self.ownAddresses.map((address) => [familyOf(address), address]))
-  return peers.flatMap(({ ranges }) =>
-    ranges.flatMap(({ family, prefix, gateway }) => {
-      const own = prefsrc.get(family)
-      // Without an own address the source would be the uplink's, and answers would come past the tunnel.
-      return own === undefined ? [] : [{ family, dst: prefix, via: gateway, prefsrc: own }]
-    }),
-  )
+/** Routes to those ranges of a peer whose family this node has an own address of. */
+export function computeRoutes(self: SelfRow, { ranges }: PeerRow, at: RouteAt): OverlayRouteRow[] {
+  return ranges.flatMap(({ family, prefix, gateway }) => {
+    const own = self.ownAddresses.find((address) => familyOf(address) === family)
+    // Without an own address the source would be the uplink's, and answers would come past the tunnel.
+    return own === undefined ? [] : [{ dst: prefix, via: gateway, prefsrc: own, ...at }]
+  })
 }
 
-export function computeNeighbours({ self, peers }: OverlayPlan): OverlayNeighbourRow[] {
-  if (self === undefined) return []
-  return peers.flatMap(({ ranges, overlayMac: mac }) =>
-    ranges.map(({ gateway: address }) => ({ address, mac })),
-  )
+export function computeNeighbours(
+  { ranges, overlayMac: mac }: PeerRow,
+  index: number,
+): OverlayNeighbourRow[] {
+  return ranges.map(({ gateway: address }) => ({ index, address, mac }))
 }
 
 /** The largest IP packet of a pod that fits through the tunnel. */

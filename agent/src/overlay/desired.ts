@@ -1,4 +1,4 @@
-// What the overlay should be, row by row, as nodes and underlay are known now; keeps only what must not be forgotten between two looks.
+// What the overlay should be, row by row, as nodes, underlay and device are known now; a row stays the same object while it says the same.
 import { NODES_MAX } from '@sinabro/libbpf-ts/layouts'
 import type { NodeRow } from '../cluster/rows.ts'
 import type { DatapathMaps } from '../datapath/maps.ts'
@@ -12,6 +12,7 @@ import {
 } from './compute.ts'
 import type { OverlayDeviceRow } from './device-target.ts'
 import { computeIds, type IdState } from './ids.ts'
+import { Memo } from './memo.ts'
 import { readUsedIds } from './peer-target.ts'
 import type {
   OverlayNeighbourRow,
@@ -26,6 +27,8 @@ import type { UnderlayState } from './underlay.ts'
 export interface DesiredOptions extends OverlayOptions {
   readonly nodes: Table<NodeRow>
   readonly underlay: { readonly state: UnderlayState | undefined }
+  /** The overlay device, once it stands. */
+  readonly standing: { readonly index: number | undefined }
   /** Read once, for the numbers that an earlier agent gave. */
   readonly maps: Pick<DatapathMaps, 'nodes' | 'nodeIds'>
   readonly tunnelPort: number
@@ -34,6 +37,10 @@ export interface DesiredOptions extends OverlayOptions {
 
 export class DesiredOverlay {
   readonly #options: DesiredOptions
+  readonly #peers = new Memo<NodeRow, PeerRow>()
+  readonly #mapRows = new Memo<PeerRow, PeerMapRow>()
+  readonly #neighbours = new Memo<PeerRow, OverlayNeighbourRow[]>()
+  readonly #routes = new Memo<PeerRow, OverlayRouteRow[]>()
   #plan: OverlayPlan = { peers: [], problems: [] }
   #planRevision = -1
   #ids: IdState | undefined
@@ -46,7 +53,7 @@ export class DesiredOverlay {
   plan(): OverlayPlan {
     const { nodes } = this.#options
     if (this.#planRevision !== nodes.revision) {
-      const next = computeOverlay(nodes.values(), this.#options)
+      const next = computeOverlay(nodes.values(), this.#options, this.#peers)
       // Our own Node object is gone for a moment, or for ever: no reason to cut running pods off from the others (ADR 0042).
       const isLost = next.self === undefined && this.#plan.self !== undefined
       this.#plan = isLost ? { ...this.#plan, problems: next.problems } : next
@@ -69,6 +76,11 @@ export class DesiredOverlay {
     return tunnelMtu(underlay.mtu, self.tunnelFamily)
   }
 
+  /** Addresses of peers that a way is looked for to. */
+  wayAddresses(): string[] {
+    return this.plan().peers.map(({ tunnelAddress }) => tunnelAddress)
+  }
+
   deviceRows(): OverlayDeviceRow[] {
     const { self } = this.plan()
     const mtu = this.podMtu()
@@ -86,31 +98,35 @@ export class DesiredOverlay {
     return peers.flatMap((peer) => {
       const id = ids.get(peer.name)
       if (id === undefined) return []
-      const { tunnelAddress, overlayMac, nodeAddresses } = peer
-      const prefixes = peer.ranges.map(({ prefix }) => prefix)
       const mtu = tunnelMtu(wayMtu(underlay, peer), self.tunnelFamily)
-      return [{ id, tunnelAddress, overlayMac, mtu, nodeAddresses, prefixes }]
+      const { tunnelAddress, overlayMac, nodeAddresses, ranges } = peer
+      return this.#mapRows.get(peer, `${id} ${mtu}`, () => {
+        const prefixes = ranges.map(({ prefix }) => prefix)
+        return { id, tunnelAddress, overlayMac, mtu, nodeAddresses, prefixes }
+      })
     })
   }
 
   neighbourRows(): OverlayNeighbourRow[] {
-    return computeNeighbours(this.plan())
+    const { index } = this.#options.standing
+    if (index === undefined) return []
+    return this.plan().peers.flatMap((peer) =>
+      this.#neighbours.get(peer, `${index}`, () => computeNeighbours(peer, index)),
+    )
   }
 
   routeRows(): OverlayRouteRow[] {
-    const plan = this.plan()
+    const { self, peers } = this.plan()
+    const { index } = this.#options.standing
     const underlay = this.#options.underlay.state
-    if (plan.self === undefined || underlay === undefined) return []
-    const { tunnelFamily } = plan.self
-    const narrow = new Map<string, number>()
-    for (const peer of plan.peers) {
-      const mtu = wayMtu(underlay, peer)
-      if (mtu >= underlay.mtu) continue
-      for (const { prefix } of peer.ranges) narrow.set(prefix, tunnelMtu(mtu, tunnelFamily))
-    }
-    return computeRoutes(plan).map((row) => {
-      const mtu = narrow.get(row.dst)
-      return mtu === undefined ? row : { ...row, mtu }
+    if (self === undefined || underlay === undefined || index === undefined) return []
+    const { tunnelFamily, ownAddresses } = self
+    return peers.flatMap((peer) => {
+      const way = wayMtu(underlay, peer)
+      const mtu = way < underlay.mtu ? { mtu: tunnelMtu(way, tunnelFamily) } : {}
+      return this.#routes.get(peer, `${ownAddresses} ${index} ${mtu.mtu}`, () =>
+        computeRoutes(self, peer, { index, ...mtu }),
+      )
     })
   }
 
@@ -129,5 +145,5 @@ const NOTHING_PINNED: ReadonlyMap<string, number> = new Map()
 
 /** What the way to a peer carries, outer headers included. */
 function wayMtu(underlay: UnderlayState, { tunnelAddress }: PeerRow): number {
-  return underlay.peerMtus.get(tunnelAddress) ?? underlay.mtu
+  return underlay.ways.get(tunnelAddress)?.mtu ?? underlay.mtu
 }

@@ -4,8 +4,8 @@ import type { Link, RouteNetlink } from '@sinabro/node-netlink'
 import type { Datapath } from '../datapath/datapath.ts'
 import type { KernelSettings } from '../kernel-settings.ts'
 import { OVERLAY_ALIAS, OVERLAY_DEVICE } from '../marks.ts'
-import type { Target } from '../state/target.ts'
 import { settleDevice } from './settings.ts'
+import type { WatchedTarget } from './watched.ts'
 
 export interface OverlayDeviceRow {
   readonly mac: string
@@ -40,12 +40,18 @@ export class DeviceTakenError extends Error {
   readonly code = 'device-taken'
 }
 
-export class OverlayDeviceTarget implements Target<OverlayDeviceRow, OverlayDeviceActual> {
+export class OverlayDeviceTarget implements WatchedTarget<OverlayDeviceRow, OverlayDeviceActual> {
   readonly name = 'overlay device'
   readonly #deps: OverlayDeviceDeps
+  #index: number | undefined
 
   constructor(deps: OverlayDeviceDeps) {
     this.#deps = deps
+  }
+
+  /** Of the device as it was seen last. */
+  get index(): number | undefined {
+    return this.#index
   }
 
   key(): string {
@@ -76,6 +82,7 @@ export class OverlayDeviceTarget implements Target<OverlayDeviceRow, OverlayDevi
   async list(): Promise<OverlayDeviceActual[]> {
     const { netlink, datapath } = this.#deps
     const link = await findOverlayDevice(netlink)
+    this.#index = link?.index
     if (link === undefined) return []
     const addresses = await netlink.addresses.list({ index: link.index })
     return [{ link, addresses, isAttached: await datapath.isOverlayAttached(link) }]
@@ -85,6 +92,7 @@ export class OverlayDeviceTarget implements Target<OverlayDeviceRow, OverlayDevi
     const { netlink, settings, datapath } = this.#deps
     const link = await this.#ensure(row)
     const { index } = link
+    this.#index = index
     settleDevice(settings, OVERLAY_DEVICE)
     await datapath.attachOverlay({ name: OVERLAY_DEVICE, index })
     if (link.alias !== OVERLAY_ALIAS) await netlink.links.set(index, { alias: OVERLAY_ALIAS })

@@ -7,23 +7,30 @@ let events: OverlayEvents
 
 beforeEach(() => {
   events = new OverlayEvents()
-  events.know({ index: 2, name: 'eth0' })
-  events.know({ index: 3, name: 'sb-vxlan', alias: 'sinabro:overlay' })
-  events.know({ index: 4, name: 'sbaaaaaaaaaaaaa', alias: 'sinabro:pod/1/1/a/b/eth0' })
+  events.know({ index: 2, name: 'eth0', isUp: true })
+  events.know({ index: 3, name: 'sb-vxlan', alias: 'sinabro:overlay', isUp: true })
+  events.know({
+    index: 4,
+    name: 'sbaaaaaaaaaaaaa',
+    alias: 'sinabro:pod/1/1/a/b/eth0',
+    isUp: true,
+  })
 })
 
 const at = (kind: 'address' | 'route' | 'neighbour' | 'filter', index: number | undefined) =>
   ({ kind, change: 'del', [kind]: { index } }) as unknown as RouteEvent
-const link = (index: number, name: string, alias?: string) =>
-  ({ kind: 'link', change: 'new', link: { index, name, alias } }) as unknown as RouteEvent
+const link = (index: number, name: string, alias?: string, isUp = true, change = 'new') =>
+  ({ kind: 'link', change, link: { index, name, alias, isUp } }) as unknown as RouteEvent
 
 test.each([
-  ['a route on the overlay device', at('route', 3), 'overlay'],
-  ['an address of it', at('address', 3), 'overlay'],
-  ['a neighbour on it', at('neighbour', 3), 'overlay'],
-  ['its program', at('filter', 3), 'overlay'],
-  ['the device itself', link(3, 'sb-vxlan', 'sinabro:overlay'), 'overlay'],
-  ['a device in its place', link(9, 'sb-vxlan'), 'overlay'],
+  ['a route on the overlay device', at('route', 3), 'row'],
+  ['an address taken from it, and the routes that name it', at('address', 3), 'lost'],
+  ['a neighbour on it', at('neighbour', 3), 'row'],
+  ['its program', at('filter', 3), 'device'],
+  ['the device itself', link(3, 'sb-vxlan', 'sinabro:overlay'), 'device'],
+  ['the device going down', link(3, 'sb-vxlan', 'sinabro:overlay', false), 'lost'],
+  ['the device removed', link(3, 'sb-vxlan', 'sinabro:overlay', true, 'del'), 'lost'],
+  ['a device in its place', link(9, 'sb-vxlan'), 'lost'],
   ['a route of the node', at('route', 2), 'underlay'],
   ['a route over several devices', at('route', undefined), 'underlay'],
   ['an address of the node', at('address', 2), 'underlay'],

@@ -1,4 +1,4 @@
-// Listens to the kernel for changes of the underlay, and for what is taken from the overlay device behind our back.
+// Listens to the kernel for changes of the underlay, and for what is done to the overlay device and what lies on it.
 import {
   type NetworkNamespace,
   type RouteEvent,
@@ -8,30 +8,38 @@ import {
 import { OVERLAY_ALIAS, OVERLAY_DEVICE } from '../marks.ts'
 import { parseAlias } from '../pods/compute.ts'
 
+/** linux/rtnetlink.h: what the kernel keeps of this host's own addresses. */
+const RT_TABLE_LOCAL = 255
+
 export interface FollowOverlayOptions {
   readonly netns: NetworkNamespace
   /** In that namespace. */
   readonly netlink: RouteNetlink
-  /** A device, address or route that is not ours changed: the way to other nodes may have. */
-  readonly onUnderlay: () => void
-  /** Something of ours changed. */
-  readonly onDrift: () => void
+  readonly onEvent: (whose: Whose, event: RouteEvent) => void
+  /** Something was missed: all has to be looked at. */
+  readonly onOverrun: () => void
   readonly onError: (error: unknown) => void
 }
 
+/**
+ * underlay: a device, address or route that is not ours, so the way to other nodes may have changed. lost: the overlay device went,
+ * came or went down, and what lay on it with it, of which the kernel does not always tell. device: the overlay device itself,
+ * its addresses or programs. row: a route or neighbour on it.
+ */
+export type Whose = 'underlay' | 'lost' | 'device' | 'row'
+
 /** Returns what ends it. */
 export async function followOverlay(options: FollowOverlayOptions): Promise<() => void> {
-  const { netns, netlink, onUnderlay, onDrift, onError } = options
+  const { netns, netlink, onEvent, onOverrun, onError } = options
   const sorter = new OverlayEvents()
   const monitor = RouteMonitor.open({
     netns,
     groups: ['links', 'addresses', 'routes', 'neighbours', 'traffic'],
     onEvent: (event) => {
-      const touched = sorter.sort(event)
-      if (touched === 'overlay') onDrift()
-      else if (touched === 'underlay') onUnderlay()
+      const whose = sorter.sort(event)
+      if (whose !== undefined) onEvent(whose, event)
     },
-    onOverrun: onDrift,
+    onOverrun,
     onError,
   })
   try {
@@ -45,12 +53,14 @@ export async function followOverlay(options: FollowOverlayOptions): Promise<() =
 
 /** Tells events of the overlay device from those of pods, which are not this room's, and from all others. */
 export class OverlayEvents {
-  readonly #overlay = new Set<number>()
+  /** Whether they are up, by index. */
+  readonly #overlay = new Map<number, boolean>()
   readonly #pods = new Set<number>()
 
-  know({ index, name, alias }: KnownLink): 'overlay' | 'pods' | 'other' {
+  know(link: KnownLink): 'overlay' | 'pods' | 'other' {
+    const { index, name, alias, isUp } = link
     if (alias === OVERLAY_ALIAS || name === OVERLAY_DEVICE) {
-      this.#overlay.add(index)
+      this.#overlay.set(index, isUp)
       return 'overlay'
     }
     if (parseAlias(alias) !== undefined || /^sb[a-z2-7]{13}$/.test(name)) {
@@ -60,35 +70,44 @@ export class OverlayEvents {
     return 'other'
   }
 
-  sort(event: RouteEvent): 'overlay' | 'underlay' | undefined {
+  sort(event: RouteEvent): Whose | undefined {
     switch (event.kind) {
-      case 'link': {
-        const whose = this.know(event.link)
-        if (event.change === 'del') {
-          this.#overlay.delete(event.link.index)
-          this.#pods.delete(event.link.index)
-        }
-        if (whose === 'pods') return undefined
-        return whose === 'overlay' ? 'overlay' : 'underlay'
-      }
+      case 'link':
+        return this.#sortLink(event.change, event.link)
       case 'address':
-        return this.#at(event.address.index)
+        if (event.address.scope === 'link') return undefined
+        // With an address go the routes that name it as their source.
+        return this.#at(event.address.index, event.change === 'del' ? 'lost' : 'device')
       case 'route':
-        return event.route.index === undefined ? 'underlay' : this.#at(event.route.index)
+        // Local addresses have events of their own.
+        if (event.route.table === RT_TABLE_LOCAL) return undefined
+        return event.route.index === undefined ? 'underlay' : this.#at(event.route.index, 'row')
       case 'neighbour':
-        return this.#overlay.has(event.neighbour.index) ? 'overlay' : undefined
+        return this.#overlay.has(event.neighbour.index) ? 'row' : undefined
       case 'filter':
-        return this.#overlay.has(event.filter.index) ? 'overlay' : undefined
+        return this.#overlay.has(event.filter.index) ? 'device' : undefined
       case 'qdisc':
-        return this.#overlay.has(event.qdisc.index) ? 'overlay' : undefined
+        return this.#overlay.has(event.qdisc.index) ? 'device' : undefined
       default:
         return undefined
     }
   }
 
+  #sortLink(change: 'new' | 'del', link: KnownLink): Whose | undefined {
+    const wasUp = this.#overlay.get(link.index)
+    const whose = this.know(link)
+    if (change === 'del') {
+      this.#overlay.delete(link.index)
+      this.#pods.delete(link.index)
+    }
+    if (whose === 'pods') return undefined
+    if (whose === 'other') return 'underlay'
+    return change === 'del' || wasUp !== link.isUp ? 'lost' : 'device'
+  }
+
   /** Undefined for what happens to pods. */
-  #at(index: number): 'overlay' | 'underlay' | undefined {
-    if (this.#overlay.has(index)) return 'overlay'
+  #at<Ours>(index: number, ours: Ours): Ours | 'underlay' | undefined {
+    if (this.#overlay.has(index)) return ours
     return this.#pods.has(index) ? undefined : 'underlay'
   }
 }
@@ -97,4 +116,5 @@ interface KnownLink {
   readonly index: number
   readonly name: string
   readonly alias?: string
+  readonly isUp: boolean
 }

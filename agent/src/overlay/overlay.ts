@@ -4,7 +4,7 @@
 //   .start(jobs)         four reconcilers, and the job that follows nodes and underlay; health 'overlay' is ready once all stands
 //   .podMtu()            what a pod's device gets; undefined until the underlay is known
 //   .plan() .problems()  for status
-import type { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
+import type { NetworkNamespace, RouteEvent, RouteNetlink } from '@sinabro/node-netlink'
 import type { NodeRow } from '../cluster/rows.ts'
 import type { Datapath } from '../datapath/datapath.ts'
 import { KernelSettings } from '../kernel-settings.ts'
@@ -12,19 +12,29 @@ import type { Clock } from '../runtime/clock.ts'
 import type { Health } from '../runtime/health.ts'
 import type { Jobs } from '../runtime/jobs.ts'
 import type { Log } from '../runtime/log.ts'
-import { Reconciler, type ReconcilerOptions } from '../state/reconcile.ts'
 import type { RowStatus } from '../state/row-status.ts'
 import type { Table } from '../state/table.ts'
 import type { OverlayOptions } from './compute.ts'
 import { DesiredOverlay } from './desired.ts'
-import { OverlayDeviceTarget } from './device-target.ts'
-import { followOverlay } from './follow.ts'
-import { Gate } from './gate.ts'
+import {
+  type OverlayDeviceActual,
+  type OverlayDeviceRow,
+  OverlayDeviceTarget,
+} from './device-target.ts'
+import { followOverlay, type Whose } from './follow.ts'
+import { News, type Told } from './news.ts'
 import { PeerTarget } from './peer-target.ts'
-import { OverlayNeighbourTarget, OverlayRouteTarget } from './route-target.ts'
-import type { OverlayPlan, OverlayProblem } from './rows.ts'
+import {
+  type ActualNeighbour,
+  type ActualRoute,
+  OverlayNeighbourTarget,
+  OverlayRouteTarget,
+} from './route-target.ts'
+import type { OverlayNeighbourRow, OverlayPlan, OverlayProblem, OverlayRouteRow } from './rows.ts'
 import { settleForwarding } from './settings.ts'
-import { readUnderlay, Underlay } from './underlay.ts'
+import { Standing } from './standing.ts'
+import { extendUnderlay, readUnderlay, Underlay } from './underlay.ts'
+import { type AnyWatched, Watched } from './watched.ts'
 
 export interface OverlayDeps extends OverlayOptions {
   readonly nodes: Table<NodeRow>
@@ -52,51 +62,52 @@ export class Overlay {
   readonly #deps: OverlayDeps
   readonly #settings: KernelSettings
   readonly #underlay = new Underlay()
-  /** Open once the device stands: what lies on it would only fail before. */
-  readonly #deviceGate = new Gate('overlay device')
+  readonly #standing = new Standing()
   readonly #desired: DesiredOverlay
-  readonly #device: AnyReconciler
-  readonly #reconcilers: readonly AnyReconciler[]
+  readonly #deviceTarget: OverlayDeviceTarget
+  readonly #device: Watched<OverlayDeviceRow, OverlayDeviceActual>
+  readonly #peers: AnyWatched
+  readonly #routes: Watched<OverlayRouteRow, ActualRoute>
+  readonly #neighbours: Watched<OverlayNeighbourRow, ActualNeighbour>
+  readonly #all: readonly AnyWatched[]
+  readonly #news = new News()
 
   constructor(deps: OverlayDeps) {
     this.#deps = deps
     this.#settings = new KernelSettings(deps.hostNamespace)
     const { netlink, datapath, nodes, clock, health, log, refreshMs = REFRESH_MS } = deps
-    const sources = [nodes, this.#underlay]
-    const common = { sources, clock, health, log, refreshMs }
-    const onDevice = { ...common, sources: [...sources, this.#deviceGate] }
+    const underlay = this.#underlay
+    const standing = this.#standing
+    const common = { sources: [nodes, underlay], clock, health, log, refreshMs }
+    const onDevice = { ...common, sources: [nodes, underlay, standing] }
     health.starting('overlay', `waits for the Node object ${deps.nodeName}`)
-    const desired = new DesiredOverlay({ ...deps, underlay: this.#underlay, maps: datapath.maps })
+    const desired = new DesiredOverlay({ ...deps, underlay, standing, maps: datapath.maps })
     this.#desired = desired
-    const peers = new PeerTarget({
-      maps: datapath.maps,
-      bumpGeneration: () => datapath.config.bumpGeneration(),
-    })
-    this.#device = named(
-      new OverlayDeviceTarget({ netlink, datapath, settings: this.#settings }),
-      () => desired.deviceRows(),
+    this.#deviceTarget = new OverlayDeviceTarget({ netlink, datapath, settings: this.#settings })
+    this.#device = new Watched(this.#deviceTarget, () => desired.deviceRows(), common)
+    this.#peers = new Watched(
+      new PeerTarget({
+        maps: datapath.maps,
+        bumpGeneration: () => datapath.config.bumpGeneration(),
+      }),
+      () => desired.peerRows(),
       common,
     )
-    this.#reconcilers = [
-      this.#device,
-      named(peers, () => desired.peerRows(), common),
-      named(
-        new OverlayNeighbourTarget(netlink),
-        () => (this.#deviceGate.isReady ? desired.neighbourRows() : []),
-        onDevice,
-      ),
-      named(
-        new OverlayRouteTarget(netlink),
-        () => (this.#deviceGate.isReady ? desired.routeRows() : []),
-        onDevice,
-      ),
-    ]
+    this.#neighbours = new Watched(
+      new OverlayNeighbourTarget({ netlink, standing }),
+      () => desired.neighbourRows(),
+      onDevice,
+    )
+    this.#routes = new Watched(
+      new OverlayRouteTarget({ netlink, standing }),
+      () => desired.routeRows(),
+      onDevice,
+    )
+    this.#all = [this.#device, this.#peers, this.#neighbours, this.#routes]
   }
 
   start(jobs: Jobs): void {
-    for (const { name, reconciler } of this.#reconcilers) {
-      jobs.start(name, (signal) => reconciler.run(signal))
-    }
+    for (const watched of this.#all) jobs.start(watched.name, (signal) => watched.run(signal))
     jobs.start('overlay', (signal, alive) => this.#run(signal, alive))
   }
 
@@ -115,49 +126,33 @@ export class Overlay {
 
   /** By reconciler. */
   statuses(): ReadonlyMap<string, RowStatus[]> {
-    return new Map(this.#reconcilers.map(({ name, reconciler }) => [name, reconciler.statuses()]))
+    return new Map(this.#all.map((watched) => [watched.name, watched.statuses()]))
   }
 
   /** Looks at nodes and underlay whenever one of them changes, and says when everything stands for the first time. */
   async #run(signal: AbortSignal, alive: () => void): Promise<void> {
     const { nodes, netlink, hostNamespace, clock } = this.#deps
-    let wake: () => void = () => undefined
-    let isDirty = true
-    let hasDrifted = false
+    const news = this.#news
     let failure: unknown
-    const changed = (): void => {
-      isDirty = true
-      wake()
-    }
     const endFollowing = await followOverlay({
       netns: hostNamespace,
       netlink,
-      onUnderlay: changed,
+      onEvent: (whose, event) => this.#hear(whose, event),
+      onOverrun: () => news.tell('all'),
       onError: (error) => {
         failure = error
-        wake()
-      },
-      onDrift: () => {
-        hasDrifted = true
-        changed()
+        news.tell('nodes')
       },
     })
-    const endSubscription = nodes.subscribe(changed)
-    signal.addEventListener('abort', () => wake(), { once: true })
+    const endSubscription = nodes.subscribe(() => news.tell('nodes'))
+    news.tell('underlay')
     try {
       while (!signal.aborted) {
-        const woken = new Promise<void>((resolve) => {
-          wake = resolve
-        })
         // Settings change without a word: now and then it looks unasked.
-        if (!isDirty && failure === undefined) await this.#sleepUnless(woken, signal)
-        isDirty = false
+        const what = await news.next(this.#deps.refreshMs ?? REFRESH_MS, clock, signal)
         if (signal.aborted) break
         if (failure !== undefined) throw failure
-        // Our own changes are heard here too: with a thousand nodes thousands of them, while one look settles them all.
-        if (hasDrifted) for (const { reconciler } of this.#reconcilers) reconciler.kick()
-        hasDrifted = false
-        await this.#look()
+        await this.#look(what)
         this.#report(alive)
         await clock.sleep(SETTLE_MS, signal)
       }
@@ -167,30 +162,48 @@ export class Overlay {
     }
   }
 
-  async #sleepUnless(woken: Promise<void>, signal: AbortSignal): Promise<void> {
-    const { clock, refreshMs = REFRESH_MS } = this.#deps
-    const over = new AbortController()
-    const sleep = clock.sleep(refreshMs, AbortSignal.any([signal, over.signal]))
-    await Promise.race([woken, sleep.catch(() => undefined)])
-    over.abort()
+  #hear(whose: Whose, event: RouteEvent): void {
+    if (whose === 'row') {
+      if (event.kind === 'route') this.#routes.saw(event.change, event.route)
+      if (event.kind === 'neighbour') this.#neighbours.saw(event.change, event.neighbour)
+    } else {
+      this.#news.tell(whose)
+    }
   }
 
-  async #look(): Promise<void> {
-    const { netlink, datapath, log } = this.#deps
-    const { self, peers } = this.plan()
+  async #look(what: ReadonlySet<Told>): Promise<void> {
+    const { netlink, datapath } = this.#deps
+    const { self } = this.plan()
     if (self === undefined) return
     const families = new Set(self.ownAddresses.map((a) => (a.includes(':') ? 6 : 4)))
     await settleForwarding(netlink, this.#settings, families)
-    const underlay = await readUnderlay(netlink, self, peers)
-    if (this.#underlay.set(underlay)) {
-      log.info({ device: underlay?.device, mtu: underlay?.mtu, podMtu: this.podMtu() }, 'underlay')
-    }
+    await this.#lookAtUnderlay(self.tunnelAddress, what.has('underlay') || what.has('all'))
+    const isLost = what.has('lost') || what.has('all')
+    if (isLost || what.has('device')) this.#device.kick()
+    if (what.has('all')) this.#peers.kick()
     if (this.podMtu() === undefined) return
-    await this.#device.reconciler.settled()
-    if (!this.#isStanding()) return
-    this.#deviceGate.open()
-    await Promise.all(this.#reconcilers.map(({ reconciler }) => reconciler.settled()))
-    datapath.config.markReady()
+    await this.#device.settled()
+    const { index } = this.#deviceTarget
+    if (!this.#isStanding() || index === undefined) return
+    if (this.#standing.set(index) || isLost) {
+      this.#neighbours.kick()
+      this.#routes.kick()
+    }
+    await Promise.all(this.#all.map((watched) => watched.settled()))
+    if (!datapath.config.isReady) datapath.config.markReady()
+  }
+
+  async #lookAtUnderlay(address: string, mayHaveChanged: boolean): Promise<void> {
+    const { netlink, log } = this.#deps
+    const known = this.#underlay.state
+    const peers = this.#desired.wayAddresses()
+    const state =
+      mayHaveChanged || known?.address !== address
+        ? await readUnderlay(netlink, address, peers, known)
+        : await extendUnderlay(netlink, peers, known)
+    const before = known === undefined ? '' : `${known.device} ${known.mtu}`
+    if (!this.#underlay.set(state) || before === `${state?.device} ${state?.mtu}`) return
+    log.info({ device: state?.device, mtu: state?.mtu, podMtu: this.podMtu() }, 'underlay')
   }
 
   #report(alive: () => void): void {
@@ -209,20 +222,7 @@ export class Overlay {
 
   /** The device is what everything else stands on; rows that fail show in their own reconciler's health. */
   #isStanding(): boolean {
-    const device = this.#device.reconciler.statuses()
+    const device = this.#device.statuses()
     return device.length > 0 && device.every(({ state }) => state === 'done')
   }
-}
-
-interface AnyReconciler {
-  readonly name: string
-  readonly reconciler: Pick<Reconciler<object, unknown>, 'run' | 'kick' | 'statuses' | 'settled'>
-}
-
-function named<Row extends object, Actual>(
-  target: ReconcilerOptions<Row, Actual>['target'],
-  desired: () => Iterable<Row>,
-  common: Omit<ReconcilerOptions<Row, Actual>, 'target' | 'desired'>,
-): AnyReconciler {
-  return { name: target.name, reconciler: new Reconciler({ target, desired, ...common }) }
 }

@@ -3,8 +3,8 @@ import { u32 } from '@sinabro/libbpf-ts'
 import { NODE_VALID, type Node, node } from '@sinabro/libbpf-ts/layouts'
 import { formatIp, parsePrefix } from '@sinabro/node-netlink'
 import type { DatapathMaps } from '../datapath/maps.ts'
-import type { Target } from '../state/target.ts'
 import type { PeerMapRow } from './rows.ts'
+import type { WatchedTarget } from './watched.ts'
 
 export interface PeerTargetDeps {
   readonly maps: Pick<DatapathMaps, 'nodes' | 'nodeIds' | 'ipcache'>
@@ -24,12 +24,14 @@ const IPV4_BITS = 96
 
 const NOTHING: ReadonlySet<string> = new Set()
 
-export class PeerTarget implements Target<PeerMapRow, PeerActual> {
+export class PeerTarget implements WatchedTarget<PeerMapRow, PeerActual> {
   readonly name = 'overlay peers'
   readonly #deps: PeerTargetDeps
   /** What each id has in the two maps that are not keyed by it: as listed, and as written since. */
   readonly #addresses = new Map<number, Set<string>>()
   readonly #prefixes = new Map<number, Set<string>>()
+  /** Ids with a valid row. The array is walked once: after that nobody but us gives rows to it. */
+  #valid: Set<number> | undefined
 
   constructor(deps: PeerTargetDeps) {
     this.#deps = deps
@@ -58,21 +60,26 @@ export class PeerTarget implements Target<PeerMapRow, PeerActual> {
     const { nodes, nodeIds, ipcache } = this.#deps.maps
     this.#addresses.clear()
     this.#prefixes.clear()
-    const ids = new Set<number>()
     for (const [address, id] of nodeIds.entries()) add(this.#addresses, id, address)
     for (const [{ prefixLen, addr }, { node }] of ipcache.entries()) {
       if (node !== 0) add(this.#prefixes, node, formatKey(addr, prefixLen))
     }
-    for (const [id, { flags }] of writtenNodes(nodes)) {
-      if ((flags & NODE_VALID) !== 0) ids.add(id)
-    }
-    for (const id of [...this.#addresses.keys(), ...this.#prefixes.keys()]) ids.add(id)
-    return [...ids].map((id) => ({
+    this.#valid ??= readValidIds(nodes)
+    const ids = new Set([...this.#valid, ...this.#addresses.keys(), ...this.#prefixes.keys()])
+    return [...ids].map((id) => this.#read(id))
+  }
+
+  async find(key: string): Promise<PeerActual> {
+    return this.#read(Number(key))
+  }
+
+  #read(id: number): PeerActual {
+    return {
       id,
-      node: nodes.get(id),
+      node: this.#deps.maps.nodes.get(id),
       nodeAddresses: this.#addresses.get(id) ?? NOTHING,
       prefixes: this.#prefixes.get(id) ?? NOTHING,
-    }))
+    }
   }
 
   async update(row: PeerMapRow): Promise<void> {
@@ -85,6 +92,7 @@ export class PeerTarget implements Target<PeerMapRow, PeerActual> {
       mtu: row.mtu,
       flags: NODE_VALID,
     })
+    this.#valid?.add(id)
     for (const address of row.nodeAddresses) {
       nodeIds.set(address, id)
       add(this.#addresses, id, address)
@@ -104,7 +112,8 @@ export class PeerTarget implements Target<PeerMapRow, PeerActual> {
     for (const prefix of this.#prefixes.get(id) ?? NOTHING) {
       if (row.prefixes.includes(prefix)) continue
       // Taken from a node that lives on: flows would go on to it.
-      mustJudge ||= this.#dropPrefix(id, prefix)
+      const wasThere = this.#dropPrefix(id, prefix)
+      mustJudge ||= wasThere
     }
     if (mustJudge) this.#deps.bumpGeneration()
   }
@@ -115,18 +124,19 @@ export class PeerTarget implements Target<PeerMapRow, PeerActual> {
     for (const address of nodeAddresses) this.#dropAddress(id, address)
     const node = nodes.get(id)
     if (node !== undefined) nodes.set(id, { ...node, flags: 0 })
+    this.#valid?.delete(id)
   }
 
   /** Says whether it was there; a prefix that has gone to another node by now stays. */
   #dropPrefix(id: number, prefix: string): boolean {
-    this.#prefixes.get(id)?.delete(prefix)
+    forget(this.#prefixes, id, prefix)
     const { ipcache } = this.#deps.maps
     const key = parseKey(prefix)
     return ipcache.get(key)?.node === id && ipcache.delete(key)
   }
 
   #dropAddress(id: number, address: string): void {
-    this.#addresses.get(id)?.delete(address)
+    forget(this.#addresses, id, address)
     const { nodeIds } = this.#deps.maps
     if (nodeIds.get(address) === id) nodeIds.delete(address)
   }
@@ -137,6 +147,11 @@ function* writtenNodes({ map }: DatapathMaps['nodes']): Generator<[number, Node]
   for (const [key, value] of map.entries()) {
     if (value.some((byte) => byte !== 0)) yield [u32.decode(key), node.decode(value)]
   }
+}
+
+function readValidIds(nodes: DatapathMaps['nodes']): Set<number> {
+  const valid = [...writtenNodes(nodes)].filter(([, { flags }]) => (flags & NODE_VALID) !== 0)
+  return new Set(valid.map(([id]) => id))
 }
 
 /** Ids that flow rows may still name: those of living nodes and those left behind by nodes that went. */
@@ -158,6 +173,11 @@ function add(to: Map<number, Set<string>>, id: number, one: string): void {
   const known = to.get(id)
   if (known === undefined) to.set(id, new Set([one]))
   else known.add(one)
+}
+
+function forget(from: Map<number, Set<string>>, id: number, one: string): void {
+  const known = from.get(id)
+  if (known?.delete(one) && known.size === 0) from.delete(id)
 }
 
 function isSame(actual: ReadonlySet<string>, wanted: readonly string[]): boolean {

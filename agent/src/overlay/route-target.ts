@@ -1,40 +1,44 @@
 // Kernel routes and neighbours towards other nodes, as reconcilers' targets: all that stands on the overlay device is ours.
 import type { Neighbour, Route, RouteNetlink } from '@sinabro/node-netlink'
 import { ROUTE_PROTOCOL } from '../marks.ts'
-import type { Target } from '../state/target.ts'
-import { findOverlayDevice } from './device-target.ts'
 import type { OverlayNeighbourRow, OverlayRouteRow } from './rows.ts'
+import type { WatchedTarget } from './watched.ts'
 
-/** Not an accident but an order of events: the device comes first, and then these are tried again. */
-export class NoDeviceError extends Error {
-  override readonly name = 'NoDeviceError'
-  readonly code = 'no-device'
+export interface OnOverlayDeps {
+  readonly netlink: Pick<RouteNetlink, 'routes' | 'neighbours'>
+  /** The overlay device, once it stands. */
+  readonly standing: { readonly index: number | undefined }
 }
 
-async function overlayIndex(netlink: RouteNetlink): Promise<number> {
-  const link = await findOverlayDevice(netlink)
-  if (link === undefined) throw new NoDeviceError('the overlay device is not there yet')
-  return link.index
-}
+export type ActualRoute = Pick<
+  Route,
+  'dst' | 'index' | 'protocol' | 'via' | 'onlink' | 'prefsrc' | 'mtu' | 'metric'
+>
 
-export class OverlayRouteTarget implements Target<OverlayRouteRow, Route> {
+export class OverlayRouteTarget implements WatchedTarget<OverlayRouteRow, ActualRoute> {
   readonly name = 'overlay routes'
-  readonly #netlink: RouteNetlink
+  readonly #deps: OnOverlayDeps
 
-  constructor(netlink: RouteNetlink) {
-    this.#netlink = netlink
+  constructor(deps: OnOverlayDeps) {
+    this.#deps = deps
   }
 
   key(row: OverlayRouteRow): string {
     return row.dst
   }
 
-  keyOf(actual: Route): string {
+  keyOf(actual: ActualRoute): string {
     return actual.dst
   }
 
-  isEqual(row: OverlayRouteRow, actual: Route): boolean {
+  isOurs({ index, protocol }: ActualRoute): boolean {
+    return protocol === ROUTE_PROTOCOL && index !== undefined && index === this.#deps.standing.index
+  }
+
+  isEqual(row: OverlayRouteRow, actual: ActualRoute): boolean {
     return (
+      actual.index === row.index &&
+      actual.protocol === ROUTE_PROTOCOL &&
       actual.via === row.via &&
       actual.onlink &&
       actual.prefsrc === row.prefsrc &&
@@ -42,64 +46,72 @@ export class OverlayRouteTarget implements Target<OverlayRouteRow, Route> {
     )
   }
 
-  async list(): Promise<Route[]> {
-    const link = await findOverlayDevice(this.#netlink)
-    if (link === undefined) return []
-    return this.#netlink.routes.list({ protocol: ROUTE_PROTOCOL, index: link.index })
+  async list(): Promise<ActualRoute[]> {
+    const { netlink, standing } = this.#deps
+    if (standing.index === undefined) return []
+    return netlink.routes.list({ protocol: ROUTE_PROTOCOL, index: standing.index })
   }
 
-  async update({ dst, via, prefsrc, mtu }: OverlayRouteRow): Promise<void> {
-    const index = await overlayIndex(this.#netlink)
-    await this.#netlink.routes.replace({
-      dst,
-      via,
-      index,
-      onlink: true,
-      prefsrc,
-      mtu,
-      protocol: ROUTE_PROTOCOL,
-    })
+  /** Enough to remove it by; what is absent goes without complaint. */
+  async find(dst: string): Promise<ActualRoute | undefined> {
+    const { index } = this.#deps.standing
+    return index === undefined ? undefined : { dst, index, protocol: ROUTE_PROTOCOL, onlink: true }
   }
 
-  async remove({ dst, index, metric, protocol }: Route): Promise<void> {
-    await this.#netlink.routes.del({ dst, index, metric, protocol })
+  async update(row: OverlayRouteRow): Promise<void> {
+    await this.#deps.netlink.routes.replace({ ...row, onlink: true, protocol: ROUTE_PROTOCOL })
+  }
+
+  async remove({ dst, index, metric, protocol }: ActualRoute): Promise<void> {
+    await this.#deps.netlink.routes.del({ dst, index, metric, protocol })
   }
 }
 
-export class OverlayNeighbourTarget implements Target<OverlayNeighbourRow, Neighbour> {
-  readonly name = 'overlay neighbours'
-  readonly #netlink: RouteNetlink
+export type ActualNeighbour = Pick<Neighbour, 'index' | 'address' | 'mac' | 'state'>
 
-  constructor(netlink: RouteNetlink) {
-    this.#netlink = netlink
+export class OverlayNeighbourTarget implements WatchedTarget<OverlayNeighbourRow, ActualNeighbour> {
+  readonly name = 'overlay neighbours'
+  readonly #deps: OnOverlayDeps
+
+  constructor(deps: OnOverlayDeps) {
+    this.#deps = deps
   }
 
   key(row: OverlayNeighbourRow): string {
     return row.address
   }
 
-  keyOf(actual: Neighbour): string {
+  keyOf(actual: ActualNeighbour): string {
     return actual.address
   }
 
-  isEqual(row: OverlayNeighbourRow, actual: Neighbour): boolean {
-    return actual.state === 'permanent' && actual.mac === row.mac
+  /** What the kernel makes by itself (multicast, noarp) goes by itself. */
+  isOurs({ state }: ActualNeighbour): boolean {
+    return state === 'permanent'
   }
 
-  async list(): Promise<Neighbour[]> {
-    const link = await findOverlayDevice(this.#netlink)
-    if (link === undefined) return []
-    const neighbours = await this.#netlink.neighbours.list({ index: link.index })
-    // What the kernel makes by itself (multicast, noarp) goes by itself.
-    return neighbours.filter(({ state }) => state === 'permanent')
+  isEqual(row: OverlayNeighbourRow, actual: ActualNeighbour): boolean {
+    return actual.index === row.index && actual.state === 'permanent' && actual.mac === row.mac
   }
 
-  async update({ address, mac }: OverlayNeighbourRow): Promise<void> {
-    const index = await overlayIndex(this.#netlink)
-    await this.#netlink.neighbours.replace({ index, address, mac, state: 'permanent' })
+  async list(): Promise<ActualNeighbour[]> {
+    const { netlink, standing } = this.#deps
+    if (standing.index === undefined) return []
+    const neighbours = await netlink.neighbours.list({ index: standing.index })
+    return neighbours.filter((one) => this.isOurs(one))
   }
 
-  async remove({ index, address }: Neighbour): Promise<void> {
-    await this.#netlink.neighbours.del({ index, address })
+  /** Enough to remove it by. */
+  async find(address: string): Promise<ActualNeighbour | undefined> {
+    const { index } = this.#deps.standing
+    return index === undefined ? undefined : { index, address, state: 'permanent' }
+  }
+
+  async update(row: OverlayNeighbourRow): Promise<void> {
+    await this.#deps.netlink.neighbours.replace({ ...row, state: 'permanent' })
+  }
+
+  async remove({ index, address }: ActualNeighbour): Promise<void> {
+    await this.#deps.netlink.neighbours.del({ index, address })
   }
 }

@@ -43,17 +43,23 @@ export interface OverlayPlan {
   readonly problems: readonly OverlayProblem[]
 }
 
-/** A kernel route to a range of a peer. */
-export interface OverlayRouteRow {
-  readonly family: Family
-  readonly dst: string
-  readonly via: string
-  readonly prefsrc: string
-  /** Only when the way to the peer carries less than the overlay device. */
+export interface RouteAt {
+  /** Of the device it leaves by. */
+  readonly index: number
+  /** Only when the way to the peer carries less than that device. */
   readonly mtu?: number
 }
 
+/** A kernel route to a range of a peer. */
+export interface OverlayRouteRow extends RouteAt {
+  readonly dst: string
+  readonly via: string
+  readonly prefsrc: string
+}
+
 export interface OverlayNeighbourRow {
+  /** Of the overlay device. */
+  readonly index: number
   readonly address: string
   readonly mac: string
 }

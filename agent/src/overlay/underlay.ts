@@ -1,15 +1,25 @@
-// What carries the tunnel: the device that has this node's tunnel address, its MTU, and what the way to each peer carries.
+// What carries the tunnel: the device that has this node's tunnel address, its MTU, and the way to each peer.
 import type { RouteNetlink } from '@sinabro/node-netlink'
 import type { Source } from '../state/table.ts'
-import type { PeerRow, SelfRow } from './rows.ts'
+
+export interface Way {
+  /** Of the device packets leave by. */
+  readonly index: number
+  /** Largest packet it carries. */
+  readonly mtu: number
+  /** Next hop; absent when the address is on the link. */
+  readonly via?: string
+}
 
 export interface UnderlayState {
+  /** Whose underlay it is. */
+  readonly address: string
   /** Name of the device, for people. */
   readonly device: string
   readonly index: number
   readonly mtu: number
-  /** Where the way to a peer carries something else, by its tunnel address. */
-  readonly peerMtus: ReadonlyMap<string, number>
+  /** By address of a peer; undefined for those that no way leads to. */
+  readonly ways: ReadonlyMap<string, Way | undefined>
 }
 
 /** The state as a source of rows: ready once something is known. */
@@ -42,41 +52,56 @@ export class Underlay implements Source {
 }
 
 /**
- * The device that has the tunnel address; where no device has it (a node behind address translation), the one that leads to the
- * first peer. Undefined when neither can be told.
+ * The device that has the address; where no device has it (a node behind address translation), the one that leads to the first
+ * peer. Undefined when neither can be told. Ways that are known stay where there is none now.
  */
 export async function readUnderlay(
   netlink: RouteNetlink,
-  self: SelfRow,
-  peers: readonly PeerRow[],
+  address: string,
+  peers: readonly string[],
+  known?: UnderlayState,
 ): Promise<UnderlayState | undefined> {
-  const addresses = await netlink.addresses.list({ family: self.tunnelFamily })
-  const ways = new Map<string, { readonly index: number; readonly mtu?: number }>()
-  for (const { tunnelAddress } of peers) {
-    const way = await readWay(netlink, tunnelAddress)
-    if (way !== undefined) ways.set(tunnelAddress, way)
-  }
-  const holder = addresses.find(({ address }) => address === self.tunnelAddress)
-  const index = holder?.index ?? [...ways.values()][0]?.index
   const links = new Map((await netlink.links.list()).map((link) => [link.index, link]))
+  const mtuOf = (index: number) => Promise.resolve(links.get(index)?.mtu)
+  const ways = new Map<string, Way | undefined>()
+  for (const peer of peers) {
+    ways.set(peer, (await readWay(netlink, peer, mtuOf)) ?? known?.ways.get(peer))
+  }
+  const family = address.includes(':') ? 6 : 4
+  const holder = (await netlink.addresses.list({ family })).find((one) => one.address === address)
+  const index = holder?.index ?? [...ways.values()].find((way) => way !== undefined)?.index
   const link = index === undefined ? undefined : links.get(index)
   if (link === undefined) return undefined
-  const peerMtus = new Map<string, number>()
-  for (const [address, way] of ways) {
-    const mtu = way.mtu ?? links.get(way.index)?.mtu ?? link.mtu
-    if (mtu !== link.mtu) peerMtus.set(address, mtu)
+  return { address, device: link.name, index: link.index, mtu: link.mtu, ways }
+}
+
+/** The same underlay with the ways to exactly these peers: asks only for those that were not asked for before. */
+export async function extendUnderlay(
+  netlink: RouteNetlink,
+  peers: readonly string[],
+  known: UnderlayState,
+): Promise<UnderlayState> {
+  const mtuOf = async (index: number) =>
+    index === known.index ? known.mtu : (await netlink.links.get(index))?.mtu
+  const ways = new Map<string, Way | undefined>()
+  for (const peer of peers) {
+    const way = known.ways.has(peer) ? known.ways.get(peer) : await readWay(netlink, peer, mtuOf)
+    ways.set(peer, way)
   }
-  return { device: link.name, index: link.index, mtu: link.mtu, peerMtus }
+  return { ...known, ways }
 }
 
 async function readWay(
   netlink: RouteNetlink,
   address: string,
-): Promise<{ readonly index: number; readonly mtu?: number } | undefined> {
+  mtuOf: (index: number) => Promise<number | undefined>,
+): Promise<Way | undefined> {
   try {
-    const { index, mtu } = await netlink.routes.get(address)
+    const { index, mtu, via } = await netlink.routes.get(address)
     if (index === undefined) return undefined
-    return { index, ...(mtu === undefined ? {} : { mtu }) }
+    const carries = mtu ?? (await mtuOf(index))
+    if (carries === undefined) return undefined
+    return { index, mtu: carries, ...(via === undefined ? {} : { via }) }
   } catch (error) {
     // No way to it now: its packets are lost either way, and its MTU matters to nobody.
     if (isUnreachable(error)) return undefined
@@ -91,10 +116,17 @@ function isUnreachable(error: unknown): boolean {
 
 function isSame(a: UnderlayState, b: UnderlayState): boolean {
   return (
+    a.address === b.address &&
     a.device === b.device &&
     a.index === b.index &&
     a.mtu === b.mtu &&
-    a.peerMtus.size === b.peerMtus.size &&
-    [...a.peerMtus].every(([address, mtu]) => b.peerMtus.get(address) === mtu)
+    a.ways.size === b.ways.size &&
+    [...a.ways].every(
+      ([address, way]) => b.ways.has(address) && isSameWay(way, b.ways.get(address)),
+    )
   )
+}
+
+function isSameWay(a: Way | undefined, b: Way | undefined): boolean {
+  return a?.index === b?.index && a?.mtu === b?.mtu && a?.via === b?.via
 }

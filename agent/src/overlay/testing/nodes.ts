@@ -13,6 +13,7 @@ import { Jobs } from '../../runtime/jobs.ts'
 import { silentLog } from '../../runtime/log.ts'
 import { Table } from '../../state/table.ts'
 import { createOverlay, type Overlay } from '../overlay.ts'
+import { type Calls, counting } from './counting.ts'
 
 export type Number = 1 | 2
 
@@ -25,6 +26,12 @@ export function nodeRow(n: number, change: Partial<NodeRow> = {}): NodeRow {
     annotations: {},
     ...change,
   }
+}
+
+export interface StartOptions {
+  readonly tunnelFamily?: 'auto' | 4 | 6
+  /** Counts what the overlay asks of the kernel. */
+  readonly calls?: Calls
 }
 
 export interface Running {
@@ -51,7 +58,7 @@ export class TestNode {
 
   async start(
     rows: readonly NodeRow[],
-    { tunnelFamily = 'auto' }: { readonly tunnelFamily?: 'auto' | 4 | 6 } = {},
+    { tunnelFamily = 'auto', calls }: StartOptions = {},
   ): Promise<Running> {
     const log = silentLog
     const clock = systemClock
@@ -71,8 +78,16 @@ export class TestNode {
     nodes.replaceAll(rows)
     nodes.markReady()
     const room = { netlink, hostNamespace: this.netns, datapath, clock, health, log }
+    const counted =
+      calls === undefined
+        ? {}
+        : {
+            netlink: counting(netlink, calls, 'netlink'),
+            datapath: counting(datapath, calls, 'datapath'),
+          }
     const overlay = createOverlay({
       ...room,
+      ...counted,
       nodes,
       nodeName: `node${this.number}`,
       tunnelFamily,
