@@ -33,7 +33,9 @@ import { lockDirectory } from './runtime/lock.ts'
 import { createLog, type Log } from './runtime/log.ts'
 import { addProcessMetrics, Metrics } from './runtime/metrics.ts'
 import { stopSignal } from './runtime/signals.ts'
-import { describeAgent, describePods, type Rooms } from './tell.ts'
+import type { Rooms } from './tell/rooms.ts'
+import { registerRooms } from './tell/routes.ts'
+import { describeAgent, describePods } from './tell/status.ts'
 
 /** Runs until it is asked to stop. The datapath goes on without it. @throws what keeps it from starting */
 export async function runAgent(config: AgentConfig): Promise<number> {
@@ -170,7 +172,18 @@ async function start(
   })
   jobs.start('reclaim', (signal, alive) => reclaim.run(signal, alive))
 
-  const rooms: Rooms = { config, health, cluster, recorder, ipam, datapath, overlay, pods, clock }
+  const rooms: Rooms = {
+    config,
+    health,
+    cluster,
+    recorder,
+    ipam,
+    datapath,
+    overlay,
+    pods,
+    netlink,
+    clock,
+  }
   const calls = new CniCalls()
   addProcessMetrics(metrics, health)
   addRoomMetrics(metrics, {
@@ -190,6 +203,7 @@ async function start(
         status: () => describeAgent(rooms, startedAtText),
         pods: () => describePods(rooms),
       })
+      registerRooms(api, rooms)
       cni.register(api)
       await api.listen(socket)
       return api

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The program `sinabro`: reads what is asked, does it, and is the only place that ends the process.
-import { EXIT, type Request, readCommandLine, version } from './config.ts'
+import { readCommandLine } from './commands/read.ts'
+import { EXIT, type Request, version } from './config.ts'
 import { codeOf } from './runtime/log.ts'
 
 const streams = {
@@ -15,31 +16,44 @@ async function run(request: Request): Promise<number> {
       const { runAgent } = await import('./app.ts')
       return await runAgent(request.config)
     }
-    case 'status': {
-      const { viewStatus } = await import('./api/view.ts')
-      const { text, isHealthy } = await viewStatus(request.view)
-      streams.out(`${text}\n`)
-      return isHealthy ? EXIT.ok : EXIT.degraded
+    case 'status':
+    case 'pods':
+    case 'addresses':
+    case 'nodes':
+    case 'programs': {
+      const { view } = await import('./api/view.ts')
+      const { text, isHealthy } = await view(request.command, request.view)
+      return show(text, isHealthy)
     }
-    case 'pods': {
-      const { viewPods } = await import('./api/view.ts')
-      const { text } = await viewPods(request.view)
-      streams.out(`${text}\n`)
-      return EXIT.ok
+    case 'flows': {
+      const { viewFlows } = await import('./api/view.ts')
+      return show((await viewFlows(request.view, request.flows)).text)
+    }
+    case 'doctor': {
+      const { doctor } = await import('./doctor/doctor.ts')
+      const { text, isSound } = await doctor(request.config, request.output)
+      return show(text, isSound)
     }
     case 'uninstall': {
       const { uninstall } = await import('./uninstall.ts')
+      const { formatOutput } = await import('./api/view.ts')
       const removed = await uninstall(request.config)
-      for (const what of removed) streams.out(`removed ${what}\n`)
-      if (removed.length === 0) streams.out('there was nothing of Sinabro on this node\n')
-      return EXIT.ok
+      const lines = removed.map((what) => `removed ${what}`)
+      const nothing = 'there was nothing of Sinabro on this node'
+      return show(
+        await formatOutput(request.output, { removed }, () => lines.join('\n') || nothing),
+      )
     }
     case 'version':
-      streams.out(`${version()}\n`)
-      return EXIT.ok
+      return show(version())
     case 'none':
       return request.exitCode
   }
+}
+
+function show(text: string, isWell = true): number {
+  streams.out(`${text}\n`)
+  return isWell ? EXIT.ok : EXIT.degraded
 }
 
 function exitCodeOf(error: unknown): number {

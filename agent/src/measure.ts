@@ -6,7 +6,7 @@ import type { Datapath } from './datapath/datapath.ts'
 import { Histogram } from './runtime/histogram.ts'
 import type { Metrics, Sample } from './runtime/metrics.ts'
 import type { RowStatus } from './state/row-status.ts'
-import type { Rooms } from './tell.ts'
+import type { Rooms } from './tell/rooms.ts'
 
 export interface Measured extends Pick<Rooms, 'ipam' | 'cluster'> {
   readonly datapath: Pick<Datapath, 'counters' | 'lastSweep' | 'maps'>

@@ -1,35 +1,9 @@
-// Answers of the agent as a person reads them: plain tables, no colour, nothing cut off.
+// What `sinabro status` and `sinabro pods` show to people.
 import type { PodView, Status } from './status.ts'
+import { age, count, formatTable, shorten } from './table.ts'
 
 /** The others are in json and yaml. */
 const SHOWN_EVENTS = 10
-
-/** Columns as wide as their widest cell, two spaces between; the last one is left ragged. */
-export function formatTable(table: readonly (readonly string[])[]): string {
-  const rows = table.map((row) => row.map(printable))
-  const widths: number[] = []
-  for (const row of rows) {
-    for (const [column, cell] of row.entries()) {
-      widths[column] = Math.max(widths[column] ?? 0, cell.length)
-    }
-  }
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
-}
-
-/** Names and messages come from files and callers: what would steer a terminal, or turn text around, is shown instead. */
-function printable(text: string): string {
-  return text.replace(
-    /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu,
-    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
-  )
-}
 
 export function showStatus(status: Status, now: number): string {
   const facts = Object.entries(status.facts)
@@ -103,24 +77,4 @@ export function showPods(pods: readonly PodView[], now: number): string {
       pod.message ?? '',
     ]),
   ])
-}
-
-function shorten(containerId: string): string {
-  return containerId.length > 12 ? `${containerId.slice(0, 12)}…` : containerId
-}
-
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? '' : 's'}`
-}
-
-/** As kubectl writes ages: the two largest units. */
-export function age(fromMs: number, toMs: number): string {
-  const seconds = Math.max(0, Math.floor((toMs - fromMs) / 1000))
-  const minutes = Math.floor(seconds / 60)
-  const hours = Math.floor(minutes / 60)
-  const days = Math.floor(hours / 24)
-  if (days > 0) return `${days}d${hours % 24}h`
-  if (hours > 0) return `${hours}h${minutes % 60}m`
-  if (minutes > 0) return `${minutes}m${seconds % 60}s`
-  return `${seconds}s`
 }

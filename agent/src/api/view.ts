@@ -1,39 +1,63 @@
 // The commands that look at a running agent: one call each, shown as asked.
+import type { FlowsConfig, OutputFormat, ViewCommand, ViewConfig } from '../config.ts'
 import { get } from './client.ts'
 import { showPods, showStatus } from './show.ts'
+import { showAddresses, showFlows, showNodes, showPrograms } from './show-rooms.ts'
 import type { PodView, Status } from './status.ts'
-
-export interface ViewOptions {
-  readonly socket: string
-  readonly output: 'table' | 'json' | 'yaml'
-}
+import type { AddressesView, FlowsView, NodeView, ProgramsView } from './views.ts'
 
 export interface View {
   readonly text: string
   readonly isHealthy: boolean
 }
 
-/** @throws ClientError */
-export async function viewStatus({ socket, output }: ViewOptions): Promise<View> {
-  // The agent is of the same version as this command, and on the other end of a socket that only root can open.
-  const status = (await get('/v1/status', { socket })) as Status
-  return {
-    text: await format(output, status, () => showStatus(status, Date.now())),
-    isHealthy: status.ready && status.healthy,
+/** The agent is of the same version as this command, and on the other end of a socket that only root can open: its word is taken. */
+export async function view(command: ViewCommand, { socket, output }: ViewConfig): Promise<View> {
+  const body = await get(`/v1/${command}`, { socket })
+  const now = Date.now()
+  switch (command) {
+    case 'status': {
+      const status = body as Status
+      const text = await formatOutput(output, status, () => showStatus(status, now))
+      return { text, isHealthy: status.ready && status.healthy }
+    }
+    case 'pods': {
+      const { pods } = body as { pods: readonly PodView[] }
+      return healthy(await formatOutput(output, pods, () => showPods(pods, now)))
+    }
+    case 'addresses': {
+      const addresses = body as AddressesView
+      return healthy(await formatOutput(output, addresses, () => showAddresses(addresses, now)))
+    }
+    case 'nodes': {
+      const { nodes } = body as { nodes: readonly NodeView[] }
+      return healthy(await formatOutput(output, nodes, () => showNodes(nodes)))
+    }
+    case 'programs': {
+      const programs = body as ProgramsView
+      return healthy(await formatOutput(output, programs, () => showPrograms(programs)))
+    }
   }
 }
 
-/** @throws ClientError */
-export async function viewPods({ socket, output }: ViewOptions): Promise<View> {
-  const { pods } = (await get('/v1/pods', { socket })) as { pods: readonly PodView[] }
-  return {
-    text: await format(output, pods, () => showPods(pods, Date.now())),
-    isHealthy: true,
+export async function viewFlows(
+  { socket, output }: ViewConfig,
+  { pod, to, state, limit }: FlowsConfig,
+): Promise<View> {
+  const query = new URLSearchParams()
+  for (const [name, value] of Object.entries({ pod, to, state, limit })) {
+    if (value !== undefined) query.set(name, String(value))
   }
+  const flows = (await get(`/v1/flows?${query}`, { socket, timeoutMs: 30_000 })) as FlowsView
+  return healthy(await formatOutput(output, flows, () => showFlows(flows)))
 }
 
-async function format(
-  output: ViewOptions['output'],
+function healthy(text: string): View {
+  return { text, isHealthy: true }
+}
+
+export async function formatOutput(
+  output: OutputFormat,
   value: unknown,
   table: () => string,
 ): Promise<string> {

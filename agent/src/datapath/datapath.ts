@@ -1,5 +1,5 @@
 // The eBPF side of this node: programs loaded onto pinned maps, attached where pods and the overlay need them, swept and counted.
-import { BpfError, probeTcx, type TcMode } from '@sinabro/libbpf-ts'
+import { BpfError, type BpfProgram, probeTcx, type TcMode } from '@sinabro/libbpf-ts'
 import {
   DEFAULT_SWEEP,
   ENDPOINT_LOCAL_POD,
@@ -100,6 +100,12 @@ export class Datapath {
   /** For people. */
   get attachMode(): string {
     return `${this.#podHooks.mode} on pods, ${this.#overlayHooks.mode} on the overlay`
+  }
+
+  /** Those that this process loaded. */
+  get programs(): readonly BpfProgram[] {
+    const { fromPod, toPod, fromOverlay, toOverlay, sweep } = this.#objects
+    return [fromPod, toPod, fromOverlay, toOverlay, sweep]
   }
 
   get lastSweep(): SweepResult | undefined {

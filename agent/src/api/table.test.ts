@@ -1,6 +1,6 @@
 // What a person sees of the agent's answers.
 import { expect, test } from 'vitest'
-import { formatTable } from './show.ts'
+import { formatTable } from './table.ts'
 
 test('formatTable() makes columns as wide as their widest cell', () => {
   expect(

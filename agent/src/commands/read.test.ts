@@ -1,7 +1,8 @@
 // The command line as people write it: what is asked for, what is refused and how.
 import { hostname } from 'node:os'
 import { expect, test } from 'vitest'
-import { EXIT, readCommandLine } from './config.ts'
+import { EXIT } from '../config.ts'
+import { readCommandLine } from './read.ts'
 
 function read(...argv: string[]) {
   let out = ''
@@ -16,6 +17,11 @@ function read(...argv: string[]) {
   })
   return { request, out, err }
 }
+
+const COMMANDS = [
+  ...['agent', 'status', 'pods', 'addresses', 'nodes', 'programs', 'flows', 'doctor'],
+  ...['uninstall', 'version'],
+]
 
 test('agent takes its defaults from the places that design and runtimes expect', () => {
   const { request } = read('agent', '--source', 'manifests:/etc/sinabro/cluster')
@@ -98,6 +104,8 @@ test.each([
   [['agent', '--source', 'manifests:x', '--state-dir', ''], 'expected a directory'],
   [['agent', '--source', 'manifests:x', 'extra'], 'too many arguments'],
   [['status', '-o', 'xml'], 'Allowed choices are table, json, yaml'],
+  [['flows', '--state', 'shut'], 'Allowed choices are opening, open, closing, closed'],
+  [['flows', '--limit', '0'], 'expected a whole number from 1 to 100000'],
   [['statsu'], "unknown command 'statsu'"],
   [['status', '--colour'], "unknown option '--colour'"],
 ])('%j is refused with what was expected', (argv, message) => {
@@ -111,7 +119,7 @@ test('help is no failure and teaches: exit codes, and an example that can be pas
   const help = read('--help')
   expect(help.request).toEqual({ command: 'none', exitCode: EXIT.ok })
   expect(help.out).toContain('3  no agent answers')
-  for (const name of ['agent', 'status', 'pods', 'uninstall']) expect(help.out).toContain(name)
+  for (const name of COMMANDS) expect(help.out).toContain(`\n  ${name} `)
   expect(read('agent', '--help').out).toContain(
     'sinabro agent --source manifests:/etc/sinabro/cluster',
   )
@@ -126,6 +134,32 @@ test('status, pods, uninstall and version know what they need', () => {
   expect(read('pods', '--run-dir', '/r', '--output', 'yaml').request).toEqual({
     command: 'pods',
     view: { socket: '/r/agent.sock', output: 'yaml' },
+  })
+  for (const command of ['addresses', 'nodes', 'programs']) {
+    expect(read(command, '-o', 'json').request).toEqual({
+      command,
+      view: { socket: '/run/sinabro/agent.sock', output: 'json' },
+    })
+  }
+  expect(
+    read('flows', '--pod', 'default/web', '--to', '10.0.0.0/8', '--state', 'open').request,
+  ).toEqual({
+    command: 'flows',
+    view: { socket: '/run/sinabro/agent.sock', output: 'table' },
+    flows: { pod: 'default/web', to: '10.0.0.0/8', state: 'open' },
+  })
+  expect(read('doctor', '--run-dir', '/r', '-o', 'yaml').request).toEqual({
+    command: 'doctor',
+    config: {
+      socket: '/r/agent.sock',
+      bpfDir: '/sys/fs/bpf/sinabro',
+      cniConfDir: '/etc/cni/net.d',
+      cniBinDir: '/opt/cni/bin',
+      tunnelPort: 8472,
+      vni: 1,
+      containerdConfig: '/etc/containerd/config.toml',
+    },
+    output: 'yaml',
   })
   expect(read('uninstall', '--force').request).toMatchObject({ config: { isForced: true } })
   expect(read('version').request).toEqual({ command: 'version' })
@@ -147,4 +181,15 @@ test.each([
   const { request, err } = read('agent', '--source=manifests:/x', '--metrics-address', text)
   expect(request).toEqual({ command: 'none', exitCode: EXIT.usage })
   expect(err).toContain('expected a loopback address')
+})
+
+test.each(COMMANDS)('the help of %s says what it is for, and every option what it does', (name) => {
+  const { out, request } = read(name, '--help')
+  expect(request).toEqual({ command: 'none', exitCode: EXIT.ok })
+  const [usage = '', ...rest] = out.split('\n')
+  expect(usage).toMatch(new RegExp(`^Usage: sinabro ${name}`))
+  expect(rest.join('\n')).toMatch(/^\n\S/)
+  for (const line of out.split('\n').filter((one) => /^ {2}-{1,2}[a-z]/i.test(one))) {
+    expect(line).toMatch(/^ {2}-.*\S {2,}\S|^ {2}-\S+ <\S+>$/)
+  }
 })

@@ -1,27 +1,8 @@
-// What the rooms know, put together for those who ask: status, pods, nodes. Reads only.
-import { type PodView, type Status, viewPod, viewQuarantined } from './api/status.ts'
-import type { Cluster } from './cluster/cluster.ts'
-import type { Recorder } from './cluster/recorder.ts'
-import { type AgentConfig, version } from './config.ts'
-import type { Datapath } from './datapath/datapath.ts'
-import type { Ipam } from './ipam/ipam.ts'
-import type { Overlay } from './overlay/overlay.ts'
-import type { Pods } from './pods/pods.ts'
-import { podKey } from './pods/target.ts'
-import type { Clock } from './runtime/clock.ts'
-import type { Health } from './runtime/health.ts'
-
-export interface Rooms {
-  readonly config: AgentConfig
-  readonly health: Health
-  readonly cluster: Cluster
-  readonly recorder: Recorder
-  readonly ipam: Ipam
-  readonly datapath: Datapath
-  readonly overlay: Overlay
-  readonly pods: Pods
-  readonly clock: Clock
-}
+// What the agent says of itself and of its pods: for `sinabro status` and `sinabro pods`. Reads only.
+import { type PodView, type Status, viewPod, viewQuarantined } from '../api/status.ts'
+import { version } from '../config.ts'
+import { podKey } from '../pods/target.ts'
+import type { Rooms } from './rooms.ts'
 
 export function describeAgent(
   { config, cluster, recorder, ipam, datapath, overlay }: Rooms,

@@ -1,0 +1,113 @@
+// Tables as people read them.
+import { expect, test } from 'vitest'
+import { showAddresses, showFlows, showNodes, showPrograms } from './show-rooms.ts'
+
+const pod = { namespace: 'default', name: 'web' }
+
+test('showAddresses()', () => {
+  const text = showAddresses(
+    {
+      ranges: [{ range: '10.1.0.0/24', nodeAddress: '10.1.0.1', used: 2, capacity: 253 }],
+      addresses: [
+        {
+          address: '10.1.0.2',
+          range: '10.1.0.0/24',
+          pod,
+          network: 'sinabro',
+          containerId: 'c'.repeat(64),
+          ifname: 'eth0',
+          since: new Date(0).toISOString(),
+        },
+        {
+          address: '10.9.0.2',
+          pod: { namespace: '', name: '' },
+          network: 'other',
+          containerId: 'c'.repeat(64),
+          ifname: 'net1',
+          since: new Date(0).toISOString(),
+        },
+      ],
+      keptOutOfUse: [{ addresses: ['10.1.0.3'], file: 'x.json', reason: 'not JSON (0 bytes)' }],
+    },
+    90_000,
+  )
+  expect(text).toBe(
+    [
+      "RANGE        NODE'S OWN  USED  CAPACITY",
+      '10.1.0.0/24  10.1.0.1    2     253',
+      '',
+      'ADDRESS   RANGE           POD            INTERFACE  NETWORK  AGE',
+      '10.1.0.2  10.1.0.0/24     default/web    eth0       sinabro  1m30s',
+      '10.9.0.2  an earlier one  cccccccccccc…  net1       other    1m30s',
+      '',
+      'KEPT OUT OF USE  RECORD  REASON',
+      '10.1.0.3         x.json  not JSON (0 bytes)',
+    ].join('\n'),
+  )
+  expect(showAddresses({ ranges: [], addresses: [], keptOutOfUse: [] }, 0)).toBe(
+    'this node has no range',
+  )
+})
+
+test('showNodes()', () => {
+  const node = { podCIDRs: ['10.1.0.0/24'], internalIPs: ['192.0.2.1'] }
+  expect(
+    showNodes([
+      { ...node, name: 'a', isSelf: true, way: 'self', mtu: 1450, tunnelAddress: '192.0.2.1' },
+      { ...node, name: 'b', isSelf: false, podCIDRs: [], way: 'none', message: 'no podCIDRs' },
+    ]),
+  ).toBe(
+    [
+      'NAME  POD RANGES   ADDRESSES  TUNNEL     MTU   WAY   MESSAGE',
+      'a     10.1.0.0/24  192.0.2.1  192.0.2.1  1450  self',
+      'b     -            192.0.2.1  -          -     none  no podCIDRs',
+    ].join('\n'),
+  )
+})
+
+test('showPrograms()', () => {
+  const program = { name: 'sb_to_pod', id: 7, type: 'sched_cls', jitedBytes: 99 }
+  const text = showPrograms({
+    programs: [{ ...program, verifiedInstructions: 1234, runs: 4, runTimeNs: 484 }],
+    attached: [
+      {
+        device: 'sb1',
+        of: 'pod/1/2/default/web/eth0',
+        direction: 'egress',
+        way: 'tcx',
+        programId: 9,
+        state: 'foreign',
+      },
+    ],
+  })
+  expect(text).toBe(
+    [
+      'PROGRAM    ID  TYPE       VERIFIED           JITED     RUNS  AVERAGE',
+      'sb_to_pod  7   sched_cls  1234 instructions  99 bytes  4     121 ns',
+      '',
+      'DEVICE  DIRECTION  WAY  PROGRAM  STATE    OF',
+      'sb1     egress     tcx  id 9     foreign  pod/1/2/default/web/eth0',
+    ].join('\n'),
+  )
+})
+
+test('showFlows()', () => {
+  const flow = {
+    protocol: 'tcp',
+    source: { address: '10.1.0.2', port: 4000, pod },
+    destination: { address: 'fd00::9', port: 80 },
+    state: 'open',
+    way: 'node-2',
+    ageSec: 3700,
+    idleSec: 5,
+  } as const
+  expect(showFlows({ flows: [flow], matched: 3, rows: 8 })).toBe(
+    [
+      'PROTOCOL  FROM                         TO            STATE  WAY     AGE   IDLE',
+      'tcp       10.1.0.2:4000 (default/web)  [fd00::9]:80  open   node-2  1h1m  5s',
+      '',
+      '1 of 3 connections shown; --limit shows more',
+    ].join('\n'),
+  )
+  expect(showFlows({ flows: [], matched: 0, rows: 0 })).toBe('0 connections, 0 rows in the table')
+})

@@ -1,0 +1,116 @@
+// What `sinabro addresses`, `nodes`, `programs` and `flows` show to people.
+import { age, count, duration, formatTable, shorten } from './table.ts'
+import type { AddressesView, FlowEnd, FlowsView, NodeView, PodRef, ProgramsView } from './views.ts'
+
+export function showAddresses(view: AddressesView, now: number): string {
+  const parts = [
+    view.ranges.length === 0
+      ? 'this node has no range'
+      : formatTable([
+          ['RANGE', "NODE'S OWN", 'USED', 'CAPACITY'],
+          ...view.ranges.map(({ range, nodeAddress, used, capacity }) => [
+            range,
+            nodeAddress,
+            `${used}`,
+            `${capacity}`,
+          ]),
+        ]),
+  ]
+  if (view.addresses.length > 0) {
+    const rows = view.addresses.map((one) => [
+      one.address,
+      one.range ?? 'an earlier one',
+      podName(one.pod) ?? shorten(one.containerId),
+      one.ifname,
+      one.network,
+      age(Date.parse(one.since), now),
+    ])
+    parts.push(formatTable([['ADDRESS', 'RANGE', 'POD', 'INTERFACE', 'NETWORK', 'AGE'], ...rows]))
+  }
+  if (view.keptOutOfUse.length > 0) {
+    const rows = view.keptOutOfUse.map(({ addresses, file, reason }) => [
+      addresses.join(','),
+      file,
+      reason,
+    ])
+    parts.push(formatTable([['KEPT OUT OF USE', 'RECORD', 'REASON'], ...rows]))
+  }
+  return parts.join('\n\n')
+}
+
+export function showNodes(nodes: readonly NodeView[]): string {
+  if (nodes.length === 0) return 'no nodes: the source has no Node object'
+  return formatTable([
+    ['NAME', 'POD RANGES', 'ADDRESSES', 'TUNNEL', 'MTU', 'WAY', 'MESSAGE'],
+    ...nodes.map((node) => [
+      node.name,
+      node.podCIDRs.join(',') || '-',
+      node.internalIPs.join(',') || '-',
+      node.tunnelAddress ?? '-',
+      node.mtu === undefined ? '-' : String(node.mtu),
+      node.way,
+      node.message ?? '',
+    ]),
+  ])
+}
+
+export function showPrograms({ programs, attached }: ProgramsView): string {
+  const loaded = formatTable([
+    ['PROGRAM', 'ID', 'TYPE', 'VERIFIED', 'JITED', 'RUNS', 'AVERAGE'],
+    ...programs.map((one) => [
+      one.name,
+      String(one.id),
+      one.type,
+      `${one.verifiedInstructions} instructions`,
+      `${one.jitedBytes} bytes`,
+      one.runs === 0 ? '-' : String(one.runs),
+      one.runs === 0 ? '-' : duration(one.runTimeNs / one.runs),
+    ]),
+  ])
+  if (attached.length === 0) return `${loaded}\n\nnothing is attached: no device of ours`
+  const hooks = formatTable([
+    ['DEVICE', 'DIRECTION', 'WAY', 'PROGRAM', 'STATE', 'OF'],
+    ...attached.map((one) => [
+      one.device,
+      one.direction,
+      one.way,
+      one.program ?? `id ${one.programId}`,
+      one.state,
+      one.of,
+    ]),
+  ])
+  return `${loaded}\n\n${hooks}`
+}
+
+export function showFlows({ flows, matched, rows }: FlowsView): string {
+  const foot =
+    matched > flows.length
+      ? `${flows.length} of ${count(matched, 'connection')} shown; --limit shows more`
+      : `${count(matched, 'connection')}, ${count(rows, 'row')} in the table`
+  if (flows.length === 0) return foot
+  const table = formatTable([
+    ['PROTOCOL', 'FROM', 'TO', 'STATE', 'WAY', 'AGE', 'IDLE'],
+    ...flows.map((flow) => [
+      flow.protocol,
+      showEnd(flow.source),
+      showEnd(flow.destination),
+      flow.state,
+      flow.way,
+      age(0, flow.ageSec * 1000),
+      age(0, flow.idleSec * 1000),
+    ]),
+  ])
+  return `${table}\n\n${foot}`
+}
+
+function showEnd({ address, port, pod }: FlowEnd): string {
+  const host = address.includes(':') ? `[${address}]` : address
+  const place = port === 0 ? address : `${host}:${port}`
+  const name = pod === undefined ? undefined : podName(pod)
+  return name === undefined ? place : `${place} (${name})`
+}
+
+function podName({ namespace, name }: PodRef): string | undefined {
+  if (name === '') return undefined
+  return namespace === '' ? name : `${namespace}/${name}`
+}

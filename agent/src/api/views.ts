@@ -1,0 +1,116 @@
+// Shapes of what the agent tells about its rooms over the socket, and what `--output json` prints. Members are added, never renamed.
+
+export interface PodRef {
+  readonly namespace: string
+  readonly name: string
+}
+
+export interface AddressesView {
+  readonly ranges: readonly RangeView[]
+  readonly addresses: readonly AddressView[]
+  /** Of records that could not be read: given to nobody. */
+  readonly keptOutOfUse: readonly KeptView[]
+}
+
+export interface RangeView {
+  readonly range: string
+  /** This node's own in the pod network. */
+  readonly nodeAddress: string
+  readonly used: number
+  readonly capacity: number
+}
+
+export interface AddressView {
+  readonly address: string
+  /** The range it is of; absent when it was given from an earlier one. */
+  readonly range?: string
+  readonly pod: PodRef
+  readonly network: string
+  readonly containerId: string
+  readonly ifname: string
+  /** ISO 8601. */
+  readonly since: string
+}
+
+export interface KeptView {
+  readonly addresses: readonly string[]
+  readonly file: string
+  readonly reason: string
+}
+
+export interface NodeView {
+  readonly name: string
+  readonly isSelf: boolean
+  readonly podCIDRs: readonly string[]
+  readonly internalIPs: readonly string[]
+  /** Outer address of the tunnel. */
+  readonly tunnelAddress?: string
+  /** Largest IP packet that reaches pods there. */
+  readonly mtu?: number
+  /** How its pods are reached: 'self', 'tunnel', or 'none' when they are not; `message` says why. */
+  readonly way: 'self' | 'tunnel' | 'none'
+  readonly message?: string
+}
+
+export interface ProgramsView {
+  /** Loaded by this agent. */
+  readonly programs: readonly ProgramView[]
+  /** On devices of ours, in the order they run at each hook. */
+  readonly attached: readonly AttachedView[]
+}
+
+export interface ProgramView {
+  readonly name: string
+  readonly id: number
+  readonly type: string
+  readonly verifiedInstructions: number
+  readonly jitedBytes: number
+  /** 0 unless the kernel measures: `sysctl kernel.bpf_stats_enabled=1`. */
+  readonly runs: number
+  readonly runTimeNs: number
+}
+
+export interface AttachedView {
+  readonly device: string
+  /** What the device's alias says of whose it is. */
+  readonly of: string
+  /** As the host sees it: ingress is what comes out of the pod or the tunnel. */
+  readonly direction: 'ingress' | 'egress'
+  readonly way: 'tcx' | 'clsact'
+  readonly programId: number
+  /** Absent when this agent did not load it. */
+  readonly program?: string
+  /** 'current', 'earlier' for one that an earlier agent attached, 'foreign' for other people's. */
+  readonly state: 'current' | 'earlier' | 'foreign'
+}
+
+export interface FlowsView {
+  readonly flows: readonly FlowView[]
+  /** How many matched; more than are listed if `flows` was cut off at the limit. */
+  readonly matched: number
+  /** Rows looked at; a connection has two. */
+  readonly rows: number
+}
+
+export type FlowState = 'opening' | 'open' | 'closing' | 'closed'
+
+export interface FlowView {
+  /** 'tcp', 'udp', 'icmp', 'icmpv6', or the number. */
+  readonly protocol: string
+  readonly source: FlowEnd
+  readonly destination: FlowEnd
+  /** 'opening': no answer yet. 'closing': one side has finished. 'closed': both have, or one has reset. */
+  readonly state: FlowState
+  /** Of packets towards the destination: 'local', 'stack', or the name of the node they are tunnelled to. */
+  readonly way: string
+  readonly ageSec: number
+  /** Since the last packet of either direction. */
+  readonly idleSec: number
+}
+
+export interface FlowEnd {
+  readonly address: string
+  /** 0 for protocols without ports; the id for echo requests. */
+  readonly port: number
+  readonly pod?: PodRef
+}

@@ -1,0 +1,143 @@
+// The command `sinabro agent`: every setting of the daemon, with its default and its name in the environment.
+import { hostname } from 'node:os'
+import { type Command, Option } from 'commander'
+import { type AgentConfig, type Request, useLibDir } from '../config.ts'
+import { LOG_LEVELS } from '../runtime/log.ts'
+import {
+  bpfDirOption,
+  cniBinDirOption,
+  cniConfDirOption,
+  directory,
+  parseCrashAt,
+  parseLoopback,
+  parseSource,
+  runDirOption,
+  stateDirOption,
+  tunnelPortOption,
+  vniOption,
+  wholeNumber,
+} from './options.ts'
+
+const HELP = `
+Example: two nodes described in one directory, this machine being node-1
+  mkdir -p /etc/sinabro/cluster
+  cat > /etc/sinabro/cluster/nodes.yaml <<EOF
+  apiVersion: v1
+  kind: Node
+  metadata: { name: node-1 }
+  spec: { podCIDRs: [10.244.1.0/24, "fd00:244:1::/64"] }
+  status: { addresses: [{ type: InternalIP, address: 192.0.2.1 }] }
+  ---
+  apiVersion: v1
+  kind: Node
+  metadata: { name: node-2 }
+  spec: { podCIDRs: [10.244.2.0/24, "fd00:244:2::/64"] }
+  status: { addresses: [{ type: InternalIP, address: 192.0.2.2 }] }
+  EOF
+  sinabro agent --source manifests:/etc/sinabro/cluster --node-name node-1
+
+It needs root. It may be stopped, killed and started again at any time: pods keep their network meanwhile.
+Once it is ready ('sinabro status') the container runtime finds its configuration in --cni-conf-dir.`
+
+type AgentOptions = Omit<AgentConfig, 'tunnelFamily'> & {
+  readonly tunnelFamily: 'auto' | '4' | '6'
+  readonly libDir: string | undefined
+}
+
+export function addAgentCommand(program: Command, ask: (request: Request) => void): void {
+  program
+    .command('agent')
+    .description('run the agent of this node in the foreground')
+    .addOption(
+      new Option('--source <kind:where>', 'where the Kubernetes objects come from: manifests:DIR')
+        .env('SINABRO_SOURCE')
+        .argParser(parseSource)
+        .makeOptionMandatory(),
+    )
+    .addOption(
+      new Option('--node-name <name>', 'name of the Node object that is this machine')
+        .env('SINABRO_NODE_NAME')
+        .default(hostname().toLowerCase(), 'the host name in lower case'),
+    )
+    .addOption(stateDirOption())
+    .addOption(runDirOption())
+    .addOption(bpfDirOption())
+    .addOption(cniConfDirOption())
+    .addOption(cniBinDirOption())
+    .addOption(tunnelPortOption())
+    .addOption(vniOption())
+    .addOption(
+      new Option('--tunnel-family <family>', "which of the nodes' addresses the tunnel uses")
+        .env('SINABRO_TUNNEL_FAMILY')
+        .choices(['auto', '4', '6'])
+        .default('auto', 'auto: that of the first InternalIP'),
+    )
+    .addOption(
+      new Option('--cluster-cidrs <ranges>', 'pod ranges of the whole cluster, comma separated')
+        .env('SINABRO_CLUSTER_CIDRS')
+        .argParser((text: string) => text.split(',').filter((range) => range !== ''))
+        .default([], 'what the Node objects say'),
+    )
+    .addOption(
+      new Option('--attach <way>', 'how programs are attached to devices')
+        .env('SINABRO_ATTACH')
+        .choices(['auto', 'tcx', 'clsact'])
+        .default('auto', 'auto: tcx where the kernel has it (6.6), else clsact'),
+    )
+    .addOption(
+      new Option(
+        '--masquerade <way>',
+        'how pods get out of the cluster under the address of the node',
+      )
+        .env('SINABRO_MASQUERADE')
+        .choices(['nftables', 'none'])
+        .default('nftables'),
+    )
+    .addOption(
+      new Option(
+        '--reclaim-grace-sec <seconds>',
+        'how long a pod that is gone without a DEL keeps its addresses',
+      )
+        .env('SINABRO_RECLAIM_GRACE_SEC')
+        .argParser(wholeNumber(1, 86_400))
+        .default(60),
+    )
+    .addOption(
+      new Option(
+        '--metrics-address <address>',
+        'serve /metrics, /healthz and /readyz there too: 127.0.0.1:PORT or [::1]:PORT',
+      )
+        .env('SINABRO_METRICS_ADDRESS')
+        .argParser(parseLoopback)
+        .default(undefined, 'on the socket only'),
+    )
+    .addOption(
+      new Option('--lib-dir <dir>', 'where the addons, the eBPF objects and sinabro-cni are')
+        .argParser(directory)
+        .default(undefined, 'beside this program'),
+    )
+    .addOption(
+      new Option('--log-level <level>', 'log lines below this are left out')
+        .env('SINABRO_LOG_LEVEL')
+        .choices(LOG_LEVELS)
+        .default('info'),
+    )
+    .addOption(
+      new Option('--crash-at <point[:pass]>', 'end at a named point, for tests')
+        .env('SINABRO_CRASH_AT')
+        .argParser(parseCrashAt)
+        .hideHelp(),
+    )
+    .addHelpText('after', HELP)
+    .action((options: AgentOptions) => {
+      useLibDir(options.libDir)
+      const { libDir: _, tunnelFamily, ...config } = options
+      ask({
+        command: 'agent',
+        config: {
+          ...config,
+          tunnelFamily: tunnelFamily === 'auto' ? 'auto' : tunnelFamily === '4' ? 4 : 6,
+        },
+      })
+    })
+}

@@ -1,0 +1,84 @@
+// The options that commands share, and how their text is read; the environment is read here too, by the names that options have there.
+import { isIPv4 } from 'node:net'
+import { resolve } from 'node:path'
+import { InvalidArgumentError, Option } from 'commander'
+import type { CrashAt, HostPort, Source } from '../config.ts'
+
+const STATE_DIR = '/var/lib/sinabro'
+const RUN_DIR = '/run/sinabro'
+const BPF_DIR = '/sys/fs/bpf/sinabro'
+const CNI_CONF_DIR = '/etc/cni/net.d'
+const CNI_BIN_DIR = '/opt/cni/bin'
+
+export const stateDirOption = (): Option =>
+  dirOption('state', 'what must survive a reboot', STATE_DIR)
+export const runDirOption = (): Option => dirOption('run', "where the agent's socket is", RUN_DIR)
+export const bpfDirOption = (): Option =>
+  dirOption('bpf', 'where programs and maps are pinned, on a BPF file system', BPF_DIR)
+export const cniConfDirOption = (): Option =>
+  dirOption('cni-conf', 'where the container runtime reads network configurations', CNI_CONF_DIR)
+export const cniBinDirOption = (): Option =>
+  dirOption('cni-bin', 'where the container runtime looks for plug-ins', CNI_BIN_DIR)
+
+export const outputOption = (): Option =>
+  new Option('-o, --output <format>', 'table for people, json and yaml for programs')
+    .choices(['table', 'json', 'yaml'])
+    .default('table')
+
+export const tunnelPortOption = (): Option =>
+  new Option('--tunnel-port <port>', 'UDP port of the tunnel between nodes, the same on all')
+    .env('SINABRO_TUNNEL_PORT')
+    .argParser(wholeNumber(1, 65_535))
+    .default(8472)
+
+export const vniOption = (): Option =>
+  new Option('--vni <number>', 'VXLAN network identifier, the same on all nodes')
+    .env('SINABRO_VNI')
+    .argParser(wholeNumber(1, (1 << 24) - 1))
+    .default(1)
+
+function dirOption(name: string, what: string, where: string): Option {
+  return new Option(`--${name}-dir <dir>`, what)
+    .env(`SINABRO_${name.toUpperCase().replace('-', '_')}_DIR`)
+    .argParser(directory)
+    .default(where)
+}
+
+export function directory(text: string): string {
+  if (text === '') throw new InvalidArgumentError('expected a directory')
+  return resolve(text)
+}
+
+export function parseSource(text: string): Source {
+  const [, kind, dir] = /^([a-z]+):(.+)$/.exec(text) ?? []
+  if (kind !== 'manifests' || dir === undefined) {
+    throw new InvalidArgumentError('expected manifests:DIR, a directory with YAML files')
+  }
+  return { kind, dir: resolve(dir) }
+}
+
+/** Whoever can reach it reads which pods there are and how much they talk; so nobody beyond this machine. */
+export function parseLoopback(text: string): HostPort {
+  const [, v4, v6, digits] = /^(?:([0-9.]+)|\[([0-9a-f:]+)\]):(\d{1,5})$/i.exec(text) ?? []
+  const host = v4 ?? v6 ?? ''
+  const port = Number(digits)
+  const isLoopback = (isIPv4(host) && host.startsWith('127.')) || host === '::1'
+  if (isLoopback && port >= 1 && port <= 65_535) return { host, port }
+  throw new InvalidArgumentError(
+    'expected a loopback address with a port, 127.0.0.1:PORT or [::1]:PORT; others could be reached from the network',
+  )
+}
+
+export function parseCrashAt(text: string): CrashAt {
+  const [, point, pass] = /^(.*?)(?::(\d+))?$/.exec(text) ?? []
+  if (point === undefined || point === '') throw new InvalidArgumentError('expected a point')
+  return { point, pass: Number(pass ?? 1) }
+}
+
+export function wholeNumber(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
+    if (value >= least && value <= most) return value
+    throw new InvalidArgumentError(`expected a whole number from ${least} to ${most}`)
+  }
+}

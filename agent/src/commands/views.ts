@@ -1,0 +1,117 @@
+// The commands that look at a running agent: what each shows, in words that teach how to read it.
+import { type Command, Option } from 'commander'
+import {
+  type FlowsConfig,
+  type OutputFormat,
+  type Request,
+  socketPath,
+  type ViewCommand,
+} from '../config.ts'
+import { outputOption, runDirOption, wholeNumber } from './options.ts'
+
+interface View {
+  readonly command: ViewCommand
+  readonly what: string
+  readonly help: string
+}
+
+const VIEWS: readonly View[] = [
+  {
+    command: 'status',
+    what: 'whether the agent of this node works, and what does not',
+    help: `
+Ready means that every part has finished its first pass: from then on the container runtime is given a network. Healthy means that
+nothing fails now. A component that is degraded is tried again by itself; its message says what stands in its way. Problems are
+objects and records that could not be used, with file and line.
+
+Exit code 4 unless both are 'yes', so a script may write
+  sinabro status >/dev/null || echo "the pod network needs a look"`,
+  },
+  {
+    command: 'pods',
+    what: 'the pods of this node, their devices, and whether their network is as it should be',
+    help: `
+One line for each interface of each pod. DEVICE is the end in the node's namespace: the place for tcpdump. STATE is 'done' when the
+agent found everything in place at its last look, and 'error' with the reason when it could not repair something.`,
+  },
+  {
+    command: 'addresses',
+    what: 'which address belongs to which pod, and how much room is left',
+    help: `
+The second address of each range is the node's own. Addresses of damaged records are listed last: they are given to nobody until the
+record's pod is deleted (docs/addresses.md).`,
+  },
+  {
+    command: 'nodes',
+    what: 'the nodes of the cluster, and how pods there are reached from here',
+    help: `
+WAY is 'tunnel' when the programs of this node know where to send packets for that node, and 'none' with the reason when they do not.
+MTU is the largest IP packet that reaches a pod there. Only Node objects that the agent has read are listed: one that is missing here
+is missing in the source.`,
+  },
+  {
+    command: 'programs',
+    what: 'the eBPF programs: what is attached where, and what each costs',
+    help: `
+For each device of ours and each direction the programs in the order in which they run. 'earlier' was attached by an agent that ran
+before and is replaced by this one; 'foreign' is not ours: before ours it may keep packets from it. Directions are those of the host:
+ingress is what comes out of a pod or the tunnel.
+
+RUNS and AVERAGE count only while the kernel measures, which costs about 20 ns per run:
+  sysctl kernel.bpf_stats_enabled=1`,
+  },
+]
+
+const FLOWS_HELP = `
+One line for each connection that the flow table of this node holds, oldest rows included until they expire. WAY is how its packets
+leave: 'local' into a pod here, a node's name through the tunnel to it, 'stack' through the kernel's routing. STATE is 'opening'
+without an answer, 'open', 'closing' when one side has finished, 'closed'. Who began a connection is told by its ports when both
+directions have been seen.
+
+Examples:
+  sinabro flows --pod default/web-0
+  sinabro flows --to 10.96.0.0/12 --state opening      # what waits for an answer from there
+  sinabro flows -o json | jq '.flows[] | select(.idleSec > 3600)'`
+
+interface ViewOptions {
+  readonly runDir: string
+  readonly output: OutputFormat
+}
+
+export function addViewCommands(program: Command, ask: (request: Request) => void): void {
+  for (const { command, what, help } of VIEWS) {
+    program
+      .command(command)
+      .description(what)
+      .addOption(runDirOption())
+      .addOption(outputOption())
+      .addHelpText('after', help)
+      .action((options: ViewOptions) => ask({ command, view: viewOf(options) }))
+  }
+  program
+    .command('flows')
+    .description('the connections of pods, how they go and in which state they are')
+    .addOption(runDirOption())
+    .option('--pod <pod>', 'of this pod, at either end: NAME, NAMESPACE/NAME or an address')
+    .option('--to <address>', 'towards this address or prefix')
+    .addOption(
+      new Option('--state <state>', 'in this state').choices([
+        'opening',
+        'open',
+        'closing',
+        'closed',
+      ]),
+    )
+    .addOption(
+      new Option('--limit <number>', 'list at most so many').argParser(wholeNumber(1, 100_000)),
+    )
+    .addOption(outputOption())
+    .addHelpText('after', FLOWS_HELP)
+    .action(({ runDir, output, ...flows }: ViewOptions & FlowsConfig) =>
+      ask({ command: 'flows', view: viewOf({ runDir, output }), flows }),
+    )
+}
+
+function viewOf({ runDir, output }: ViewOptions) {
+  return { socket: socketPath(runDir), output }
+}

@@ -1,0 +1,71 @@
+// `sinabro doctor`: every check against this node, shown so that the worst is read first.
+import { printable } from '../api/table.ts'
+import { formatOutput } from '../api/view.ts'
+import type { DoctorConfig, OutputFormat } from '../config.ts'
+import { agent, foreignRoutes } from './checks/agent.ts'
+import { forwardPolicy } from './checks/firewall.ts'
+import { bpfFileSystem, kernelFeatures } from './checks/kernel.ts'
+import { networkd, networkManager } from './checks/network-managers.ts'
+import { cniConfiguration, plugins, runtimeDirectories } from './checks/runtime-config.ts'
+import { forwarding, reversePath } from './checks/settings.ts'
+import { foreignTunnel, mtu } from './checks/tunnel.ts'
+import { type Check, examine, type Report } from './finding.ts'
+import { World } from './world.ts'
+
+export const CHECKS: readonly Check<World>[] = [
+  agent,
+  kernelFeatures,
+  bpfFileSystem,
+  forwarding,
+  reversePath,
+  forwardPolicy,
+  foreignTunnel,
+  foreignRoutes,
+  mtu,
+  cniConfiguration,
+  runtimeDirectories,
+  plugins,
+  networkManager,
+  networkd,
+]
+
+export interface Diagnosis {
+  readonly text: string
+  /** Nothing that was found is an error. */
+  readonly isSound: boolean
+}
+
+export async function doctor(config: DoctorConfig, output: OutputFormat): Promise<Diagnosis> {
+  using world = new World(config)
+  const findings = await examine(CHECKS, world)
+  return {
+    text: await formatOutput(output, { findings }, () => showFindings(findings)),
+    isSound: findings.every(({ level }) => level !== 'error'),
+  }
+}
+
+const ORDER: readonly Report['level'][] = ['error', 'warning', 'skipped', 'ok']
+
+export function showFindings(findings: readonly Report[]): string {
+  const sorted = [...findings].sort((a, b) => ORDER.indexOf(a.level) - ORDER.indexOf(b.level))
+  const blocks = sorted
+    .filter(({ level }) => level === 'error' || level === 'warning')
+    .map((one) =>
+      [
+        `${one.level.toUpperCase()}  ${one.check}: ${one.found}`,
+        `  means  ${one.means}`,
+        `  do     ${one.do}`,
+      ]
+        .map(printable)
+        .join('\n'),
+    )
+  const skipped = sorted
+    .filter(({ level }) => level === 'skipped')
+    .map(({ check, found }) => printable(`skipped  ${check}: ${found}`))
+  const fine = sorted.filter(({ level }) => level === 'ok').map(({ check }) => check)
+  return [
+    ...blocks,
+    ...(skipped.length > 0 ? [skipped.join('\n')] : []),
+    ...(fine.length > 0 ? [`ok  ${fine.join(', ')}`] : []),
+  ].join('\n\n')
+}

@@ -1,0 +1,77 @@
+// Which programs are loaded and what hangs where: read from the kernel, hook by hook, ours and others'.
+import { type BpfProgram, type Direction, listTcx, probeTcx } from '@sinabro/libbpf-ts'
+import type { Link, NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
+import type { AttachedView, ProgramsView } from '../api/views.ts'
+import { ALIAS_PREFIX, TC_HANDLE, TC_PRIORITY } from '../marks.ts'
+
+export interface ProgramsOptions {
+  readonly netlink: Pick<RouteNetlink, 'links' | 'filters'>
+  /** The devices' namespace, if it is not this process's. */
+  readonly netns?: NetworkNamespace
+  readonly programs: readonly BpfProgram[]
+  /** Link ids that our pins hold. */
+  readonly ownLinks: ReadonlySet<number>
+}
+
+const DIRECTIONS: readonly Direction[] = ['ingress', 'egress']
+
+export async function describePrograms(options: ProgramsOptions): Promise<ProgramsView> {
+  const names = new Map(options.programs.map(({ id, name }) => [id, name]))
+  const links = await options.netlink.links.list()
+  const attached: AttachedView[] = []
+  for (const link of links.filter(({ alias }) => alias?.startsWith(ALIAS_PREFIX))) {
+    for (const direction of DIRECTIONS) {
+      for (const one of await listHook(link, direction, options)) {
+        const program = names.get(one.programId)
+        const isOurs = program !== undefined || one.isOurs
+        attached.push({
+          device: link.name,
+          of: link.alias?.slice(ALIAS_PREFIX.length) ?? '',
+          direction,
+          way: one.way,
+          programId: one.programId,
+          ...(program === undefined ? {} : { program }),
+          state: program !== undefined ? 'current' : isOurs ? 'earlier' : 'foreign',
+        })
+      }
+    }
+  }
+  return {
+    programs: options.programs.map((program) => {
+      const { name, id, type, verifiedInstructions, jitedBytes } = program
+      const { runCount, runTimeNs } = program.runStatistics()
+      const runs = { runs: Number(runCount), runTimeNs: Number(runTimeNs) }
+      return { name, id, type, verifiedInstructions, jitedBytes, ...runs }
+    }),
+    attached,
+  }
+}
+
+interface OnHook {
+  readonly way: 'tcx' | 'clsact'
+  readonly programId: number
+  readonly isOurs: boolean
+}
+
+/** tcx runs before clsact; within clsact the lower priority does. */
+async function listHook(
+  { index }: Link,
+  direction: Direction,
+  { netlink, netns, ownLinks }: ProgramsOptions,
+): Promise<OnHook[]> {
+  const place = { ifindex: index, direction, ...(netns === undefined ? {} : { netns }) }
+  const tcx = probeTcx() ? listTcx(place) : []
+  const filters = await netlink.filters.list({ index, parent: direction })
+  return [
+    ...tcx.map(({ programId, linkId }): OnHook => {
+      return { way: 'tcx', programId, isOurs: ownLinks.has(linkId) }
+    }),
+    ...filters
+      .filter(({ bpf }) => bpf?.programId !== undefined)
+      .sort((a, b) => a.priority - b.priority)
+      .map(({ bpf, priority, handle }): OnHook => {
+        const isOurs = priority === TC_PRIORITY && handle === TC_HANDLE
+        return { way: 'clsact', programId: bpf?.programId ?? 0, isOurs }
+      }),
+  ]
+}

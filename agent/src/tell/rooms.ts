@@ -1,0 +1,25 @@
+// What those who tell of the agent may look into.
+import type { RouteNetlink } from '@sinabro/node-netlink'
+import type { Cluster } from '../cluster/cluster.ts'
+import type { Recorder } from '../cluster/recorder.ts'
+import type { AgentConfig } from '../config.ts'
+import type { Datapath } from '../datapath/datapath.ts'
+import type { Ipam } from '../ipam/ipam.ts'
+import type { Overlay } from '../overlay/overlay.ts'
+import type { Pods } from '../pods/pods.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Health } from '../runtime/health.ts'
+
+export interface Rooms {
+  readonly config: AgentConfig
+  readonly health: Health
+  readonly cluster: Cluster
+  readonly recorder: Recorder
+  readonly ipam: Ipam
+  readonly datapath: Datapath
+  readonly overlay: Overlay
+  readonly pods: Pods
+  /** In the node's namespace. */
+  readonly netlink: RouteNetlink
+  readonly clock: Clock
+}
