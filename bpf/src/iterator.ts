@@ -39,7 +39,8 @@ export class BpfIterator {
 
   /**
    * One pass: what the program wrote, in parts. Each part is read on the thread pool, so however long the program takes,
-   * the event loop goes on. A part may end within a record.
+   * the event loop goes on. (A CPU of a kernel without preemption does nothing else until a part is full: 1,000,000
+   * entries passed over are 0.2 s.) A part may end within a record.
    */
   async *chunks(): AsyncGenerator<Uint8Array, void, undefined> {
     const fd = check(native().iteratorOpen(this.#link.fd), `BPF_ITER_CREATE ${this.#name}`)
