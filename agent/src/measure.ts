@@ -137,14 +137,14 @@ function addDatapathMetrics(metrics: Metrics, { datapath }: Measured): void {
     metrics.add({
       kind: 'counter',
       name: `sinabro_datapath_${unit}_total`,
-      help: `What became of ${unit}, by program, outcome and whether that is a drop.`,
+      help: `What became of ${unit}, by program and outcome; verdict is forward, drop, or noise: drops that are part of every pod's life.`,
       labelNames: ['place', 'outcome', 'verdict'],
       read: () =>
         datapath.counters().map(({ place, outcome, isDrop, ...row }) => ({
           labels: {
             place: String(place),
             outcome: outcome.name,
-            verdict: isDrop ? 'drop' : 'forward',
+            verdict: !isDrop ? 'forward' : outcome.isQuiet ? 'noise' : 'drop',
           },
           value: Number(row[unit]),
         })),

@@ -43,9 +43,9 @@ export class World {
     this.#enter = enter
   }
 
-  /** A file of /proc/net of the node. */
+  /** A file of /proc/net of the node: of the thread that looks, for /proc/net itself is that of the process. */
   procNet(name: string): string {
-    return this.#netns.readFile(`/proc/net/${name}`)
+    return this.#netns.readFile(`/proc/thread-self/net/${name}`)
   }
 
   /** Undefined when it is not there. */

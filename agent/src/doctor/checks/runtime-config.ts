@@ -140,12 +140,14 @@ export function readCniDirectories(toml: string): {
 export const plugins: Check<World> = {
   name: 'plug-ins',
   async run(world) {
-    const { cniBinDir } = world.config
+    const { cniBinDir, containerdConfig } = world.config
     const agent = await world.agent()
     const findings: Finding[] = []
+    const isContainerd =
+      world.file(containerdConfig) !== undefined || world.folder('/run/containerd') !== undefined
     if (!world.isExecutable(join(cniBinDir, 'loopback'))) {
       findings.push({
-        level: 'error',
+        level: isContainerd ? 'error' : 'warning',
         found: `${join(cniBinDir, 'loopback')} is not there or not executable`,
         means: 'containerd before 2.0 calls it for every pod, and no pod starts without it',
         do: 'install the plug-ins of the CNI project: apt-get install containernetworking-plugins, then copy /usr/lib/cni/loopback there',
