@@ -136,6 +136,22 @@ tcxOnly.each(['tcx', 'clsact'] as const)(
   },
 )
 
+test.skipIf(hasTcx)('a kernel without tcx says so', async () => {
+  const place = {
+    ifindex: pair.right.ifindex,
+    direction: 'ingress',
+    netns: pair.right.netns,
+  } as const
+  const unsupported = expect.objectContaining({ code: 'unsupported' })
+  expect(() => listTcx(place)).toThrow(unsupported)
+  await expect(BpfLink.createTcx({ ...place, program: program(0) })).rejects.toEqual(unsupported)
+  const hook = hookOn(pair.right, 'ingress')
+  const attach = (mode: 'auto' | 'tcx') =>
+    TcAttachment.attach({ ...hook, program: program(0), mode })
+  await expect(attach('tcx')).rejects.toEqual(unsupported)
+  expect(await attach('auto')).toBe('clsact')
+})
+
 tcxOnly("others' programs stay, behind ours or before it as asked", async () => {
   const hook = hookOn(pair.right, 'ingress')
   using theirs = await BpfLink.createTcx({ ...hook, program: program(1), order: 'first' })
