@@ -223,6 +223,20 @@ describe('stream()', () => {
     expect(transport.others.open).toBe(0)
   })
 
+  test('holds no more than the objects of one datagram', async () => {
+    const { client } = scripted(things(1, 2), things(3, 4, 5), things(6), done)
+    let decoded = 0
+    let given = 0
+    for await (const _ of client.stream(request, (_, payload) => {
+      decoded++
+      return payload.u32()
+    })) {
+      given++
+      expect(decoded - given).toBeLessThan(3)
+    }
+    expect([decoded, given]).toEqual([6, 6])
+  })
+
   test('leaving the loop closes it, as does an error', async () => {
     const { client, transport } = scripted(things(1, 2), done)
     for await (const one of client.stream(request, decodeThing)) {

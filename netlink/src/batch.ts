@@ -15,8 +15,11 @@ const BYTES_PER_DATAGRAM = 32 * 1024
 /** A hundred routes. */
 const FIRST_BYTES = 8192
 
+/** Not the request itself: with thousands of them its parts would live on until the last is answered. */
 interface Entry {
-  readonly request: Request
+  readonly op: string
+  readonly subject: string | undefined
+  readonly flags: number
   /** Where its message begins in the datagram. */
   readonly start: number
   readonly resolve: () => void
@@ -51,7 +54,8 @@ export class Batch implements Requests {
         writer.truncate(start)
         throw error
       }
-      entries.push({ request, start, resolve, reject })
+      const { op, subject, flags = 0 } = request
+      entries.push({ op, subject, flags, start, resolve, reject })
     })
   }
 
@@ -125,23 +129,26 @@ async function sendDatagram(
 ): Promise<void> {
   const last = entries.at(-1)
   if (last === undefined) return
-  patchFlags(writer, last.start, NLM_F_REQUEST | NLM_F_ACK | (last.request.flags ?? 0))
+  patchFlags(writer, last.start, NLM_F_REQUEST | NLM_F_ACK | last.flags)
   exchange.sendMany(
     writer,
     entries.map(({ start }) => start),
   )
-  const ended = await exchange.receive(signal ? { ...last.request, signal } : last.request, {
-    message: () => 'more',
-    outcome({ sequence }, outcome) {
-      const entry = entries[exchange.position(sequence)]
-      if (entry === undefined) return 'more'
-      if (outcome.errno === 0) entry.resolve()
-      else entry.reject(failure(entry.request, outcome))
-      return entry === last ? 'done' : 'more'
+  const ended = await exchange.receive(
+    { op: last.op, subject: last.subject, signal },
+    {
+      message: () => 'more',
+      outcome({ sequence }, outcome) {
+        const entry = entries[exchange.position(sequence)]
+        if (entry === undefined) return 'more'
+        if (outcome.errno === 0) entry.resolve()
+        else entry.reject(failure(entry, outcome))
+        return entry === last ? 'done' : 'more'
+      },
     },
-  })
-  for (const { request, resolve, reject } of entries) {
-    if (ended === 'done') resolve()
-    else reject(failure(request, { errno: EMSGSIZE }))
+  )
+  for (const entry of entries) {
+    if (ended === 'done') entry.resolve()
+    else entry.reject(failure(entry, { errno: EMSGSIZE }))
   }
 }

@@ -13,7 +13,7 @@ import {
   type Outcome,
   patchSequence,
 } from './message.ts'
-import { failure, type Request } from './requests.ts'
+import { failure, type Request, type SentRequest } from './requests.ts'
 import type { Transport } from './socket.ts'
 import {
   NLM_F_REQUEST,
@@ -85,7 +85,7 @@ export class Exchange {
   }
 
   /** Reads until the answer is complete. 'cut': a datagram did not fit, the answer is lost, and there is room for it now. */
-  async receive(request: Request, listener: Listener): Promise<'done' | 'cut'> {
+  async receive(request: SentRequest, listener: Listener): Promise<'done' | 'cut'> {
     for (;;) {
       const step = await this.receiveOne(request, listener)
       if (step !== 'more') return step
@@ -98,7 +98,7 @@ export class Exchange {
   }
 
   /** Reads one datagram, waiting for it where the kernel answers later. */
-  async receiveOne(request: Request, listener: Listener): Promise<Step | 'cut'> {
+  async receiveOne(request: SentRequest, listener: Listener): Promise<Step | 'cut'> {
     let length = this.#transport.receive(this.#buffer)
     while (length === -EAGAIN) {
       await this.#transport.readable(request.signal)
@@ -137,7 +137,7 @@ export class Exchange {
     }
   }
 
-  #consume(request: Request, reader: Reader, listener: Listener): Step {
+  #consume(request: SentRequest, reader: Reader, listener: Listener): Step {
     let step: Step = 'more'
     forEachMessage(reader, (header, payload) => {
       // A leftover of a request that nobody waits for any more.

@@ -31,9 +31,14 @@ export function isIp(text: string): boolean {
 
 /** Writes 4 or 16 bytes as text, IPv6 as RFC 5952 wants it. */
 export function formatIp(bytes: Uint8Array): string {
-  if (bytes.length === 4) return bytes.join('.')
-  if (bytes.length !== 16) throw new RangeError(`an address of ${bytes.length} bytes`)
-  return formatIp6(bytes)
+  return formatIpAt(bytes, 0, bytes.length)
+}
+
+/** The same of bytes in the middle of others. */
+export function formatIpAt(bytes: Uint8Array, at: number, length: number): string {
+  if (length === 4) return formatIp4(bytes, at)
+  if (length !== 16) throw new RangeError(`an address of ${length} bytes`)
+  return formatIp6(bytes, at)
 }
 
 /** The one spelling of an address: `FD00::0:5` → `fd00::5`. */
@@ -114,7 +119,10 @@ export function formatMac(bytes: Uint8Array): string {
 }
 
 function isNetwork({ bytes, prefixLen }: IpPrefix): boolean {
-  return bytes.every((byte, at) => (byte & ~maskByte(prefixLen, at) & 0xff) === 0)
+  for (let at = prefixLen >> 3; at < bytes.length; at++) {
+    if (((bytes[at] ?? 0) & ~maskByte(prefixLen, at) & 0xff) !== 0) return false
+  }
+  return true
 }
 
 /** The mask of the byte at position `at`: 0xff inside the prefix, 0 behind it. */
@@ -205,25 +213,38 @@ function parseIp6(text: string): Uint8Array | undefined {
   return bytes
 }
 
+/** A template is twice as quick as `join()`, which shows in long lists. */
+function formatIp4(bytes: Uint8Array, at: number): string {
+  return `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`
+}
+
 /** RFC 5952 §4: lower case, the first longest run of two or more zero groups as `::`; §5: v4-mapped as a dotted quad. */
-function formatIp6(bytes: Uint8Array): string {
-  const groups: number[] = []
-  for (let at = 0; at < 16; at += 2) groups.push(((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0))
-  if (groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff) {
-    return `::ffff:${bytes.subarray(12).join('.')}`
-  }
+function formatIp6(bytes: Uint8Array, at: number): string {
+  const group = (index: number) =>
+    ((bytes[at + index * 2] ?? 0) << 8) | (bytes[at + index * 2 + 1] ?? 0)
   let from = -1
   let length = 1
   for (let start = 0; start < 8; start++) {
     let end = start
-    while (end < 8 && groups[end] === 0) end++
+    while (end < 8 && group(end) === 0) end++
     if (end - start > length) {
       from = start
       length = end - start
     }
     if (end > start) start = end
   }
-  const hex = (part: number[]) => part.map((group) => group.toString(16)).join(':')
-  if (from < 0) return hex(groups)
-  return `${hex(groups.slice(0, from))}::${hex(groups.slice(from + length))}`
+  if (from === 0 && length === 5 && group(5) === 0xffff) {
+    return `::ffff:${formatIp4(bytes, at + 12)}`
+  }
+  let text = ''
+  for (let index = 0; index < 8; index++) {
+    if (index === from) {
+      text += '::'
+      index += length - 1
+    } else {
+      if (text !== '' && index !== from + length) text += ':'
+      text += group(index).toString(16)
+    }
+  }
+  return text
 }

@@ -11,12 +11,15 @@ export interface Request {
   /** Besides NLM_F_REQUEST and what the method adds. */
   readonly flags?: number
   /** What it is about, for errors only: 'link eth0'. */
-  readonly subject?: string
+  readonly subject?: string | undefined
   /** Rejects with the signal's reason. A change that waits in line is never made; one on its way may have been. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /** Writes what follows the message header. */
   encode(writer: Writer): void
 }
+
+/** What is left to know of a request once it is on its way. */
+export type SentRequest = Pick<Request, 'op' | 'subject' | 'signal'>
 
 export type DecodeMessage<T> = (header: MessageHeader, payload: Reader) => T | undefined
 
@@ -47,6 +50,6 @@ export function withSignal(requests: Requests, signal: AbortSignal): Requests {
   }
 }
 
-export function failure(request: Request, { errno, extAck }: Outcome): NetlinkError {
+export function failure(request: SentRequest, { errno, extAck }: Outcome): NetlinkError {
   return new NetlinkError({ op: request.op, subject: request.subject, errno, extAck })
 }

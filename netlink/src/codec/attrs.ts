@@ -7,6 +7,7 @@
 //   │ n bytes, then zeros up to a multiple of four
 //   └───────────────────────────────
 import type { Codec } from './codec.ts'
+import { type AttrField, compileAttrs, compiledLater } from './compile.ts'
 import type { Reader } from './reader.ts'
 import type { Writer } from './writer.ts'
 
@@ -21,19 +22,15 @@ export interface UnknownAttribute {
   readonly bytes: Uint8Array
 }
 
+/** Of an object without any; lists are long, so it is the same for all. */
+export const NO_UNKNOWN: readonly UnknownAttribute[] = Object.freeze([])
+
 type Fields = Readonly<Record<string, readonly [type: number, codec: Codec<unknown>]>>
 
 /** `undefined` is the same as absent, so that optional options can be passed through. */
 export type AttrsValue<F extends Fields> = {
   readonly [K in keyof F]?: F[K] extends readonly [number, Codec<infer T>] ? T | undefined : never
 } & { readonly unknown?: readonly UnknownAttribute[] | undefined }
-
-interface Field {
-  readonly name: string
-  readonly what: string
-  readonly type: number
-  readonly codec: Codec<unknown>
-}
 
 /**
  * Describes an attribute list: `attrs('link', { mtu: [IFLA_MTU, u32], … })`.
@@ -42,15 +39,23 @@ interface Field {
  * in the order of the description, then `unknown`.
  */
 export function attrs<const F extends Fields>(what: string, fields: F): Codec<AttrsValue<F>> {
-  const list: Field[] = Object.entries(fields).map(([name, [type, codec]]) => ({
+  const list: AttrField[] = Object.entries(fields).map(([name, [type, codec]]) => ({
     name,
     what: `${what}.${name}`,
     type,
     codec,
   }))
-  const byType: (Field | undefined)[] = []
+  const byType: (AttrField | undefined)[] = []
   for (const field of list) byType[field.type] = field
 
+  const decodeFields = compiledLater(
+    (reader) => interpret(what, byType, reader),
+    () =>
+      compileAttrs(
+        what,
+        list.filter((field) => byType[field.type] === field),
+      ),
+  )
   return {
     isNest: true,
     encode(writer, value) {
@@ -71,37 +76,46 @@ export function attrs<const F extends Fields>(what: string, fields: F): Codec<At
       }
     },
     decode(reader) {
-      const value: Record<string, unknown> & { unknown?: UnknownAttribute[] } = {}
       const outerWhat = reader.what
       reader.what = what
-      let unknown: UnknownAttribute[] | undefined
-      while (reader.remaining > 0) {
-        const { type, length } = attributeHeader(reader)
-        const outer = reader.narrow(length)
-        const field = byType[type & NLA_TYPE_MASK]
-        if (field === undefined) {
-          unknown ??= []
-          unknown.push({ type, bytes: reader.rest() })
-        } else {
-          reader.what = field.what
-          const decoded = field.codec.decode(reader)
-          reader.end()
-          reader.what = what
-          if (field.codec.isRepeated) {
-            const before = (value[field.name] ?? []) as readonly unknown[]
-            value[field.name] = before.concat(decoded)
-          } else {
-            value[field.name] = decoded
-          }
-        }
-        reader.widen(outer)
-        reader.skip(Math.min(-length & 3, reader.remaining))
-      }
-      if (unknown) value.unknown = unknown
+      const value = decodeFields(reader)
       reader.what = outerWhat
       return value as AttrsValue<F>
     },
   }
+}
+
+function interpret(
+  what: string,
+  byType: readonly (AttrField | undefined)[],
+  reader: Reader,
+): Record<string, unknown> {
+  const value: Record<string, unknown> = {}
+  let unknown: UnknownAttribute[] | undefined
+  while (reader.remaining > 0) {
+    const { type, length } = attributeHeader(reader)
+    const outer = reader.narrow(length)
+    const field = byType[type & NLA_TYPE_MASK]
+    if (field === undefined) {
+      unknown ??= []
+      unknown.push({ type, bytes: reader.rest() })
+    } else {
+      reader.what = field.what
+      const decoded = field.codec.decode(reader)
+      reader.end()
+      reader.what = what
+      if (field.codec.isRepeated) {
+        const before = (value[field.name] ?? []) as readonly unknown[]
+        value[field.name] = before.concat(decoded)
+      } else {
+        value[field.name] = decoded
+      }
+    }
+    reader.widen(outer)
+    reader.skip(Math.min(-length & 3, reader.remaining))
+  }
+  if (unknown) value.unknown = unknown
+  return value
 }
 
 /** A list in which the kernel numbers the elements instead of naming them: attribute types 1, 2, 3, … */
@@ -130,7 +144,7 @@ export function indexed<T>(element: Codec<T>): Codec<readonly T[]> {
   }
 }
 
-function encodeField(writer: Writer, field: Field, value: unknown): void {
+function encodeField(writer: Writer, field: AttrField, value: unknown): void {
   const start = beginAttribute(writer, field.type | (field.codec.isNest ? NLA_F_NESTED : 0))
   try {
     field.codec.encode(writer, value)

@@ -1,5 +1,5 @@
 // The values a netlink attribute can carry, each as one codec; the descriptors in ../route are written with these words.
-import { formatIp, formatMac, parseIp, parseMac } from '../ip.ts'
+import { formatMac, parseIp, parseMac } from '../ip.ts'
 import type { Reader } from './reader.ts'
 import type { Writer } from './writer.ts'
 
@@ -11,6 +11,8 @@ export interface Codec<T> {
   readonly isNest?: boolean
   /** The attribute may occur many times; the value is an array with one element for each. */
   readonly isRepeated?: boolean
+  /** Bytes without meaning, which are no part of the value. */
+  readonly isPadding?: boolean
 }
 
 export type Infer<C> = C extends Codec<infer T> ? T : never
@@ -134,7 +136,7 @@ export const ip: Codec<string> = {
   decode(reader) {
     const length = reader.remaining
     if (length !== 4 && length !== 16) throw reader.error(`an address of ${length} bytes`)
-    return formatIp(reader.rest())
+    return reader.ip(length)
   },
 }
 

@@ -1,4 +1,5 @@
 // A cursor over received bytes that cannot leave them; integers are in host order unless the name says otherwise.
+import { formatIpAt } from '../ip.ts'
 import { DecodeError } from './decode-error.ts'
 
 /** Netlink speaks the byte order of the machine it runs on. */
@@ -69,6 +70,11 @@ export class Reader {
 
   rest(): Uint8Array {
     return this.bytes(this.remaining)
+  }
+
+  /** An address of 4 or 16 bytes as text, without a copy of the bytes. */
+  ip(length: number): string {
+    return formatIpAt(this.#bytes, this.#take(length), length)
   }
 
   skip(length: number): void {

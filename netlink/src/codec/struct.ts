@@ -1,5 +1,6 @@
 // Fixed C structures described by their fields in memory order: `struct('ifinfomsg', { family: u8, … })`.
 import type { Codec } from './codec.ts'
+import { compiledLater, compileStruct } from './compile.ts'
 
 declare const padding: unique symbol
 interface Pad extends Codec<undefined> {
@@ -9,6 +10,7 @@ interface Pad extends Codec<undefined> {
 /** Bytes without meaning: zero when sent, not looked at when received. */
 export function pad(length: number): Pad {
   return {
+    isPadding: true,
     encode: (writer) => writer.zeros(length),
     decode(reader) {
       reader.skip(length)
@@ -36,6 +38,17 @@ export function struct<const F extends Fields>(
   { isExtensible = false } = {},
 ): Codec<StructValue<F>> {
   const entries = Object.entries(fields)
+  const decodeFields = compiledLater(
+    (reader) => {
+      const value: Record<string, unknown> = {}
+      for (const [name, codec] of entries) {
+        const field = codec.decode(reader)
+        if (field !== undefined) value[name] = field
+      }
+      return value
+    },
+    () => compileStruct(entries.map(([name, codec]) => ({ name, codec }))),
+  )
   return {
     encode(writer, value) {
       const given = value as Readonly<Record<string, unknown>>
@@ -44,11 +57,7 @@ export function struct<const F extends Fields>(
     decode(reader) {
       const outer = reader.what
       reader.what = what
-      const value: Record<string, unknown> = {}
-      for (const [name, codec] of entries) {
-        const field = codec.decode(reader)
-        if (field !== undefined) value[name] = field
-      }
+      const value = decodeFields(reader)
       if (isExtensible) reader.skip(reader.remaining)
       reader.what = outer
       return value as StructValue<F>

@@ -1,5 +1,5 @@
 // RTM_*ADDR on the wire (struct ifaddrmsg and IFA_*), and how it becomes an Address.
-import { attrs } from '../codec/attrs.ts'
+import { attrs, NO_UNKNOWN } from '../codec/attrs.ts'
 import { body } from '../codec/body.ts'
 import { type Infer, ip, named, text, u8, u32 } from '../codec/codec.ts'
 import type { Reader } from '../codec/reader.ts'
@@ -77,7 +77,7 @@ export function decodeAddress(reader: Reader): Address | undefined {
     protocol: wire.protocol,
     validSec: finite(wire.lifetime?.validSec),
     preferredSec: finite(wire.lifetime?.preferredSec),
-    unknown: wire.unknown ?? [],
+    unknown: wire.unknown ?? NO_UNKNOWN,
   })
 }
 

@@ -114,6 +114,43 @@ describe.skipIf(skipReason)('batch()', () => {
   })
 })
 
+describe.skipIf(skipReason)('100,000 routes', () => {
+  test('are added, listed, read one by one and deleted', async () => {
+    const { netlink, index } = await connected(testNamespace())
+    const count = 100_000
+    const all = Array.from({ length: count }, (_, at) => ({
+      dst: `10.${at >> 16}.${(at >> 8) & 255}.${at & 255}/32`,
+      via: '10.1.0.2',
+      index,
+      table: 1000,
+      protocol: OURS,
+      // A gateway within the routes themselves could be taken for one that is not on the link.
+      onlink: true,
+    }))
+    const inParts = async (change: 'add' | 'del') => {
+      for (let from = 0; from < count; from += 10_000) {
+        const results = await netlink.batch<unknown>(({ routes }) =>
+          all.slice(from, from + 10_000).map((route) => routes[change](route)),
+        )
+        expect(results.filter(({ status }) => status === 'rejected')).toEqual([])
+      }
+    }
+    await inParts('add')
+    const listed = await netlink.routes.list({ table: 1000 })
+    expect(listed).toHaveLength(count)
+    expect(listed.map(({ dst }) => dst)).toEqual(all.map(({ dst }) => dst))
+    // Whether a decoder was compiled in between shows in nothing.
+    expect(listed[count - 1]).toEqual({ ...listed[0], dst: all.at(-1)?.dst })
+    let at = 0
+    for await (const { dst } of netlink.routes.stream({ table: 1000 })) {
+      if (dst !== all[at++]?.dst) break
+    }
+    expect(at).toBe(count)
+    await inParts('del')
+    expect(await netlink.routes.list({ table: 1000 })).toEqual([])
+  })
+})
+
 describe.skipIf(skipReason)('stream()', () => {
   async function withRoutes() {
     const netns = testNamespace()

@@ -6,7 +6,6 @@ export type Compact<T> = { [K in keyof T as undefined extends T[K] ? never : K]:
 
 export function compact<T extends object>(object: T): Compact<T> {
   const result: Record<string, unknown> = {}
-  // With Object.entries() a list of 20,000 routes took nearly twice as long.
   for (const key in object) {
     const value = object[key]
     if (value !== undefined) result[key] = value

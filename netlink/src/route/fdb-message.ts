@@ -1,5 +1,5 @@
 // RTM_*NEIGH of family AF_BRIDGE on the wire (struct ndmsg and NDA_*), and how it becomes an FdbEntry.
-import { attrs } from '../codec/attrs.ts'
+import { attrs, NO_UNKNOWN } from '../codec/attrs.ts'
 import { body } from '../codec/body.ts'
 import { be16, type Infer, i32, ip, mac, u8, u16, u32 } from '../codec/codec.ts'
 import type { Reader } from '../codec/reader.ts'
@@ -67,7 +67,7 @@ export function decodeFdbEntry(reader: Reader): FdbEntry | undefined {
     nextHopId: wire.nextHopId,
     flags: header.flags,
     stateBits: header.state,
-    unknown: wire.unknown ?? [],
+    unknown: wire.unknown ?? NO_UNKNOWN,
   } as const)
 }
 

@@ -1,5 +1,5 @@
 // RTM_*LINK on the wire (struct ifinfomsg and IFLA_*), and how it becomes a Link.
-import { attrs } from '../codec/attrs.ts'
+import { attrs, NO_UNKNOWN } from '../codec/attrs.ts'
 import { body } from '../codec/body.ts'
 import {
   type Codec,
@@ -154,7 +154,7 @@ function linkFrom(header: LinkHeader, wire: LinkAttrs): Link {
     addrGenMode: wire.afSpec?.inet6?.addrGenMode,
     statistics: wire.statistics,
     ...kindOptions(kind, wire.info?.data),
-    unknown: wire.unknown ?? [],
+    unknown: wire.unknown ?? NO_UNKNOWN,
   })
 }
 

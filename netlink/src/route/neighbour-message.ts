@@ -1,5 +1,5 @@
 // RTM_*NEIGH on the wire (struct ndmsg and NDA_*), and how it becomes a Neighbour.
-import { attrs } from '../codec/attrs.ts'
+import { attrs, NO_UNKNOWN } from '../codec/attrs.ts'
 import { body } from '../codec/body.ts'
 import { type Infer, i32, ip, mac, named, u8, u16, u32 } from '../codec/codec.ts'
 import type { Reader } from '../codec/reader.ts'
@@ -66,7 +66,7 @@ export function decodeNeighbour(reader: Reader): Neighbour | undefined {
     state: header.state,
     flags: flagBits.filter(([, bit]) => (header.flags & bit) !== 0).map(([name]) => name),
     protocol: wire.protocol,
-    unknown: wire.unknown ?? [],
+    unknown: wire.unknown ?? NO_UNKNOWN,
   })
 }
 

@@ -1,5 +1,5 @@
 // RTM_*NEXTHOP on the wire (struct nhmsg and NHA_*), and how it becomes a Nexthop.
-import { attrs } from '../codec/attrs.ts'
+import { attrs, NO_UNKNOWN } from '../codec/attrs.ts'
 import { body } from '../codec/body.ts'
 import { type Codec, flag, type Infer, ip, u8, u16, u32 } from '../codec/codec.ts'
 import type { Reader } from '../codec/reader.ts'
@@ -88,7 +88,7 @@ export function decodeNexthop(reader: Reader): Nexthop {
     group: wire.group,
     resilient: wire.resilient && { buckets, idleCs, unbalancedCs },
     flags: header.flags,
-    unknown: wire.unknown ?? [],
+    unknown: wire.unknown ?? NO_UNKNOWN,
   })
 }
 

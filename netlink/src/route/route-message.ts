@@ -1,12 +1,11 @@
 // RTM_*ROUTE on the wire (struct rtmsg and RTA_*), and how it becomes a Route.
-import { attrs } from '../codec/attrs.ts'
+import { attrs, NO_UNKNOWN } from '../codec/attrs.ts'
 import { body } from '../codec/body.ts'
 import { type Infer, ip, named, u8, u32 } from '../codec/codec.ts'
 import type { Reader } from '../codec/reader.ts'
 import { struct } from '../codec/struct.ts'
-import { formatIp, parsePrefix } from '../ip.ts'
+import { parsePrefix } from '../ip.ts'
 import type { Scope } from './address.ts'
-import { compact } from './compact.ts'
 import { addressFamily, ipFamily, RT_TABLE_MAIN, RTPROT_BOOT, scopes } from './constants.ts'
 import { nextHops, RTNH_F_ONLINK } from './next-hops.ts'
 import type { Route, RouteKey, RouteSpec, RouteType } from './route.ts'
@@ -64,6 +63,7 @@ export const routeAttrs = attrs('route', {
 export const routeMessage = body(rtmsg, routeAttrs)
 export type RouteBody = Infer<typeof routeMessage>
 type RouteHeader = RouteBody['header']
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
 export function routeHeader(header: Partial<RouteHeader>): RouteHeader {
   return {
@@ -86,27 +86,32 @@ export function decodeRoute(reader: Reader): Route | undefined {
   const family = ipFamily(header.family)
   if (family === undefined) return undefined
   const gateway = wire.gateway ?? wire.via
-  return compact({
+  const { metrics } = wire
+  const route: Writable<Route> = {
     dst: destination(family, header.dstLen, wire.dst),
     family,
     table: wire.table ?? header.table,
     protocol: header.protocol,
     scope: header.scope,
     type: header.type,
-    via: gateway,
-    viaFamily: gateway === undefined ? undefined : gateway.includes(':') ? 6 : 4,
-    index: wire.index,
-    nextHops: wire.nextHops?.hops,
-    nextHopId: wire.nextHopId,
-    prefsrc: wire.prefsrc,
-    metric: wire.metric,
     tos: header.tos,
     onlink: (header.flags & RTNH_F_ONLINK) !== 0,
     flags: header.flags,
-    mtu: wire.metrics?.mtu,
-    advmss: wire.metrics?.advmss,
-    unknown: wire.unknown ?? [],
-  } as const)
+    unknown: wire.unknown ?? NO_UNKNOWN,
+  }
+  // One by one: lists of routes are long, and compact() would take as long as all the rest.
+  if (gateway !== undefined) {
+    route.via = gateway
+    route.viaFamily = gateway.includes(':') ? 6 : 4
+  }
+  if (wire.index !== undefined) route.index = wire.index
+  if (wire.nextHops !== undefined) route.nextHops = wire.nextHops.hops
+  if (wire.nextHopId !== undefined) route.nextHopId = wire.nextHopId
+  if (wire.prefsrc !== undefined) route.prefsrc = wire.prefsrc
+  if (wire.metric !== undefined) route.metric = wire.metric
+  if (metrics?.mtu !== undefined) route.mtu = metrics.mtu
+  if (metrics?.advmss !== undefined) route.advmss = metrics.advmss
+  return route
 }
 
 export function routeSpecToWire(spec: RouteSpec): RouteBody {
@@ -166,7 +171,7 @@ function identityToWire(route: RouteSpec | RouteKey): RouteBody {
       table: table < 256 ? table : RT_TABLE_COMPAT,
     }),
     attrs: {
-      dst: prefix && dstLen > 0 ? formatIp(prefix.bytes) : undefined,
+      dst: dstLen > 0 ? route.dst.slice(0, route.dst.indexOf('/')) : undefined,
       table,
       metric,
     },

@@ -1,5 +1,5 @@
 // RTM_*RULE on the wire (struct fib_rule_hdr and FRA_*), and how it becomes a Rule.
-import { attrs } from '../codec/attrs.ts'
+import { attrs, NO_UNKNOWN } from '../codec/attrs.ts'
 import { body } from '../codec/body.ts'
 import { type Infer, ip, named, text, u8, u16, u32 } from '../codec/codec.ts'
 import type { Reader } from '../codec/reader.ts'
@@ -90,7 +90,7 @@ export function decodeRule(reader: Reader): Rule | undefined {
     goto: wire.goto,
     suppressPrefixLen: suppressPrefixLen === NO_SUPPRESSION ? undefined : suppressPrefixLen,
     protocol: wire.protocol ?? 0,
-    unknown: wire.unknown ?? [],
+    unknown: wire.unknown ?? NO_UNKNOWN,
   })
 }
 

@@ -1,5 +1,5 @@
 // RTM_*QDISC, RTM_*TCLASS and RTM_*TFILTER on the wire (struct tcmsg and TCA_*), and what they become.
-import { attrs, indexed } from '../codec/attrs.ts'
+import { attrs, indexed, NO_UNKNOWN } from '../codec/attrs.ts'
 import { body } from '../codec/body.ts'
 import { bytes, type Infer, i32, rawNest, text, u8, u16, u32 } from '../codec/codec.ts'
 import { hostIsLittleEndian, Reader } from '../codec/reader.ts'
@@ -113,7 +113,7 @@ export function decodeQdisc(reader: Reader): Qdisc {
     parent: header.parent,
     ...qdiscOptions(wire.kind, wire.options),
     statistics: wire.statistics && statisticsFrom(wire.statistics),
-    unknown: wire.unknown ?? [],
+    unknown: wire.unknown ?? NO_UNKNOWN,
   })
 }
 
@@ -167,7 +167,7 @@ export function decodeTrafficClass(reader: Reader): TrafficClass {
     parent: header.parent,
     ...(kind === 'htb' && options ? { htb: htbClassFrom(options) } : { options }),
     statistics: wire.statistics && statisticsFrom(wire.statistics),
-    unknown: wire.unknown ?? [],
+    unknown: wire.unknown ?? NO_UNKNOWN,
   })
 }
 
@@ -195,7 +195,7 @@ export function decodeFilter(reader: Reader): Filter {
     chain: wire.chain ?? 0,
     kind,
     ...(kind === 'bpf' && options ? bpfFrom(options) : { options }),
-    unknown: wire.unknown ?? [],
+    unknown: wire.unknown ?? NO_UNKNOWN,
   })
 }
 
