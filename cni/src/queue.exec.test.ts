@@ -7,6 +7,7 @@ import { json, raw, silence, standIn } from '../testing/stand-in.ts'
 import { mayUndo, type QueueEntry } from './wire.ts'
 
 const isRoot = process.getuid?.() === 0
+const needsRoot = 'needs root: it mounts'
 const done = { exitCode: 0, signal: null, stdout: '', stderr: '' }
 
 test('DEL without an agent is queued, whole, and says nothing', async () => {
@@ -101,7 +102,8 @@ test('a queue that cannot be written is an error 5 that containerd does not swal
   expectRefusal(await place.call('DEL', { stdin: place.config({ stateDir: '/proc/sinabro/x' }) }))
 })
 
-test.skipIf(!isRoot)('a read-only state folder is an error 5', async () => {
+test('a read-only state folder is an error 5', async ({ skip }) => {
+  skip(!isRoot, needsRoot)
   const place = new Place()
   mkdirSync(place.stateDir)
   const outcome = await place.call('DEL', { through: mounted(place, 'ro') })
@@ -109,7 +111,8 @@ test.skipIf(!isRoot)('a read-only state folder is an error 5', async () => {
   expect(outcome.stdout).toContain('EROFS')
 })
 
-test.skipIf(!isRoot)('a full disk is an error 5 and leaves no half-written file', async () => {
+test('a full disk is an error 5 and leaves no half-written file', async ({ skip }) => {
+  skip(!isRoot, needsRoot)
   const place = new Place()
   mkdirSync(place.stateDir)
   // Two pages: the folder is free, the file does not fit.
