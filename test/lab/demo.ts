@@ -235,7 +235,8 @@ async function main(): Promise<number> {
 }
 
 try {
-  process.exitCode = await main()
+  // With --keep the pods' servers go on as our children; waiting for them would never end.
+  process.exit(await main())
 } catch (error) {
   console.error(error instanceof LabError ? `demo: ${error.message}` : error)
   process.exitCode = 1
