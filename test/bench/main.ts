@@ -7,7 +7,7 @@ import { agentMemory, agentStart } from './agent.ts'
 import { type Bench, LAB_NAME } from './bench.ts'
 import { cniAdd } from './cni-add.ts'
 import { cniStart } from './cni-start.ts'
-import { netlink } from './netlink.ts'
+import { netlink, removeNamespaces } from './netlink.ts'
 import { OptionError, parseOptions } from './options.ts'
 import { packetCost } from './packet-cost.ts'
 import { podToPod } from './pod-to-pod.ts'
@@ -63,7 +63,10 @@ async function main(): Promise<number> {
 /** What an interrupted bench left up. */
 async function downAll(): Promise<void> {
   const ours = Lab.names().filter((name) => name.startsWith(`${LAB_NAME}-`))
-  await Promise.allSettled(ours.map((name) => Lab.down(name)))
+  await Promise.allSettled([
+    ...ours.map((name) => Lab.down(name)),
+    removeNamespaces((pid) => pid === process.pid),
+  ])
 }
 
 try {

@@ -1,11 +1,12 @@
 // Routes per second through our netlink library, beside iproute2, at 100,000 routes in a namespace of their own.
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { run } from '../lab/command.ts'
 import { type Bench, LAB_NAME } from './bench.ts'
 import { compare, type Side } from './row.ts'
 
+const PREFIX = `sinabro-${LAB_NAME}-`
 const ROUTES = 100_000
 /** Changes handed over together; the library makes datagrams of them. */
 const BATCH = 1_000
@@ -16,7 +17,8 @@ const TIMEOUT_MS = 300_000
 export const netlink: Bench = {
   name: 'netlink',
   async run({ runs, dir, say }) {
-    const name = `sinabro-${LAB_NAME}-${process.pid}`
+    await removeNamespaces((pid) => !existsSync(`/proc/${pid}`))
+    const name = `${PREFIX}${process.pid}`
     await run(['ip', 'netns', 'add', name])
     try {
       await run(['ip', '-n', name, 'link', 'set', 'lo', 'up'])
@@ -41,6 +43,18 @@ export const netlink: Bench = {
       await run(['ip', 'netns', 'del', name])
     }
   },
+}
+
+/** Those that a bench of such a process id has made and left. */
+export async function removeNamespaces(isOver: (pid: number) => boolean): Promise<void> {
+  const { stdout } = await run(['ip', '-j', 'netns', 'list'])
+  const names = stdout.trim() === '' ? [] : (JSON.parse(stdout) as { name: string }[])
+  for (const { name } of names) {
+    const pid = Number(name.startsWith(PREFIX) ? name.slice(PREFIX.length) : Number.NaN)
+    if (Number.isInteger(pid) && isOver(pid)) {
+      await run(['ip', 'netns', 'del', name], { canFail: true })
+    }
+  }
 }
 
 function ours(socket: RouteNetlink): Side {
