@@ -13,6 +13,8 @@ struct expiry {
 	struct sweep sweep;
 	__u32 now;
 	__u32 hz;
+	__u32 is_recount;
+	__u32 kept;
 };
 
 static __always_inline bool flow__is_closed(const struct flow *flow)
@@ -50,8 +52,9 @@ static __always_inline bool flow__is_orphan(const struct flow_key *key, const st
 	       endpoint__incarnation(endpoint__find(&key->daddr)) != flow->target_incarnation;
 }
 
-static long expiry__visit(void *map, struct flow_key *key, struct flow *flow,
-			  struct expiry *expiry)
+/* True if the row was removed. */
+static __always_inline bool expiry__judge(struct flow_key *key, struct flow *flow,
+					 struct expiry *expiry)
 {
 	struct flow_key reverse_key = {};
 	struct flow *reverse;
@@ -59,23 +62,34 @@ static long expiry__visit(void *map, struct flow_key *key, struct flow *flow,
 
 	expiry->sweep.rows++;
 	if ((__s32)idle < (__s32)clock__ticks(EXPIRY_GRACE_SEC, expiry->hz))
-		return 0;
+		return false;
 	flow_key__reverse(&reverse_key, key);
 	reverse = bpf_map_lookup_elem(&sb_flows, &reverse_key);
 	if (!flow__is_orphan(key, flow)) {
 		limit = clock__ticks(expiry__idle_sec(&expiry->sweep, key, flow, reverse),
 				      expiry->hz);
 		if (idle < limit)
-			return 0;
+			return false;
 		/* One direction alone keeps both: a stream without answers is still one flow. */
 		if (reverse && expiry->now - reverse->seen < limit)
-			return 0;
+			return false;
 	}
 	/* The other row first: if we are stopped between, what is left is looked at again. */
 	if (reverse && !bpf_map_delete_elem(&sb_flows, &reverse_key))
 		expiry->sweep.removed++;
 	if (!bpf_map_delete_elem(&sb_flows, key))
 		expiry->sweep.removed++;
+	return true;
+}
+
+static long expiry__visit(void *map, struct flow_key *key, struct flow *flow,
+			  struct expiry *expiry)
+{
+	if (expiry__judge(key, flow, expiry))
+		return 0;
+	expiry->kept++;
+	if (expiry->is_recount)
+		openers__recount(key, flow);
 	return 0;
 }
 
@@ -83,7 +97,10 @@ static __always_inline void expiry__run(struct expiry *expiry)
 {
 	expiry->now = clock__now();
 	expiry->hz = clock__hz();
+	expiry->is_recount = openers__begin_recount();
 	bpf_for_each_map_elem(&sb_flows, expiry__visit, expiry, 0);
+	if (expiry->is_recount)
+		openers__end_recount(expiry->kept);
 }
 
 /* Answers: when did a program last look for expired rows, because the table was full? Written by

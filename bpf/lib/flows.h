@@ -57,6 +57,7 @@ static __always_inline void flow_key__reverse(struct flow_key *to, const struct 
 	to->icmp_class = from->icmp_class;
 }
 
+#include "openers.h"
 #include "expiry.h"
 
 static __always_inline struct flow *flow__find(const struct flow_key *key)
@@ -116,6 +117,13 @@ struct opening {
 	__u32 is_known;			/* the flow lives already: only its way is chosen again */
 };
 
+/* The row of a flow that its opener opens again, port for port: nobody has one more by that. */
+static __always_inline bool flow__is_opened_by(const struct flow *old, const struct opening *o)
+{
+	return old && old->flags & FLOW_OPENER && old->source_incarnation == o->source_incarnation &&
+	       old->source_node == o->source_node;
+}
+
 static __always_inline bool flow__write(const struct flow_key *key, struct flow *row, bool is_known)
 {
 	const struct flow *old = is_known ? flow__find(key) : NULL;
@@ -130,7 +138,7 @@ static __always_inline bool flow__write(const struct flow_key *key, struct flow 
 }
 
 /* CONTINUE or DROP_FLOWS_FULL. Either both rows are written or the flow does not begin. */
-__rare int flow__open(const struct packet *p, const struct opening *o)
+__rare int flow__write_both(const struct packet *p, const struct opening *o)
 {
 	struct flow_key key = {};
 	struct flow row = {};
@@ -150,7 +158,7 @@ __rare int flow__open(const struct packet *p, const struct opening *o)
 	row.source_incarnation = o->source_incarnation;
 	row.target_incarnation = o->target_incarnation;
 	row.source_node = o->source_node;
-	row.flags = FLOW_SEEN;
+	row.flags = o->is_known ? FLOW_SEEN : FLOW_SEEN | FLOW_OPENER;
 	row.flags |= p->tcp_flags & TCP_RST ? FLOW_RST : p->tcp_flags & TCP_FIN ? FLOW_FIN : 0;
 	key = p->key;
 	if (flow__write(&key, &row, o->is_known))
@@ -158,6 +166,45 @@ __rare int flow__open(const struct packet *p, const struct opening *o)
 	flow_key__reverse(&key, &p->key);
 	bpf_map_delete_elem(&sb_flows, &key);
 	return DROP_FLOWS_FULL;
+}
+
+/* CONTINUE, DROP_FLOWS_FULL, or DROP_FLOW_SHARE if who sends this has opened enough. */
+__rare int flow__open(const struct packet *p, const struct opening *o)
+{
+	struct opener_flows *mine = NULL;
+	struct opener opener = {};
+	const struct flow *old;
+	struct opened *opened;
+	struct flow_key key;
+	bool is_new;
+	int outcome;
+
+	if (!p || !o)
+		return DROP_FLOWS_FULL;
+	key = p->key;
+	old = flow__find(&key);
+	if (o->is_known || flow__is_opened_by(old, o))
+		return flow__write_both(p, o);
+	is_new = !old;
+	opened = opened__get();
+	if (opener__of(&opener, &key.saddr, o->source_incarnation, o->source_node))
+		mine = opener__row(&opener);
+	if (mine && opened && !opened__has_room_for(opened, READ_ONCE(mine->flows)))
+		return DROP_FLOW_SHARE;
+	outcome = flow__write_both(p, o);
+	if (outcome != CONTINUE)
+		return outcome;
+	if (mine)
+		__sync_fetch_and_add(&mine->flows, 1);
+	if (opened && is_new)
+		__sync_fetch_and_add(&opened->flows, 1);
+	return CONTINUE;
+}
+
+/* There is no room, or none for this sender: worth looking for flows that have expired. */
+static __always_inline bool flow__lacks_room(int outcome)
+{
+	return outcome == DROP_FLOWS_FULL || outcome == DROP_FLOW_SHARE;
 }
 
 /* The other direction is on the stack way, and so must this one be. */

@@ -63,5 +63,8 @@ enum outcome {
 	DROP_FOREIGN_ERROR = 37,	/* ICMP error about a packet that was not for this pod */
 	DROP_LOOPBACK = 38,		/* to a loopback address, which is the node's own business */
 
+	/* Dropped: who sends it has enough. */
+	DROP_FLOW_SHARE = 39,		/* another flow, and as many are open to its sender as are free */
+
 	OUTCOMES_MAX = 64,
 };

@@ -131,6 +131,7 @@ enum flow_flag {
 	FLOW_FIN = 1 << 1,		/* TCP FIN of this direction has passed */
 	FLOW_FIN_REPLY = 1 << 2,	/* … of the other direction */
 	FLOW_RST = 1 << 3,		/* TCP RST of either direction has passed */
+	FLOW_OPENER = 1 << 4,		/* this direction's source sent the first packet of the flow */
 };
 
 struct flow {
@@ -143,6 +144,34 @@ struct flow {
 	__u32 created;			/* first packet, same unit */
 };
 _Static_assert(sizeof(struct flow) == 32, "flow");
+
+/* -- sb_openers: hash, opener → its flows; sb_opened: array of one row, all flows. -------------- */
+/* Written and read by the programs only. */
+
+enum opener_kind {
+	OPENER_POD = 1,			/* a pod of this node, by its incarnation: one for both families */
+	OPENER_REMOTE = 2,		/* came by the tunnel, by its address: the sending node vouches for it */
+	OPENER_OUTSIDE = 3,		/* everybody else who comes by the stack, together */
+};
+
+struct opener {
+	__u32 kind;			/* enum opener_kind */
+	__u32 incarnation;
+	struct addr addr;
+};
+_Static_assert(sizeof(struct opener) == 24, "opener");
+
+struct opener_flows {
+	__u32 flows;			/* pairs of rows */
+	__u32 recount;			/* as far as a walk of the table has come */
+};
+_Static_assert(sizeof(struct opener_flows) == 8, "opener_flows");
+
+struct opened {
+	__u32 flows;			/* pairs of rows, the node's own too */
+	__u32 is_recounting;
+};
+_Static_assert(sizeof(struct opened) == 8, "opened");
 
 /* -- sb_fragments: LRU hash, IP fragment id → ports of its first fragment. ------------------- */
 /* Written and read by the programs only. */

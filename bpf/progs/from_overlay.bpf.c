@@ -150,7 +150,7 @@ static __always_inline int from_overlay(struct __sk_buff *skb)
 	if (addr__is_untracked(&p.key.daddr))
 		return DROP_OVERLAY_MULTICAST;
 	outcome = choose(&p, config, node, known, &way);
-	if (unlikely(outcome == DROP_FLOWS_FULL) && flows__reclaim())
+	if (unlikely(flow__lacks_room(outcome)) && flows__reclaim())
 		outcome = choose(&p, config, node, known, &way);
 	return outcome == CONTINUE ? go(skb, &p, way) : outcome;
 }

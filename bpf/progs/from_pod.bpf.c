@@ -160,7 +160,7 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	if (addr__is_untracked(&p.key.daddr))
 		return addr__is_loopback(&p.key.daddr) ? DROP_LOOPBACK : PASS_UNTRACKED;
 	outcome = choose(&p, config, source->incarnation, is_known, &way);
-	if (unlikely(outcome == DROP_FLOWS_FULL) && flows__reclaim())
+	if (unlikely(flow__lacks_room(outcome)) && flows__reclaim())
 		outcome = choose(&p, config, source->incarnation, is_known, &way);
 	return outcome == CONTINUE ? go(skb, &p, config, way) : outcome;
 }

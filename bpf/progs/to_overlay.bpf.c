@@ -84,7 +84,7 @@ static __always_inline int to_overlay(struct __sk_buff *skb)
 		id = way__node(way);
 	} else {
 		outcome = choose(&p, config, flow, is_flow, &id);
-		if (unlikely(outcome == DROP_FLOWS_FULL) && flows__reclaim())
+		if (unlikely(flow__lacks_room(outcome)) && flows__reclaim())
 			outcome = choose(&p, config, flow, is_flow, &id);
 		if (outcome != CONTINUE)
 			return outcome;

@@ -65,7 +65,7 @@ static __always_inline int to_pod(struct __sk_buff *skb)
 			return PASS_STACK;
 	}
 	outcome = open(&p, config, target->incarnation, flow);
-	if (unlikely(outcome == DROP_FLOWS_FULL) && flows__reclaim())
+	if (unlikely(flow__lacks_room(outcome)) && flows__reclaim())
 		outcome = open(&p, config, target->incarnation, flow);
 	return outcome == CONTINUE ? PASS_STACK : outcome;
 }

@@ -57,6 +57,7 @@ export const OUTCOMES: readonly Outcome[] = [
   drop(36, 'DROP_TUNNEL_PORT', "from a pod to the tunnel's port outside the pod network"),
   drop(37, 'DROP_FOREIGN_ERROR', 'ICMP error from a pod about a packet that was not for it'),
   drop(38, 'DROP_LOOPBACK', 'from a pod to a loopback address'),
+  drop(39, 'DROP_FLOW_SHARE', 'another new flow, and its sender has as many open as are free'),
 ]
 
 /** Key of sb_counters. */

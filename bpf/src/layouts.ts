@@ -101,6 +101,7 @@ export const FLOW_SEEN = 1 << 0
 export const FLOW_FIN = 1 << 1
 export const FLOW_FIN_REPLY = 1 << 2
 export const FLOW_RST = 1 << 3
+export const FLOW_OPENER = 1 << 4
 
 /** Value of sb_flows. `way` is one word: see `decodeWay`. */
 export const flow = struct('flow', {
@@ -149,6 +150,32 @@ export function decodeWay(word: bigint): Way | undefined {
     generation: Number(word & 0xffffffffn),
   }
 }
+
+export const OPENER_POD = 1
+export const OPENER_REMOTE = 2
+export const OPENER_OUTSIDE = 3
+
+/** Key of sb_openers: who sent the first packet of a flow. */
+export const opener = struct('opener', {
+  kind: u32,
+  incarnation: u32,
+  addr,
+})
+export type Opener = Infer<typeof opener>
+
+/** Value of sb_openers, in pairs of rows of sb_flows. */
+export const openerFlows = struct('opener_flows', {
+  flows: u32,
+  recount: u32,
+})
+export type OpenerFlows = Infer<typeof openerFlows>
+
+/** The one row (key 0) of sb_opened: all flows. */
+export const opened = struct('opened', {
+  flows: u32,
+  isRecounting: u32,
+})
+export type Opened = Infer<typeof opened>
 
 /** Key of sb_fragments. */
 export const fragmentKey = struct('fragment_key', {
@@ -218,6 +245,9 @@ export const LAYOUTS = [
   ipcacheEntry,
   flowKey,
   flow,
+  opener,
+  openerFlows,
+  opened,
   fragmentKey,
   fragmentPorts,
   counter,

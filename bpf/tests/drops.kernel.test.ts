@@ -2,6 +2,7 @@
 // More than 500 lines: one table, which is checked for completeness as a whole.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { isDrop, OUTCOMES, type Place } from '../src/drop-reasons.ts'
+import { OPENER_OUTSIDE, OPENER_POD, OPENER_REMOTE, type Opener } from '../src/layouts.ts'
 import {
   arp,
   destinationOptions,
@@ -29,6 +30,8 @@ import {
   counted,
   type FlowSpec,
   flowRow,
+  INCARNATION_A,
+  INCARNATION_B,
   ipv4,
   ipv6,
   keyOf,
@@ -554,6 +557,41 @@ const drops: readonly Drop[] = [
     maps: fullTable,
   },
   {
+    reason: 'DROP_FLOW_SHARE',
+    what: 'a pod that has as many flows as are free',
+    place: 'from_pod',
+    packet: ({ a, b }) => fromA(a, b),
+    maps: () => halfOf({ kind: OPENER_POD, incarnation: INCARNATION_A }),
+  },
+  {
+    reason: 'DROP_FLOW_SHARE',
+    what: 'the same by the stack',
+    place: 'to_pod',
+    packet: ({ a, b }) => udpPacket(links.toA, { src: b, dst: a }, ports),
+    maps: () => halfOf({ kind: OPENER_POD, incarnation: INCARNATION_B }),
+  },
+  {
+    reason: 'DROP_FLOW_SHARE',
+    what: 'those outside have as many flows as are free',
+    place: 'to_pod',
+    packet: ({ a, stranger }) => udpPacket(links.toA, { src: stranger, dst: a }, ports),
+    maps: () => halfOf({ kind: OPENER_OUTSIDE }),
+  },
+  {
+    reason: 'DROP_FLOW_SHARE',
+    what: 'a remote pod that has as many flows as are free',
+    place: 'from_overlay',
+    packet: ({ a, c }) => fromTunnel(c, a),
+    maps: ({ c }) => halfOf({ kind: OPENER_REMOTE, addr: c }),
+  },
+  {
+    reason: 'DROP_FLOW_SHARE',
+    what: 'a pod that has as many flows as are free, by the stack',
+    place: 'to_overlay',
+    packet: ({ a, c }) => toTunnel(a, c),
+    maps: () => halfOf({ kind: OPENER_POD, incarnation: INCARNATION_A }),
+  },
+  {
     reason: 'DROP_TUNNEL_PORT',
     what: "another node's address",
     place: 'from_pod',
@@ -650,6 +688,20 @@ function fullTable({ own1, own2 }: Actors): Rows<Shapes> {
       keyOf({ source: own1, target: own2, proto: 17, sport: i + 1, dport: 1 }),
       row,
     ]),
+  }
+}
+
+/** Half of the table's flows are this opener's. */
+function halfOf(who: Partial<Opener>): Rows<Shapes> {
+  const flows = MAX_FLOWS / 4
+  return {
+    sb_openers: [
+      [
+        { kind: 0, incarnation: 0, addr: '::', ...who },
+        { flows, recount: 0 },
+      ],
+    ],
+    sb_opened: [[0, { flows, isRecounting: 0 }]],
   }
 }
 

@@ -9,6 +9,7 @@ import {
   type Endpoint,
   encodeWay,
   endpoint,
+  FLOW_OPENER,
   type Flow,
   type FlowKey,
   flow,
@@ -18,6 +19,9 @@ import {
   ipcacheEntry,
   NODE_VALID,
   node,
+  opened,
+  opener,
+  openerFlows,
   prefixKey,
   type WayKind,
 } from '../src/layouts.ts'
@@ -50,6 +54,8 @@ export const shapes = {
   sb_fragments: mapShape({ key: fragmentKey, value: fragmentPorts }),
   sb_counters: mapShape({ key: u32, value: counter, combine: sum }),
   sb_reclaim: mapShape({ key: u32, value: u32 }),
+  sb_openers: mapShape({ key: opener, value: openerFlows }),
+  sb_opened: mapShape({ key: u32, value: opened }),
   test_tunnel: mapShape({ key: u32, value: testTunnel }),
 }
 export type Shapes = typeof shapes
@@ -345,10 +351,11 @@ export function flowRow(spec: RowSpec): Flow {
   }
 }
 
-/** The same as an expectation: times may be anything but zero. */
+/** The same as an expectation: times may be anything but zero, and who opened the flow is not asked. */
 export function flowExpected(spec: RowSpec) {
-  const { seen: _seen, created: _created, ...row } = flowRow(spec)
-  return { ...row, seen: isSet, created: isSet }
+  const { seen: _seen, created: _created, flags, ...row } = flowRow(spec)
+  const isExpected = (actual: number) => (actual & ~FLOW_OPENER) === (flags & ~FLOW_OPENER)
+  return { ...row, flags: isExpected, seen: isSet, created: isSet }
 }
 
 function isSet(value: number): boolean {

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * How much of the flow table each may have: whoever sends the first packet of a flow is its opener,
+ * and is counted. One that has as many flows as are free opens no more (ADR 0015). Asked when a flow
+ * is opened only; counts are made anew by every walk of the table. Included by flows.h only.
+ */
+#pragma once
+
+/* Answers: how many flows has this opener open? Written by the programs, recounted by each walk. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct opener);
+	__type(value, struct opener_flows);
+} sb_openers SEC(".maps");
+
+/* Answers: how many flows are open in all, and does somebody recount? Written by the programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct opened);
+} sb_opened SEC(".maps");
+
+/* The kernel's own struct, of which a program may read what is constant. */
+struct bpf_map {
+	__u32 max_entries;
+} __attribute__((preserve_access_index));
+
+static __always_inline __u32 openers__flows_max(void)
+{
+	return ((const struct bpf_map *)(const void *)&sb_flows)->max_entries / 2;
+}
+
+/* Whose flow that is, from what its row says of the first packet's source: none of it can be
+ * forged by a pod. False for the node itself, which is not limited. */
+static __always_inline bool opener__of(struct opener *opener, const struct addr *source,
+				       __u32 incarnation, __u32 node)
+{
+	const struct endpoint *endpoint;
+
+	if (incarnation) {
+		opener->kind = OPENER_POD;
+		opener->incarnation = incarnation;
+		return true;
+	}
+	if (node) {
+		opener->kind = OPENER_REMOTE;
+		opener->addr = *source;
+		return true;
+	}
+	endpoint = endpoint__find(source);
+	if (endpoint && endpoint->flags & ENDPOINT_NODE_OWN)
+		return false;
+	opener->kind = OPENER_OUTSIDE;
+	return true;
+}
+
+/* Makes the row if there is none. Without room for another, all that is left counts as outside. */
+static __always_inline struct opener_flows *opener__row(struct opener *opener)
+{
+	struct opener_flows none = {}, *row = bpf_map_lookup_elem(&sb_openers, opener);
+
+	if (row)
+		return row;
+	bpf_map_update_elem(&sb_openers, opener, &none, BPF_NOEXIST);
+	row = bpf_map_lookup_elem(&sb_openers, opener);
+	if (row)
+		return row;
+	__builtin_memset(opener, 0, sizeof(*opener));
+	opener->kind = OPENER_OUTSIDE;
+	return bpf_map_lookup_elem(&sb_openers, opener);
+}
+
+static __always_inline struct opened *opened__get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&sb_opened, &zero);
+}
+
+/* May whoever has that many flows have another one? */
+static __always_inline bool opened__has_room_for(const struct opened *opened, __u32 flows)
+{
+	__u32 max = openers__flows_max(), all = READ_ONCE(opened->flows);
+
+	return !flows || (all < max && flows < max - all);
+}
+
+/* -- Recounting, around and during a walk of the table. --------------------------------------- */
+
+static long opener__forget(void *map, const struct opener *opener, struct opener_flows *row,
+			   void *context)
+{
+	row->recount = 0;
+	return 0;
+}
+
+static long opener__settle(void *map, struct opener *opener, struct opener_flows *row, void *context)
+{
+	row->flows = row->recount;
+	if (!row->flows && opener->kind != OPENER_OUTSIDE)
+		bpf_map_delete_elem(&sb_openers, opener);
+	return 0;
+}
+
+/* False if another program is at it: that one's counts will do. */
+static __always_inline bool openers__begin_recount(void)
+{
+	struct opener outside = { .kind = OPENER_OUTSIDE };
+	struct opened *opened = opened__get();
+
+	if (!opened || __sync_val_compare_and_swap(&opened->is_recounting, 0, 1))
+		return false;
+	opener__row(&outside);		/* always there, for those who find no room */
+	bpf_for_each_map_elem(&sb_openers, opener__forget, NULL, 0);
+	return true;
+}
+
+static __always_inline void openers__recount(const struct flow_key *key, const struct flow *flow)
+{
+	struct opener opener = {};
+	struct opener_flows *row;
+
+	if (!(flow->flags & FLOW_OPENER) ||
+	    !opener__of(&opener, &key->saddr, flow->source_incarnation, flow->source_node))
+		return;
+	row = opener__row(&opener);
+	if (row)
+		row->recount++;
+}
+
+static __always_inline void openers__end_recount(__u32 rows)
+{
+	struct opened *opened = opened__get();
+
+	bpf_for_each_map_elem(&sb_openers, opener__settle, NULL, 0);
+	if (!opened)
+		return;
+	WRITE_ONCE(opened->flows, rows / 2);
+	__sync_lock_test_and_set(&opened->is_recounting, 0);
+}
