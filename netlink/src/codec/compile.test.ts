@@ -1,5 +1,4 @@
 // Compiled and interpreted decoders say the same of the same bytes, errors included.
-import { spawnSync } from 'node:child_process'
 import { describe, expect, test } from 'vitest'
 import { hex } from '../../testing/messages.ts'
 import { attrs } from './attrs.ts'
@@ -57,23 +56,5 @@ describe('a compiled decoder', () => {
     const first = rows.map(([, text]) => outcome(codec, hex(text)))
     for (let count = 0; count < DECODES_BEFORE_COMPILING; count++) outcome(codec, new Uint8Array())
     expect(rows.map(([, text]) => outcome(codec, hex(text)))).toStrictEqual(first)
-  })
-
-  test('is not needed where code from strings is forbidden', () => {
-    const script = `
-      import { attrs } from ${JSON.stringify(import.meta.resolve('./attrs.ts'))}
-      import { u32 } from ${JSON.stringify(import.meta.resolve('./codec.ts'))}
-      import { Reader } from ${JSON.stringify(import.meta.resolve('./reader.ts'))}
-      const codec = attrs('thing', { size: [1, u32] })
-      const bytes = Uint8Array.of(8, 0, 1, 0, 7, 0, 0, 0)
-      let sum = 0
-      for (let count = 0; count < 2000; count++) sum += codec.decode(new Reader(bytes)).size
-      console.log(sum)
-    `
-    const flags = ['--disallow-code-generation-from-strings', '--input-type=module-typescript']
-    const { stdout } = spawnSync(process.execPath, [...flags, '--eval', script], {
-      encoding: 'utf8',
-    })
-    expect(stdout.trim()).toBe('14000')
   })
 })
