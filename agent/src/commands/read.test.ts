@@ -1,4 +1,5 @@
 // The command line as people write it: what is asked for, what is refused and how.
+import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { expect, test } from 'vitest'
 import { EXIT } from '../config.ts'
@@ -181,6 +182,14 @@ test.each([
   const { request, err } = read('agent', '--source=manifests:/x', '--metrics-address', text)
   expect(request).toEqual({ command: 'none', exitCode: EXIT.usage })
   expect(err).toContain('expected a loopback address')
+})
+
+test('docs/cli.md has a part for every command and a row for every exit code', () => {
+  const page = readFileSync(new URL('../../../docs/cli.md', import.meta.url), 'utf8')
+  for (const name of COMMANDS.filter((one) => one !== 'version')) {
+    expect(page).toContain(`\n## sinabro ${name}\n`)
+  }
+  for (const code of Object.values(EXIT)) expect(page).toMatch(new RegExp(`^\\| ${code} \\| `, 'm'))
 })
 
 test.each(COMMANDS)('the help of %s says what it is for, and every option what it does', (name) => {

@@ -1,6 +1,14 @@
 // Every check of the doctor, by making what it looks for in a namespace and a folder of its own: found, said, and gone when it is gone.
 import { execFileSync, spawn } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -389,6 +397,11 @@ test('agent: does not answer, or says what does not work', async () => {
     ...error('overlay is degraded: no way', 'own node is starting: not read'),
     ...warning('/x/a.yaml:3: Node/b no podCIDRs'),
   ])
+})
+
+test('docs/cli.md says of every check what it finds', () => {
+  const page = readFileSync(new URL('../../../docs/cli.md', import.meta.url), 'utf8')
+  for (const { name } of CHECKS) expect(page).toContain(`\n| ${name} | `)
 })
 
 test('all checks together change nothing in the node', async () => {
