@@ -37,6 +37,17 @@ import type { Rooms } from './tell/rooms.ts'
 import { registerRooms } from './tell/routes.ts'
 import { describeAgent, describePods } from './tell/status.ts'
 
+/** What keeps the agent from starting and can be put right by whoever started it. */
+export class StartError extends Error {
+  override readonly name = 'StartError'
+  readonly code: 'not-root'
+
+  constructor(code: 'not-root', message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
 /** Runs until it is asked to stop. The datapath goes on without it. @throws what keeps it from starting */
 export async function runAgent(config: AgentConfig): Promise<number> {
   const stop = stopSignal()
@@ -68,6 +79,20 @@ async function start(
   health.starting('agent', 'not all rooms have been started')
   log.info({ version: version(), nodeName, source, pid: process.pid }, 'starting')
 
+  if (process.geteuid?.() !== 0) {
+    throw new StartError(
+      'not-root',
+      'the agent needs root: it makes devices, loads programs and enters the namespaces of pods',
+    )
+  }
+  const cluster = createCluster()
+  const manifests = new ManifestSource({ dir: source.dir, cluster, log, clock })
+  await lifecycle.begin('cluster', {
+    start: async () => {
+      // First of all: a directory that is not there ends the start with what to do, before anything is made.
+      await manifests.read()
+    },
+  })
   await lifecycle.begin('lock', {
     start: async () => {
       await mkdir(stateDir, { recursive: true, mode: 0o700 })
@@ -85,14 +110,6 @@ async function start(
   const era = readEra(hostNamespace)
   const ipam = await lifecycle.begin('ipam', {
     start: () => Ipam.open({ dir: stateDir, era, clock, log, crashPoint }),
-  })
-  const cluster = createCluster()
-  const manifests = new ManifestSource({ dir: source.dir, cluster, log, clock })
-  await lifecycle.begin('cluster', {
-    start: async () => {
-      // Read once before anything relies on it: a directory that is not there ends the start with what to do.
-      await manifests.read()
-    },
   })
   const { nodes } = cluster
   followProblems(cluster.problems, health)

@@ -1,6 +1,6 @@
 // The program as a shell sees it: what it prints where, and the exit codes that scripts rely on.
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -49,6 +49,7 @@ test('agent with a directory that is not there exits with 1 and says what to do'
   )
   expect(status).toBe(1)
   expect(stderr).toContain(`sinabro: ${dir}/none: no such directory. Make it and put the Node`)
+  expect(existsSync(join(dir, 'state'))).toBe(false)
 })
 
 test('status shows what the agent says in each format, and exits with 4 when something does not work', async () => {
