@@ -110,6 +110,7 @@ describe('batch()', () => {
     const { client } = scripted(
       (first) => outcome(first, 17),
       -ENOBUFS,
+      -EAGAIN,
       (first) => outcome(first + 1),
     )
     const results = await client.batch((batch) =>

@@ -105,6 +105,7 @@ export class Exchange {
       length = this.#transport.receive(this.#buffer)
     }
     if (length === -ENOBUFS) {
+      await this.drain()
       throw failure(request, {
         errno: ENOBUFS,
         extAck: { message: 'the answer was lost, the outcome is unknown', offset: 0 },

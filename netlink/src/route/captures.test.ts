@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { decode, encode } from '../../testing/codec-rows.ts'
 import { decodeAll, fixture } from '../../testing/messages.ts'
+import { pseudoRandom } from '../../testing/pseudo-random.ts'
 import type { Codec } from '../codec/codec.ts'
 import { DecodeError } from '../codec/decode-error.ts'
 import { Reader } from '../codec/reader.ts'
@@ -463,15 +464,4 @@ function messageEnds(bytes: Uint8Array): Set<number> {
     for (let legal = end; legal <= at; legal++) ends.add(legal)
   }
   return ends
-}
-
-/** The same numbers in every run (mulberry32). */
-function pseudoRandom(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state = (state + 0x6d2b_79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
-  }
 }
