@@ -1,6 +1,7 @@
 // One vitest for the whole tree: `unit` needs nothing, `exec` the built executable, `kernel` root and namespaces of its own.
 import { defineConfig } from 'vitest/config'
 
+// A real kernel on a busy machine may be late once: those levels try a test twice, and the report names what needed it.
 const exclude = ['**/node_modules/**', '**/build/**', '**/dist/**', '**/target/**']
 
 export default defineConfig({
@@ -29,6 +30,7 @@ export default defineConfig({
           exclude,
           testTimeout: 60_000,
           hookTimeout: 60_000,
+          retry: 1,
         },
       },
       {
@@ -38,6 +40,7 @@ export default defineConfig({
           exclude,
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          retry: 1,
           fileParallelism: false,
         },
       },

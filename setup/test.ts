@@ -15,6 +15,7 @@ const vitest = await startVitest('test', filters, {
 })
 const counts = new Map(levels.map((level) => [level, { passed: 0, failed: 0, skipped: 0 }]))
 const skips: string[] = []
+const flaky: string[] = []
 
 for (const file of vitest.state.getTestModules()) {
   const level = counts.get(file.project.name)
@@ -22,6 +23,7 @@ for (const file of vitest.state.getTestModules()) {
   if (!file.ok() && [...file.children.allTests()].length === 0) level.failed++
   for (const test of file.children.allTests()) {
     const { state } = test.result()
+    if (test.diagnostic()?.flaky) flaky.push(`flaky: ${file.relativeModuleId} › ${test.fullName}`)
     if (state === 'passed') level.passed++
     else if (state === 'failed') level.failed++
     else {
@@ -34,7 +36,7 @@ const unhandled = vitest.state.getUnhandledErrors().length
 await vitest.close()
 giveBack(root)
 
-for (const line of skips) console.log(line)
+for (const line of [...skips, ...flaky]) console.log(line)
 let passed = 0
 let failed = unhandled
 for (const [level, count] of counts) {
