@@ -111,10 +111,19 @@ static napi_value link_create(napi_env env, napi_callback_info info)
 	return work_start(env, &create->work, "sinabro bpf link", NULL);
 }
 
-/* linkUpdate(linkFd, programFd): 0 */
+static int64_t update_run(struct work *work)
+{
+	return bpf_link_update(work->fds[0], work->fds[1], NULL);
+}
+
+/*
+ * linkUpdate(linkFd, programFd): promise of 0; on the thread pool because XDP waits as linkCreate()
+ * does, and every link to a device for the lock that all changes to devices take
+ */
 static napi_value link_update(napi_env env, napi_callback_info info)
 {
-	int link_fd, program_fd;
+	int link_fd, program_fd, err;
+	struct work *work;
 	struct args args;
 
 	args_open(&args, env, info);
@@ -122,7 +131,20 @@ static napi_value link_update(napi_env env, napi_callback_info info)
 	program_fd = args_int(&args, 1);
 	if (args.is_bad)
 		return answer(env, -EINVAL);
-	return answer(env, bpf_link_update(link_fd, program_fd, NULL));
+	work = calloc(1, sizeof(*work));
+	if (work == NULL)
+		return answer(env, -ENOMEM);
+	err = work_copy_fd(work, 0, link_fd);
+	if (err == 0)
+		err = work_copy_fd(work, 1, program_fd);
+	if (err < 0) {
+		if (work->fds[0] > 0)
+			close(work->fds[0]);
+		free(work);
+		return answer(env, err);
+	}
+	work->run = update_run;
+	return work_start(env, work, "sinabro bpf update", NULL);
 }
 
 static int64_t detach_run(struct work *work)

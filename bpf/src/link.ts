@@ -73,7 +73,7 @@ export class BpfLink {
 
   /**
    * Attaches; `first` runs before what others attached. On the thread pool: the kernel waits until every CPU has seen it,
-   * 10 to 70 ms. update() waits for nobody.
+   * 10 to 70 ms.
    * @throws BpfError EEXIST if this very program is on the hook already; 'unsupported' before Linux 6.6
    */
   static async createTcx(
@@ -158,11 +158,13 @@ export class BpfLink {
   }
 
   /**
-   * Puts another program in place: each event meets the old one or the new one, never none.
+   * Puts another program in place: each event meets the old one or the new one, never none. On the thread pool: on tcx
+   * and cgroups it takes microseconds, but devices may be locked by others, and XDP waits as createXdp() does.
    * @throws BpfError ENOLINK if the device or the cgroup is gone
    */
-  update(program: BpfProgram): void {
-    check(native().linkUpdate(this.fd, program.fd), `BPF_LINK_UPDATE to ${program.name}`)
+  async update(program: BpfProgram): Promise<void> {
+    const result = await native().linkUpdate(this.fd, program.fd)
+    check(result, `BPF_LINK_UPDATE to ${program.name}`)
   }
 
   /** Takes the program off, also where others hold the link. On the thread pool, as createTcx(). */

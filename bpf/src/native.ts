@@ -73,7 +73,7 @@ export interface Native {
     attachType: number,
     flags: number,
   ): Promise<number> | number
-  linkUpdate(linkFd: number, programFd: number): number
+  linkUpdate(linkFd: number, programFd: number): Promise<number> | number
   linkDetach(linkFd: number): Promise<number> | number
   /** Fills two arrays of host-order u32 in the order the programs run; returns how many. */
   attachedQuery(

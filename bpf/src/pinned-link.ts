@@ -19,7 +19,7 @@ export async function keepPinnedLink(options: PinnedLink): Promise<void> {
   if (pinned !== undefined) {
     const info = pinned.info()
     if (isHere(info)) {
-      if (info.programId !== program.id) pinned.update(program)
+      if (info.programId !== program.id) await pinned.update(program)
       return
     }
   }
