@@ -87,9 +87,12 @@ export class Exchange {
   /** Reads until the answer is complete. 'cut': a datagram did not fit, the answer is lost, and there is room for it now. */
   async receive(request: SentRequest, listener: Listener): Promise<'done' | 'cut'> {
     for (;;) {
-      const step = await this.receiveOne(request, listener)
+      // Mostly the answer is there and whole, and then there is nothing to await.
+      const now = this.#receiveNow(request, listener)
+      const step = typeof now === 'string' ? now : await now
       if (step !== 'more') return step
-      await this.takeTurns()
+      const turn = this.takeTurns()
+      if (turn) await turn
       if (request.signal?.aborted) {
         await this.drain()
         throw request.signal.reason
@@ -99,31 +102,40 @@ export class Exchange {
 
   /** Reads one datagram, waiting for it where the kernel answers later. */
   async receiveOne(request: SentRequest, listener: Listener): Promise<Step | 'cut'> {
-    let length = this.#transport.receive(this.#buffer)
-    while (length === -EAGAIN) {
-      await this.#transport.readable(request.signal)
-      length = this.#transport.receive(this.#buffer)
-    }
-    if (length === -ENOBUFS) {
-      await this.drain()
-      throw failure(request, {
-        errno: ENOBUFS,
-        extAck: { message: 'the answer was lost, the outcome is unknown', offset: 0 },
-      })
-    }
-    if (length < 0) throw failure(request, { errno: -length })
-    if (length > this.#buffer.length) {
-      await this.drain()
-      this.#buffer = new Uint8Array(length)
-      return 'cut'
-    }
+    return this.#receiveNow(request, listener)
+  }
+
+  /** Promises where it has to wait. */
+  #receiveNow(request: SentRequest, listener: Listener): Step | Promise<Step | 'cut'> {
+    const length = this.#transport.receive(this.#buffer)
+    if (length === -EAGAIN) return this.#receiveLater(request, listener)
+    if (length < 0 || length > this.#buffer.length) return this.#lose(request, length)
     try {
       return this.#consume(request, new Reader(this.#buffer, request.op, length), listener)
     } catch (error) {
       // The kernel refuses a second list (EBUSY) while the rest of this one waits to be read. After its own errors there is no rest.
-      if (!(error instanceof NetlinkError)) await this.drain()
-      throw error
+      if (error instanceof NetlinkError) throw error
+      return this.drain().then(() => Promise.reject(error))
     }
+  }
+
+  async #receiveLater(request: SentRequest, listener: Listener): Promise<Step | 'cut'> {
+    await this.#transport.readable(request.signal)
+    return this.#receiveNow(request, listener)
+  }
+
+  /** What came cannot be used, and neither can what belongs to it. */
+  async #lose(request: SentRequest, length: number): Promise<'cut'> {
+    if (length < 0 && length !== -ENOBUFS) throw failure(request, { errno: -length })
+    await this.drain()
+    if (length > 0) {
+      this.#buffer = new Uint8Array(length)
+      return 'cut'
+    }
+    throw failure(request, {
+      errno: ENOBUFS,
+      extAck: { message: 'the answer was lost, the outcome is unknown', offset: 0 },
+    })
   }
 
   /** Lets the loop turn once in a while. */
