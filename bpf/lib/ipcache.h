@@ -25,6 +25,29 @@ static __always_inline __u32 ipcache__remote_node(const struct addr *addr, __u32
 	return entry->node;
 }
 
+/* In whose pod range an address is, asked of both ends of what comes by an uplink. */
+enum range_owner {
+	RANGE_NONE = 0,
+	RANGE_OWN = 1,
+	RANGE_OTHER = 2,
+};
+
+/* *node is the other node's id, or 0. */
+static __always_inline enum range_owner ipcache__range(const struct addr *addr, __u32 own_node,
+						       __u32 *node)
+{
+	struct prefix_key key = { .prefix_len = 128, .addr = *addr };
+	const struct ipcache_entry *entry = bpf_map_lookup_elem(&sb_ipcache, &key);
+
+	*node = 0;
+	if (!entry)
+		return RANGE_NONE;
+	if (entry->flags & IPCACHE_OWN_RANGE || (entry->node && entry->node == own_node))
+		return RANGE_OWN;
+	*node = entry->node;
+	return entry->node ? RANGE_OTHER : RANGE_NONE;
+}
+
 /* May this node send with that inner source? Its ranges, and its own InternalIPs. */
 static __always_inline bool ipcache__is_source_of(const struct addr *addr, __u32 node)
 {

@@ -13,6 +13,7 @@ enum place {
 	PLACE_TO_POD = 1,
 	PLACE_FROM_OVERLAY = 2,
 	PLACE_TO_OVERLAY = 3,
+	PLACE_FROM_UPLINK = 4,
 	PLACES_MAX = 8,
 };
 
@@ -28,6 +29,9 @@ enum outcome {
 	PASS_STACK_MTU = 7,		/* short way, but above the MTU: the stack says so or fragments */
 	PASS_STACK_FRAGMENT = 8,	/* later fragment whose first was not seen: ports unknown */
 	PASS_STACK_ERROR = 9,		/* ICMP error about a flow we have no row of */
+	PASS_UPLINK = 10,		/* sent to another node by an uplink, without a tunnel */
+	PASS_TUNNEL = 11,		/* our tunnel's packet, on its way to the overlay device */
+	PASS_FOREIGN = 12,		/* not of the pod network: the node's own business */
 
 	/* Dropped: something is wrong with the packet. */
 	DROP_FIRST = 16,
@@ -65,6 +69,10 @@ enum outcome {
 
 	/* Dropped: who sends it has enough. */
 	DROP_FLOW_SHARE = 39,		/* another flow, and as many are open to its sender as are free */
+
+	/* Dropped: pods' packets where they cannot be. */
+	DROP_NATIVE_SOURCE = 40,	/* in a pod's name, and came neither from it nor by the tunnel */
+	DROP_NATIVE_TARGET = 41,	/* to a pod's address past the tunnel */
 
 	OUTCOMES_MAX = 64,
 };

@@ -27,6 +27,7 @@ _Static_assert(sizeof(struct addr) == 16, "addr");
 enum config_flag {
 	CONFIG_READY = 1 << 0,		/* the other maps were filled once; until then all is dropped */
 	CONFIG_TUNNEL_IPV6 = 1 << 1,	/* most outer packets are IPv6: which tunnel key to try first */
+	CONFIG_NATIVE = 1 << 2,		/* no tunnel: pods' packets are on the wire as they are */
 };
 
 struct config {
@@ -40,7 +41,7 @@ struct config {
 	__u32 vni;
 	__u8 overlay_mac[6];		/* of the overlay device: inner source of what we send */
 	__be16 tunnel_port;		/* outer UDP port, forbidden to pods; 0 = no tunnel */
-	__u8 pad[4];
+	__u32 uplink_ifindex;		/* the link that nodes with NODE_ON_UPLINK are on; 0 = none */
 	struct addr tunnel_local4;	/* outer source towards IPv4 peers; all zero = kernel's choice */
 	struct addr tunnel_local6;	/* outer source towards IPv6 peers; all zero = kernel's choice */
 };
@@ -70,6 +71,7 @@ _Static_assert(sizeof(struct endpoint) == 32, "endpoint");
 
 enum node_flag {
 	NODE_VALID = 1 << 0,		/* tunnel address and MAC are usable */
+	NODE_ON_UPLINK = 1 << 1,	/* without a tunnel: its pods are behind config.uplink_ifindex */
 };
 
 struct node {
@@ -89,10 +91,14 @@ struct prefix_key {
 };
 _Static_assert(sizeof(struct prefix_key) == 20, "prefix_key");
 
+enum ipcache_flag {
+	IPCACHE_OWN_RANGE = 1 << 0,	/* this node's pods; node is 0 */
+};
+
 struct ipcache_entry {
-	__u32 node;			/* id in sb_nodes; 0 = on no node, by the kernel's routes */
+	__u32 node;			/* id in sb_nodes; 0 = on no other node */
 	__u32 identity;			/* of the pods behind it; 0 = none yet */
-	__u32 flags;			/* none yet */
+	__u32 flags;			/* enum ipcache_flag */
 	__u32 pad;
 };
 _Static_assert(sizeof(struct ipcache_entry) == 16, "ipcache_entry");
@@ -124,6 +130,7 @@ enum way_kind {
 	WAY_LOCAL = 1,			/* redirect to the local pod that has daddr */
 	WAY_NODE = 2,			/* tunnel to the node */
 	WAY_STACK = 3,			/* the kernel's; the node id, if any, is where sb_to_overlay sends */
+	WAY_UPLINK = 4,			/* out of config.uplink_ifindex to the node, without a tunnel */
 };
 
 enum flow_flag {
@@ -138,7 +145,7 @@ struct flow {
 	__u64 way;
 	__u32 source_incarnation;	/* of the local pod that has saddr; 0 = none has it */
 	__u32 target_incarnation;	/* of the local pod that has daddr; 0 = none has it */
-	__u32 source_node;		/* node whose tunnel may bring these packets; 0 = none may */
+	__u32 source_node;		/* node that may bring these packets from outside; 0 = none may */
 	__u32 flags;			/* enum flow_flag; written by several CPUs without a lock: hints */
 	__u32 seen;			/* last packet, in ticks of 256 jiffies (clock.h) */
 	__u32 created;			/* first packet, same unit */

@@ -14,6 +14,7 @@ enum redirect_kind {
 	REDIRECT_NONE = 0,
 	REDIRECT_PEER = 1,		/* into the namespace of the device's peer */
 	REDIRECT_DEVICE = 2,		/* out of the device */
+	REDIRECT_NEIGHBOUR = 3,		/* out of the device, to the neighbour that routes say */
 };
 
 /* Answers: what became of the packets, where? Written by the programs; nothing leaves. */
@@ -42,7 +43,8 @@ static __always_inline int finish(struct __sk_buff *skb, enum place place, int o
 		counter->packets++;
 		counter->bytes += skb->len;
 	}
-	if (outcome == PASS_LOCAL || (outcome == PASS_NODE && place == PLACE_FROM_POD))
+	if (outcome == PASS_LOCAL ||
+	    ((outcome == PASS_NODE || outcome == PASS_UPLINK) && place == PLACE_FROM_POD))
 		return TC_ACT_REDIRECT;
 	if (outcome >= DROP_FIRST)
 		return TC_ACT_SHOT;

@@ -7,6 +7,7 @@
 #include "guard.h"
 #include "icmp_error.h"
 #include "overlay.h"
+#include "uplink.h"
 
 /* First packet of a flow, or the first one in another generation: chooses the way. CONTINUE with
  * *way, or an outcome. */
@@ -27,10 +28,15 @@ __rare int choose(const struct packet *p, const struct config *config,
 	o.is_known = is_known;
 	if (endpoint__is_pod(target)) {
 		kind = WAY_LOCAL;
-	} else if (!target && config->overlay_ifindex) {
+	} else if (!target) {
+		const struct node *to;
+
 		node = ipcache__remote_node(&p->key.daddr, config->own_node);
-		if (node__find(node))
+		to = node__find(node);
+		if (to && config->overlay_ifindex)
 			kind = WAY_NODE;
+		else if (to && to->flags & NODE_ON_UPLINK && config->uplink_ifindex)
+			kind = WAY_UPLINK;
 	}
 	if (!is_known && packet__is_midstream(p))
 		kind = WAY_STACK;	/* whoever translates it knows (ADR 0010) */
@@ -53,6 +59,14 @@ static __always_inline int send(struct __sk_buff *skb, const struct packet *p,
 	return node ? overlay__send(skb, p, config, node) : DROP_NO_NODE;
 }
 
+static __always_inline int leave(struct __sk_buff *skb, const struct packet *p,
+				 const struct config *config, __u64 way)
+{
+	const struct node *node = node__find(way__node(way));
+
+	return node ? uplink__send(skb, p, config, node) : DROP_NO_NODE;
+}
+
 /* Not on the fast path: a way just chosen, or that of an ICMP error. */
 __rare int go(struct __sk_buff *skb, const struct packet *p, const struct config *config,
 			 __u64 way)
@@ -67,6 +81,8 @@ __rare int go(struct __sk_buff *skb, const struct packet *p, const struct config
 		return endpoint__is_pod(target) ? arrive(skb, p, target) : PASS_STACK;
 	case WAY_NODE:
 		return send(skb, p, config, way);
+	case WAY_UPLINK:
+		return leave(skb, p, config, way);
 	default:
 		return PASS_STACK;
 	}
@@ -150,6 +166,8 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 		if (likely(way__generation(way) == generation)) {
 			if (way__kind(way) == WAY_NODE)
 				return send(skb, &p, config, way);
+			if (way__kind(way) == WAY_UPLINK)
+				return leave(skb, &p, config, way);
 			target = endpoint__find(&p.key.daddr);
 			if (likely(endpoint__is_pod(target) &&
 				   target->incarnation == flow->target_incarnation))

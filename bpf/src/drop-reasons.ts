@@ -1,7 +1,7 @@
 // Mirror of bpf/lib/outcomes.h: places, outcomes and drop reasons by number, with words for people.
 
 /** The hooks that count, by number (enum place). Append only. */
-export const PLACES = ['from_pod', 'to_pod', 'from_overlay', 'to_overlay'] as const
+export const PLACES = ['from_pod', 'to_pod', 'from_overlay', 'to_overlay', 'from_uplink'] as const
 export type Place = (typeof PLACES)[number]
 
 export const PLACES_MAX = 8
@@ -33,6 +33,9 @@ export const OUTCOMES: readonly Outcome[] = [
   pass(7, 'PASS_STACK_MTU', 'above the MTU: the stack tells the sender or fragments'),
   pass(8, 'PASS_STACK_FRAGMENT', 'later fragment whose first was not seen'),
   pass(9, 'PASS_STACK_ERROR', 'ICMP error about a flow without a row'),
+  pass(10, 'PASS_UPLINK', 'sent to another node by an uplink, without a tunnel'),
+  pass(11, 'PASS_TUNNEL', "the tunnel's own packet, on its way to the overlay device"),
+  pass(12, 'PASS_FOREIGN', "not of the pod network: the node's own business"),
 
   drop(16, 'DROP_TRUNCATED', 'packet ends before its headers do'),
   drop(17, 'DROP_BAD_HEADER', 'header with a version or length that cannot be'),
@@ -58,6 +61,8 @@ export const OUTCOMES: readonly Outcome[] = [
   drop(37, 'DROP_FOREIGN_ERROR', 'ICMP error from a pod about a packet that was not for it'),
   drop(38, 'DROP_LOOPBACK', 'from a pod to a loopback address'),
   drop(39, 'DROP_FLOW_SHARE', 'another new flow, and its sender has as many open as are free'),
+  drop(40, 'DROP_NATIVE_SOURCE', "in a pod's name, and came neither from it nor by the tunnel"),
+  drop(41, 'DROP_NATIVE_TARGET', "to a pod's address past the tunnel"),
 ]
 
 /** Key of sb_counters. */

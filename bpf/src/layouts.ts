@@ -21,6 +21,7 @@ export const NODES_MAX = 16384
 
 export const CONFIG_READY = 1 << 0
 export const CONFIG_TUNNEL_IPV6 = 1 << 1
+export const CONFIG_NATIVE = 1 << 2
 
 /** The one row (key 0) of sb_config. `tunnelLocal…` all zero ('::') leaves the choice to the kernel. */
 export const config = struct('config', {
@@ -31,7 +32,7 @@ export const config = struct('config', {
   vni: u32,
   overlayMac: mac,
   tunnelPort: be16,
-  pad: pad(4),
+  uplinkIfindex: u32,
   tunnelLocal4: addr,
   tunnelLocal6: addr,
 })
@@ -53,6 +54,7 @@ export const endpoint = struct('endpoint', {
 export type Endpoint = Infer<typeof endpoint>
 
 export const NODE_VALID = 1 << 0
+export const NODE_ON_UPLINK = 1 << 1
 
 /** Value of sb_nodes, whose key is the node id (u32). sb_node_ids goes from `addr` to that id. */
 export const node = struct('node', {
@@ -70,6 +72,8 @@ export const prefixKey = struct('prefix_key', {
   addr,
 })
 export type PrefixKey = Infer<typeof prefixKey>
+
+export const IPCACHE_OWN_RANGE = 1 << 0
 
 /** Value of sb_ipcache. */
 export const ipcacheEntry = struct('ipcache_entry', {
@@ -123,8 +127,8 @@ export function ticksToSec(ticks: number, hz: number): number {
   return (ticks * JIFFIES_PER_TICK) / hz
 }
 
-export type WayKind = 'local' | 'node' | 'stack'
-const WAY_KINDS: readonly (WayKind | undefined)[] = [undefined, 'local', 'node', 'stack']
+export type WayKind = 'local' | 'node' | 'stack' | 'uplink'
+const WAY_KINDS: readonly (WayKind | undefined)[] = [undefined, 'local', 'node', 'stack', 'uplink']
 
 export interface Way {
   readonly kind: WayKind

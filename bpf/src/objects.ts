@@ -2,7 +2,14 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
-export const OBJECTS = ['from_pod', 'to_pod', 'from_overlay', 'to_overlay', 'sweep'] as const
+export const OBJECTS = [
+  'from_pod',
+  'to_pod',
+  'from_overlay',
+  'to_overlay',
+  'from_uplink',
+  'sweep',
+] as const
 export type ObjectName = (typeof OBJECTS)[number]
 
 /** The file of an object; whether it is there shows when it is opened. */

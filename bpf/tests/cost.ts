@@ -13,10 +13,12 @@ import {
   INCARNATION_B,
   keyOf,
   NODE_2,
+  nativeRows,
   type RowSpec,
   reverse,
   SB_DONE,
   shapes,
+  TUNNEL_PORT,
   testTunnel,
   tunnelIn,
 } from './world.ts'
@@ -49,6 +51,8 @@ interface Case {
   readonly verdict: number
   readonly mark?: number
   readonly row?: readonly [source: string, target: string, spec: RowSpec]
+  /** On a node without a tunnel. */
+  readonly isNative?: boolean
 }
 
 const UDP = 17
@@ -59,12 +63,19 @@ const REDIRECT = 7
 const BENCH_BYTES = 56
 const BENCH_WRONG = 100
 
-const cases: readonly Case[] = families.flatMap(({ family, a, b, c, stranger }) => {
+const cases: readonly Case[] = families.flatMap((actors) => {
+  const { family, a, b, c, stranger, node1, node2 } = actors
   const from = (dst: string) => udpPacket(links.fromA, { src: a, dst }, ports)
   const both = { sourceIncarnation: INCARNATION_A, targetIncarnation: INCARNATION_B }
   const toA = { targetIncarnation: INCARNATION_A, sourceNode: NODE_2 }
   const out = udpPacket(links.out, { src: a, dst: c, ttl: 63 }, ports)
   const into = udpPacket(links.in, { src: c, dst: a }, ports)
+  const outer = udpPacket(
+    links.wire,
+    { src: node2, dst: node1 },
+    { sport: 50000, dport: TUNNEL_PORT },
+  )
+  const toNode = udpPacket(links.wire, { src: stranger, dst: node1 }, ports)
   const fromStranger = udpPacket(links.toA, { src: stranger, dst: a }, ports)
   return [
     {
@@ -98,6 +109,46 @@ const cases: readonly Case[] = families.flatMap(({ family, a, b, c, stranger }) 
       after: udpPacket(links.toA, { src: c, dst: a, ttl: 63 }, ports),
       verdict: REDIRECT,
       row: [c, a, { kind: 'local', ...toA }],
+    },
+    {
+      path: 'another node to pod',
+      object: 'from_uplink',
+      before: outer,
+      after: outer,
+      verdict: NEXT,
+    },
+    {
+      path: 'outside to node',
+      object: 'from_uplink',
+      before: toNode,
+      after: toNode,
+      verdict: NEXT,
+    },
+    {
+      path: 'pod to another node without a tunnel',
+      object: 'from_pod',
+      before: from(c),
+      after: udpPacket(links.fromA, { src: a, dst: c, ttl: 63 }, ports),
+      verdict: REDIRECT,
+      row: [a, c, { kind: 'uplink', node: NODE_2, sourceIncarnation: INCARNATION_A }],
+      isNative: true,
+    },
+    {
+      path: 'another node to pod without a tunnel',
+      object: 'from_uplink',
+      before: udpPacket(links.wire, { src: c, dst: a }, ports),
+      after: udpPacket(links.toA, { src: c, dst: a, ttl: 63 }, ports),
+      verdict: REDIRECT,
+      row: [c, a, { kind: 'local', ...toA }],
+      isNative: true,
+    },
+    {
+      path: 'outside to node without a tunnel',
+      object: 'from_uplink',
+      before: toNode,
+      after: toNode,
+      verdict: NEXT,
+      isNative: true,
     },
     {
       path: 'pod to stack',
@@ -136,6 +187,7 @@ async function measure(one: Case, { repeat, rounds }: CostOptions): Promise<Cost
     maps: commonShapes,
     base: {
       ...commonRows,
+      ...(one.isNative === true ? nativeRows : {}),
       sb_flows: [
         [yardstick, flowRow({ kind: 'stack' })],
         ...(row === undefined ? [] : bothRows(row)),

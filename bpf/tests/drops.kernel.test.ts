@@ -38,6 +38,7 @@ import {
   loadWorld,
   mac,
   NODE_2,
+  nativeRows,
   readyConfig,
   type Shapes,
   TUNNEL_PORT,
@@ -60,6 +61,7 @@ interface Drop {
 const ports = { sport: 40000, dport: 53 }
 const fromA = (src: string, dst: string) => udpPacket(links.fromA, { src, dst }, ports)
 const fromTunnel = (src: string, dst: string) => udpPacket(links.in, { src, dst }, ports)
+const fromWire = (src: string, dst: string) => udpPacket(links.wire, { src, dst }, ports)
 const toTunnel = (src: string, dst: string) => udpPacket(links.out, { src, dst }, ports)
 const tunnel = { source: ipv4.node2, destination: ipv4.node1, vni: VNI, tos: 0, ttl: 64, flags: 0 }
 
@@ -668,6 +670,85 @@ const drops: readonly Drop[] = [
         udp(ports),
       ),
   },
+  {
+    reason: 'DROP_NATIVE_SOURCE',
+    what: "another node's pod past the tunnel",
+    place: 'from_uplink',
+    packet: ({ a, c }) => fromWire(c, a),
+  },
+  {
+    reason: 'DROP_NATIVE_SOURCE',
+    what: "another node's pod past the tunnel, to this node",
+    place: 'from_uplink',
+    packet: ({ c, node1 }) => fromWire(c, node1),
+  },
+  {
+    reason: 'DROP_NATIVE_SOURCE',
+    what: "another node's pod past the tunnel, to the tunnel's port of a pod",
+    place: 'from_uplink',
+    packet: ({ a, c }) =>
+      udpPacket(links.wire, { src: c, dst: a }, { ...ports, dport: TUNNEL_PORT }),
+  },
+  {
+    reason: 'DROP_NATIVE_SOURCE',
+    what: "this node's pod from outside",
+    place: 'from_uplink',
+    packet: ({ a, b }) => fromWire(b, a),
+  },
+  {
+    reason: 'DROP_NATIVE_SOURCE',
+    what: "a pod's name before more extension headers than are followed",
+    place: 'from_uplink',
+    family: 6,
+    packet: ({ a, c }) =>
+      packet(
+        links.wire,
+        ip6({ src: c, dst: a }),
+        ...Array.from({ length: 7 }, () => destinationOptions()),
+        udp(ports),
+      ),
+  },
+  {
+    reason: 'DROP_NATIVE_SOURCE',
+    what: "without a tunnel: this node's pod from outside, to the node",
+    place: 'from_uplink',
+    packet: ({ b, node1 }) => fromWire(b, node1),
+    maps: () => nativeRows,
+  },
+  {
+    reason: 'DROP_NATIVE_SOURCE',
+    what: "without a tunnel: this node's pod from outside, in a flow that lives",
+    place: 'from_uplink',
+    packet: ({ a, b }) => fromWire(b, a),
+    maps: ({ a, b }) => ({
+      ...nativeRows,
+      sb_flows: [
+        [
+          keyOf({ source: b, target: a, proto: 17, ...ports }),
+          flowRow({ kind: 'local', sourceIncarnation: 12, targetIncarnation: 11 }),
+        ],
+      ],
+    }),
+  },
+  {
+    reason: 'DROP_NATIVE_TARGET',
+    what: 'to a pod of this node past the tunnel',
+    place: 'from_uplink',
+    packet: ({ a, stranger }) => fromWire(stranger, a),
+  },
+  {
+    reason: 'DROP_NATIVE_TARGET',
+    what: 'to a pod of another node past the tunnel',
+    place: 'from_uplink',
+    packet: ({ c, node2 }) => fromWire(node2, c),
+  },
+  {
+    reason: 'DROP_TRUNCATED',
+    what: 'without a tunnel: UDP header cut short',
+    place: 'from_uplink',
+    packet: ({ a, c }) => packet(links.wire, ip({ src: c, dst: a, protocol: 17 }), payload(7)),
+    maps: () => nativeRows,
+  },
 ]
 
 function loopback(family: 4 | 6): string {
@@ -710,6 +791,7 @@ const programs: Record<Place, string> = {
   to_pod: 'sb_to_pod',
   from_overlay: 'vector_from_overlay',
   to_overlay: 'sb_to_overlay',
+  from_uplink: 'sb_from_uplink',
 }
 
 let world: World

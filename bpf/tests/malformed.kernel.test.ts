@@ -28,6 +28,7 @@ const programs: Record<Place, string> = {
   to_pod: 'sb_to_pod',
   from_overlay: 'vector_from_overlay',
   to_overlay: 'sb_to_overlay',
+  from_uplink: 'sb_from_uplink',
 }
 
 let world: World

@@ -33,6 +33,8 @@ export const links = {
   /** Inside the tunnel, from this node to node 2 and back. */
   out: eth({ src: mac.overlay1, dst: mac.overlay2 }),
   in: eth({ src: mac.overlay2, dst: mac.overlay1 }),
+  /** On the wire between the nodes, to this one. */
+  wire: eth({ src: mac.wire2, dst: mac.wire1 }),
 } as const
 
 export interface Ports {

@@ -437,6 +437,7 @@ async function wireOverlay(live: LiveNode, peer: LiveNode, outer: 4 | 6): Promis
     vni: VNI,
     overlayMac: mac,
     tunnelPort: TUNNEL_PORT,
+    uplinkIfindex: 0,
     tunnelLocal4: spec.internal[0],
     tunnelLocal6: spec.internal[1],
   })

@@ -1,6 +1,7 @@
 // The little world all packet vectors play in: one node with two pods, another node, a stranger; both families.
 import { counterIndex, OUTCOMES, PLACES, type Place } from '../src/drop-reasons.ts'
 import {
+  CONFIG_NATIVE,
   CONFIG_READY,
   config,
   counter,
@@ -17,6 +18,7 @@ import {
   fragmentKey,
   fragmentPorts,
   ipcacheEntry,
+  NODE_ON_UPLINK,
   NODE_VALID,
   node,
   opened,
@@ -61,7 +63,7 @@ export const shapes = {
 export type Shapes = typeof shapes
 
 export interface Redirect {
-  readonly kind: 'peer' | 'device' | 'unknown'
+  readonly kind: 'peer' | 'device' | 'neighbour' | 'unknown'
   readonly ifindex: number
 }
 export type World = TestNode<Shapes, Redirect>
@@ -70,6 +72,8 @@ export type World = TestNode<Shapes, Redirect>
 export const IFINDEX_HERE = 1
 export const IFINDEX_B = 77
 export const IFINDEX_OVERLAY = 99
+/** A device that is there: a test run looks no neighbour up. */
+export const IFINDEX_UPLINK = 1
 export const VNI = 7
 export const MTU = 1450
 export const GENERATION = 3
@@ -84,6 +88,8 @@ export const mac = {
   cHost: '02:00:00:00:02:01',
   overlay1: '02:00:00:00:10:01',
   overlay2: '02:00:00:00:10:02',
+  wire1: '02:00:00:00:20:01',
+  wire2: '02:00:00:00:20:02',
 } as const
 
 /** Incarnations of the pods at the start. */
@@ -203,6 +209,7 @@ export const readyConfig = {
   vni: VNI,
   overlayMac: mac.overlay1,
   tunnelPort: TUNNEL_PORT,
+  uplinkIfindex: 0,
   tunnelLocal4: ipv4.node1,
   tunnelLocal6: ipv6.node1,
 } as const
@@ -243,6 +250,28 @@ export const base: Rows<Shapes> = {
   test_tunnel: [[0, tunnelIn]],
 }
 
+/** What differs on a node without a tunnel, to which node 2 is a neighbour on the uplink. */
+export const nativeRows: Rows<Shapes> = {
+  sb_config: [
+    [
+      0,
+      {
+        ...readyConfig,
+        flags: CONFIG_READY | CONFIG_NATIVE,
+        overlayIfindex: 0,
+        tunnelPort: 0,
+        uplinkIfindex: IFINDEX_UPLINK,
+      },
+    ],
+  ],
+  sb_nodes: [
+    [
+      NODE_2,
+      { tunnel: ipv4.node2, mac: mac.overlay2, mtu: MTU, flags: NODE_VALID | NODE_ON_UPLINK },
+    ],
+  ],
+}
+
 /** What differs on node 2, where pod c is behind the device of the test run. */
 export const node2Rows: Rows<Shapes> = {
   sb_config: [
@@ -268,7 +297,7 @@ export const node2Rows: Rows<Shapes> = {
   ],
 }
 
-const REDIRECTS = ['unknown', 'peer', 'device'] as const
+const REDIRECTS = ['unknown', 'peer', 'device', 'neighbour'] as const
 
 function readRedirect({ cb }: SkBuff): Redirect | undefined {
   const [kind = 0, ifindex = 0] = cb
@@ -289,6 +318,7 @@ export async function loadWorld({ rows = {}, maxFlows = 1024 }: WorldOptions = {
       objectPath('to_pod'),
       testObject('vector_from_overlay'),
       testObject('vector_to_overlay'),
+      objectPath('from_uplink'),
       objectPath('sweep'),
     ],
     maps: shapes,

@@ -14,6 +14,7 @@ const EMPTY: Config = {
   vni: 0,
   overlayMac: NO_MAC,
   tunnelPort: 0,
+  uplinkIfindex: 0,
   tunnelLocal4: '::',
   tunnelLocal6: '::',
 }

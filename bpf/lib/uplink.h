@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The one way out by an uplink that is not the stack's: to a node on the same link, without a tunnel. */
+#pragma once
+
+#include "config.h"
+#include "hop.h"
+#include "nodes.h"
+#include "verdict.h"
+
+/* The next hop is the kernel's at this moment, so a route that changes holds without us. No SB_DONE:
+ * no program of ours hangs there to take it off. PASS_UPLINK, or what else became of it. */
+static __always_inline int uplink__send(struct __sk_buff *skb, const struct packet *p,
+					const struct config *config, const struct node *node)
+{
+	int outcome = hop__check(skb, p, node->mtu);
+
+	if (unlikely(!config->uplink_ifindex))	/* a redirect to nowhere would drop without a word */
+		return DROP_NO_NODE;
+	if (outcome != CONTINUE)
+		return outcome;
+	outcome = hop__count(skb, p);
+	if (outcome != CONTINUE)
+		return outcome;
+	redirect__note(skb, REDIRECT_NEIGHBOUR, config->uplink_ifindex);
+	bpf_redirect_neigh(config->uplink_ifindex, NULL, 0, 0);
+	return PASS_UPLINK;
+}

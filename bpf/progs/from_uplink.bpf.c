@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Uplink, tc ingress. With a tunnel: what comes past it from or to a pod range is dropped. Without one:
+ * what other nodes send to pods of this node arrives, by the short way if its flow may.
+ *
+ * Most of what it sees is the node's own business, and passes: what it does not understand, too.
+ */
+#include "bpf.h"
+#include "arrival.h"
+#include "flows.h"
+#include "fragments.h"
+#include "icmp_error.h"
+#include "uplink.h"
+
+/* Our own outer packets, known before any lookup. Where the address is another (behind a translator)
+ * they are recognised as nobody's of the pod network instead. */
+static __always_inline bool is_tunnel(const struct packet *p, const struct config *config)
+{
+	return p->key.proto == IPPROTO_UDP && p->key.dport == config->tunnel_port &&
+	       config->tunnel_port &&
+	       (addr__equal(&p->key.daddr, &config->tunnel_local4) ||
+		addr__equal(&p->key.daddr, &config->tunnel_local6));
+}
+
+/* A connection's or a ping's first packet. Of others the first one seen may be the answer to something
+ * that the kernel translated, and has to pass the translator (ADR 0010). */
+static __always_inline bool is_first(const struct packet *p)
+{
+	switch (p->key.proto) {
+	case IPPROTO_TCP:
+		return !packet__is_midstream(p);
+	case IPPROTO_ICMP:
+		return p->icmp_type == ICMP_ECHO;
+	case IPPROTO_ICMPV6:
+		return p->icmp_type == ICMPV6_ECHO_REQUEST;
+	}
+	return false;
+}
+
+/* First packet of a flow from the pods or addresses of another node, or what its row says no longer
+ * holds. CONTINUE with *way, or an outcome. */
+__rare int choose(const struct packet *p, const struct config *config, __u32 node,
+		  const struct flow *known, __u64 *way)
+{
+	enum way_kind kind = WAY_STACK, back = WAY_STACK;
+	const struct endpoint *target;
+	const struct node *from;
+	struct opening o = {};
+	__u32 generation;
+
+	if (!p || !config || !way)
+		return DROP_NOT_READY;
+	generation = READ_ONCE(config->generation);
+	target = endpoint__find(&p->key.daddr);
+	from = node__find(node);
+	o.target_incarnation = endpoint__incarnation(target);
+	o.source_node = node;
+	o.is_known = !!known;
+	if (known)
+		kind = way__kind(READ_ONCE(known->way)) == WAY_STACK ? WAY_STACK : WAY_LOCAL;
+	else if (is_first(p))
+		kind = WAY_LOCAL;
+	/* The answers must be able to go by the short way, too. */
+	if (!from || !(from->flags & NODE_ON_UPLINK) || !config->uplink_ifindex ||
+	    ipcache__remote_node(&p->key.saddr, config->own_node) != node)
+		kind = WAY_STACK;
+	if (flow__is_stack_back(p, 0, o.target_incarnation))
+		kind = WAY_STACK;
+	if (kind != WAY_STACK)
+		back = WAY_UPLINK;
+	o.way = way__make(kind, 0, generation);
+	o.way_back = way__make(back, node, generation);
+	*way = o.way;
+	return flow__open(p, &o);
+}
+
+/* Not on the fast path: a way just chosen, or that of an ICMP error. */
+__rare int go(struct __sk_buff *skb, const struct packet *p, __u64 way)
+{
+	const struct endpoint *target;
+
+	if (!p)
+		return DROP_NOT_READY;
+	if (way__kind(way) != WAY_LOCAL)
+		return PASS_STACK;
+	target = endpoint__find(&p->key.daddr);
+	return endpoint__is_pod(target) ? arrive(skb, p, target) : PASS_STACK;
+}
+
+__rare int go_error(struct __sk_buff *skb, const struct packet *p, const struct config *config)
+{
+	struct flow_key about = {};
+	const struct flow *flow;
+	__u64 way;
+
+	if (!p || !config)
+		return DROP_NOT_READY;
+	if (!parse_icmp_error(skb, p, &about))
+		return PASS_STACK_ERROR;
+	flow = flow__find(&about);
+	if (!flow)
+		return PASS_STACK_ERROR;
+	way = READ_ONCE(flow->way);
+	if (way__kind(way) != WAY_STACK && way__generation(way) != READ_ONCE(config->generation))
+		return PASS_STACK_ERROR;
+	return go(skb, p, way);
+}
+
+/* To a pod of this node, from whoever is not one. */
+__rare int arrive_first(struct __sk_buff *skb, const struct packet *p, const struct config *config,
+			const struct flow *known, __u32 node)
+{
+	__u64 way = 0;
+	int outcome;
+
+	if (!p || !config)
+		return DROP_NOT_READY;
+	if (p->flags & PACKET_ICMP_ERROR)
+		return go_error(skb, p, config);
+	if (p->flags & PACKET_PORTS_UNKNOWN)
+		return PASS_STACK_FRAGMENT;
+	if (p->flags & PACKET_NEIGHBOUR)
+		return PASS_NEIGHBOUR;
+	if (!node)
+		node = node__id_of(&p->key.saddr);
+	if (!node)	/* from outside the cluster: sb_to_pod makes the rows */
+		return PASS_STACK;
+	outcome = choose(p, config, node, known, &way);
+	if (unlikely(flow__lacks_room(outcome)) && flows__reclaim())
+		outcome = choose(p, config, node, known, &way);
+	return outcome == CONTINUE ? go(skb, p, way) : outcome;
+}
+
+/* Without a tunnel. `parsed` may be a negative outcome: then nothing past the addresses is known. */
+static __always_inline int native(struct __sk_buff *skb, struct packet *p,
+				  const struct config *config, int parsed)
+{
+	const struct endpoint *target = endpoint__find(&p->key.daddr);
+	struct flow *flow = NULL, *known = NULL;
+	__u32 node;
+	__u64 way;
+
+	if (endpoint__is_pod(target) && parsed == PARSED_IP) {
+		if (unlikely(p->flags & (PACKET_FRAGMENT_FIRST | PACKET_FRAGMENT_LATER)))
+			fragment__resolve(p);
+		if (likely(!(p->flags & (PACKET_ICMP_ERROR | PACKET_NEIGHBOUR |
+					 PACKET_PORTS_UNKNOWN))))
+			flow = flow__find(&p->key);
+	}
+	/* The source was looked at when the row was made, and is that node's. */
+	if (flow && flow->source_node && !flow->source_incarnation &&
+	    flow->target_incarnation == target->incarnation &&
+	    !flow__is_reopened(flow, p->tcp_flags)) {
+		known = flow;
+		way = READ_ONCE(flow->way);
+		if (likely(way__generation(way) == READ_ONCE(config->generation))) {
+			flow__touch(flow, p);
+			return way__kind(way) == WAY_LOCAL ? arrive(skb, p, target) : PASS_STACK;
+		}
+	}
+	if (ipcache__range(&p->key.saddr, config->own_node, &node) == RANGE_OWN)
+		return DROP_NATIVE_SOURCE;
+	if (!endpoint__is_pod(target))
+		return PASS_FOREIGN;
+	if (parsed < 0)
+		return -parsed;
+	return arrive_first(skb, p, config, known, node);
+}
+
+static __always_inline int from_uplink(struct __sk_buff *skb)
+{
+	const struct config *config = config__get();
+	struct packet p = {};
+	__u32 node;
+	int parsed;
+
+	if (unlikely(!config))
+		return PASS_FOREIGN;	/* there are no pods yet, and the node must be reachable */
+	parsed = parse(skb, &p);
+	if (unlikely(parsed == PARSED_ARP || parsed == -DROP_NOT_IP))
+		return PASS_FOREIGN;
+	if (config->flags & CONFIG_NATIVE)
+		return native(skb, &p, config, parsed);
+	if (likely(is_tunnel(&p, config)))
+		return PASS_TUNNEL;
+	if (ipcache__range(&p.key.saddr, config->own_node, &node) != RANGE_NONE)
+		return DROP_NATIVE_SOURCE;
+	if (ipcache__range(&p.key.daddr, config->own_node, &node) != RANGE_NONE)
+		return DROP_NATIVE_TARGET;
+	return PASS_FOREIGN;
+}
+
+SEC("tc")
+int sb_from_uplink(struct __sk_buff *skb)
+{
+	return finish(skb, PLACE_FROM_UPLINK, from_uplink(skb));
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
