@@ -16,6 +16,8 @@ export interface AgentConfig {
   readonly tunnelFamily: 'auto' | 4 | 6
   /** Ranges of the whole cluster beyond those of the Node objects. */
   readonly clusterCidrs: readonly string[]
+  /** Names of devices; empty: those with a default route or an InternalIP. */
+  readonly uplinks: readonly string[]
   readonly attach: 'auto' | 'tcx' | 'clsact'
   readonly masquerade: 'nftables' | 'none'
   /** How long a pod that is gone without a DEL keeps its addresses; seen gone at both ends of it. */

@@ -4,7 +4,14 @@ import { join } from 'node:path'
 import { outageFileName } from '@sinabro/cni/wire'
 import { type Link, type NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { uninstallFiles } from './cni/install.ts'
-import { ALIAS_PREFIX, NFT_TABLE, OVERLAY_ALIAS, ROUTE_PROTOCOL } from './marks.ts'
+import {
+  ALIAS_PREFIX,
+  NFT_TABLE,
+  OVERLAY_ALIAS,
+  ROUTE_PROTOCOL,
+  TC_HANDLE,
+  TC_PRIORITY,
+} from './marks.ts'
 import { createNft, type Nft } from './masquerade/nft.ts'
 import { removeRules } from './masquerade/target.ts'
 import { parseAlias } from './pods/compute.ts'
@@ -75,7 +82,8 @@ async function removeAll(
   nft: Nft,
 ): Promise<string[]> {
   const { stateDir, runDir, bpfDir, cniConfDir, cniBinDir } = options
-  const ours = (await netlink.links.list()).filter((link) => link.alias?.startsWith(ALIAS_PREFIX))
+  const links = await netlink.links.list()
+  const ours = links.filter((link) => link.alias?.startsWith(ALIAS_PREFIX))
   const attachments = await findAttachments(ours, stateDir)
   if (attachments.length > 0 && !options.isForced) throw new UninstallError(attachments)
 
@@ -83,6 +91,9 @@ async function removeAll(
   const removed = await uninstallFiles({ confDir: cniConfDir, binDir: cniBinDir })
   for (const link of ours) {
     if (await netlink.links.del(link.index)) removed.push(`device ${link.name}`)
+  }
+  for (const { name, index } of links.filter((link) => !ours.includes(link))) {
+    if (await removeFilter(netlink, index)) removed.push(`filter on ${name}`)
   }
   for (const { dst, index, metric } of await netlink.routes.list({ protocol: ROUTE_PROTOCOL })) {
     if (await netlink.routes.del({ dst, index, metric, protocol: ROUTE_PROTOCOL })) {
@@ -101,6 +112,12 @@ async function removeAll(
   }
   for (const folder of [bpfDir, runDir, stateDir]) await removeIfEmpty(folder)
   return removed
+}
+
+/** Of an uplink, where it hangs on clsact; a tcx link goes with its pin. The qdisc stays: others may use it. */
+function removeFilter(netlink: RouteNetlink, index: number): Promise<boolean> {
+  const mark = { priority: TC_PRIORITY, handle: TC_HANDLE }
+  return netlink.filters.del({ index, parent: 'ingress', ...mark })
 }
 
 /** Devices of pods, and allocations whose device is gone but whose pod was never deleted. */

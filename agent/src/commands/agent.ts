@@ -79,6 +79,12 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         .default([], 'what the Node objects say'),
     )
     .addOption(
+      new Option('--uplinks <devices>', 'devices that lead to other nodes and outside')
+        .env('SINABRO_UPLINKS')
+        .argParser((text: string) => text.split(',').filter((name) => name !== ''))
+        .default([], 'those with a default route or an InternalIP of this node'),
+    )
+    .addOption(
       new Option('--attach <way>', 'how programs are attached to devices')
         .env('SINABRO_ATTACH')
         .choices(['auto', 'tcx', 'clsact'])

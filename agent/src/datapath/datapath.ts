@@ -60,9 +60,11 @@ export class Datapath {
   readonly config: ConfigRow
   readonly #podHooks: Hooks
   readonly #overlayHooks: Hooks
+  readonly #uplinkHooks: Hooks
   readonly #objects: LoadedObjects
   readonly #podPrograms: HookPrograms
   readonly #overlayPrograms: HookPrograms
+  readonly #uplinkPrograms: HookPrograms
   readonly #options: DatapathOptions
   #lastSweep: SweepResult | undefined
 
@@ -73,6 +75,7 @@ export class Datapath {
     this.config = new ConfigRow(this.maps.config)
     this.#podPrograms = { ingress: objects.fromPod, egress: objects.toPod }
     this.#overlayPrograms = { ingress: objects.fromOverlay, egress: objects.toOverlay }
+    this.#uplinkPrograms = { ingress: objects.fromUplink }
     const { bpfDir, attach, netlink, netns } = options
     const place = {
       linksDir: pinPaths(bpfDir).links,
@@ -84,6 +87,8 @@ export class Datapath {
     this.#podHooks = new Hooks({ ...place, mode: attach === 'auto' ? 'clsact' : attach })
     const overlayMode = attach === 'auto' ? (hasTcx ? 'tcx' : 'clsact') : attach
     this.#overlayHooks = new Hooks({ ...place, mode: overlayMode })
+    const linksDir = pinPaths(bpfDir).uplinks
+    this.#uplinkHooks = new Hooks({ ...place, linksDir, mode: overlayMode })
   }
 
   /** Attaches nothing yet: running pods keep the programs they have until their room replaces them. */
@@ -104,8 +109,8 @@ export class Datapath {
 
   /** Those that this process loaded. */
   get programs(): readonly BpfProgram[] {
-    const { fromPod, toPod, fromOverlay, toOverlay, sweep } = this.#objects
-    return [fromPod, toPod, fromOverlay, toOverlay, sweep]
+    const { fromPod, toPod, fromOverlay, toOverlay, fromUplink, sweep } = this.#objects
+    return [fromPod, toPod, fromOverlay, toOverlay, fromUplink, sweep]
   }
 
   get lastSweep(): SweepResult | undefined {
@@ -136,6 +141,30 @@ export class Datapath {
 
   isOverlayAttached(device: Device): Promise<boolean> {
     return this.#overlayHooks.isAttached(device, this.#overlayPrograms)
+  }
+
+  attachUplink(device: Device): Promise<void> {
+    return this.#uplinkHooks.attach(device, this.#uplinkPrograms)
+  }
+
+  isUplinkAttached(device: Device): Promise<boolean> {
+    return this.#uplinkHooks.isAttached(device, this.#uplinkPrograms)
+  }
+
+  /** Whether it is an uplink to us, or was one to an earlier agent. */
+  hasUplinkProgram(device: Device): Promise<boolean> {
+    return this.#uplinkHooks.hasAny(device, this.#uplinkPrograms)
+  }
+
+  /** @param device index 0: it is gone */
+  async detachUplink(device: Device): Promise<void> {
+    if (device.index !== 0) await this.#uplinkHooks.detach(device, this.#uplinkPrograms)
+    this.#uplinkHooks.forget(device.name)
+  }
+
+  /** Names of devices that links are pinned for as uplinks. */
+  pinnedUplinks(): string[] {
+    return this.#uplinkHooks.pinnedDevices()
   }
 
   /** For a device that is gone: removes the pins of its links. */

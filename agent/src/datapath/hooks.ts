@@ -17,8 +17,8 @@ export interface Device {
   readonly index: number
 }
 
-/** The programs of one device, by direction as seen from the host: ingress is what comes out of the pod or the tunnel. */
-export type HookPrograms = Readonly<Record<Direction, BpfProgram>>
+/** The programs of one device, by direction as seen from the host: ingress is what comes out of the pod, the tunnel or the wire. */
+export type HookPrograms = Readonly<Partial<Record<Direction, BpfProgram>>>
 
 export interface HooksOptions {
   readonly linksDir: string
@@ -41,8 +41,7 @@ export class Hooks {
 
   /** Idempotent; a packet meets the old program or the new one, never none. */
   async attach(device: Device, programs: HookPrograms): Promise<void> {
-    for (const direction of DIRECTIONS) {
-      const program = programs[direction]
+    for (const [direction, program] of listed(programs)) {
       await TcAttachment.attach({
         ...this.#hook(device, direction, program.name),
         program,
@@ -53,8 +52,7 @@ export class Hooks {
 
   /** Whether exactly these programs are there, in the mode that is wanted and in no other. */
   async isAttached(device: Device, programs: HookPrograms): Promise<boolean> {
-    for (const direction of DIRECTIONS) {
-      const { name, id } = programs[direction]
+    for (const [direction, { name, id }] of listed(programs)) {
       const attached = await TcAttachment.list(this.#hook(device, direction, name))
       const [only] = attached
       if (attached.length !== 1 || only?.programId !== id || only.mode !== this.mode) return false
@@ -62,9 +60,17 @@ export class Hooks {
     return true
   }
 
+  /** Whether any of ours is there, of this version or another. */
+  async hasAny(device: Device, programs: HookPrograms): Promise<boolean> {
+    for (const [direction, { name }] of listed(programs)) {
+      if ((await TcAttachment.list(this.#hook(device, direction, name))).length > 0) return true
+    }
+    return false
+  }
+
   async detach(device: Device, programs: HookPrograms): Promise<void> {
-    for (const direction of DIRECTIONS) {
-      await TcAttachment.detach(this.#hook(device, direction, programs[direction].name))
+    for (const [direction, { name }] of listed(programs)) {
+      await TcAttachment.detach(this.#hook(device, direction, name))
     }
   }
 
@@ -78,7 +84,7 @@ export class Hooks {
     const names = new Set<string>()
     for (const file of listFolder(this.#options.linksDir)) {
       const match = /^(.+)-(?:ingress|egress)(?:_new)?$/.exec(file)
-      if (match?.[1] !== undefined) names.add(match[1])
+      if (match?.[1] !== undefined) names.add(decodeURIComponent(match[1]))
     }
     return [...names]
   }
@@ -97,10 +103,18 @@ export class Hooks {
     }
   }
 
-  /** bpffs allows no dots in names, and neither do the names of our devices have any. */
+  /** bpffs allows no dots in names; devices of the node may have them (eth0.100). */
   #pinPath(device: string, direction: Direction): string {
-    return join(this.#options.linksDir, `${device}-${direction}`)
+    const name = encodeURIComponent(device).replaceAll('.', '%2E')
+    return join(this.#options.linksDir, `${name}-${direction}`)
   }
+}
+
+function listed(programs: HookPrograms): [Direction, BpfProgram][] {
+  return DIRECTIONS.flatMap((direction): [Direction, BpfProgram][] => {
+    const program = programs[direction]
+    return program === undefined ? [] : [[direction, program]]
+  })
 }
 
 function listFolder(path: string): string[] {

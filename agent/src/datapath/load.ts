@@ -14,7 +14,14 @@ const STICKY = 0o1000
 /** Where everything is pinned; the layout version is part of the path, so that two layouts never meet. */
 export function pinPaths(bpfDir: string) {
   const root = join(bpfDir, `v${LAYOUT_VERSION}`)
-  return { root, maps: join(root, 'maps'), links: join(root, 'links') }
+  return {
+    root,
+    maps: join(root, 'maps'),
+    /** On devices of our own, by name. */
+    links: join(root, 'links'),
+    /** On devices of the node. */
+    uplinks: join(root, 'uplinks'),
+  }
 }
 
 export interface LoadedObjects {
@@ -22,6 +29,7 @@ export interface LoadedObjects {
   readonly toPod: BpfProgram
   readonly fromOverlay: BpfProgram
   readonly toOverlay: BpfProgram
+  readonly fromUplink: BpfProgram
   readonly sweep: BpfProgram
   map(name: string): BpfMap
   close(): void
@@ -35,8 +43,8 @@ export interface LoadOptions {
 
 export async function loadObjects({ bpfDir, flowsMax }: LoadOptions): Promise<LoadedObjects> {
   requireBpfFs(bpfDir)
-  const { root, maps: pinDir, links } = pinPaths(bpfDir)
-  for (const folder of [bpfDir, root, pinDir, links]) requireOwn(folder)
+  const { root, maps: pinDir, links, uplinks } = pinPaths(bpfDir)
+  for (const folder of [bpfDir, root, pinDir, links, uplinks]) requireOwn(folder)
   const flows = pinnedSize(join(pinDir, MAP_NAMES.flows)) ?? flowsMax
   const maxEntries = flows === undefined ? {} : { [MAP_NAMES.flows]: flows }
   const opened: BpfObject[] = []
@@ -51,12 +59,14 @@ export async function loadObjects({ bpfDir, flowsMax }: LoadOptions): Promise<Lo
     const toPod = await load('to_pod')
     const fromOverlay = await load('from_overlay')
     const toOverlay = await load('to_overlay')
+    const fromUplink = await load('from_uplink')
     const sweep = await load('sweep')
     return {
       fromPod: fromPod.program('sb_from_pod'),
       toPod: toPod.program('sb_to_pod'),
       fromOverlay: fromOverlay.program('sb_from_overlay'),
       toOverlay: toOverlay.program('sb_to_overlay'),
+      fromUplink: fromUplink.program('sb_from_uplink'),
       sweep: sweep.program('sb_sweep'),
       map(name) {
         for (const object of opened) {

@@ -30,6 +30,8 @@ test('computeOverlay() says who we are and who the others are', () => {
       tunnelAddress: '192.168.0.1',
       tunnelFamily: 4,
       overlayMac: '0e:5b:c0:a8:00:01',
+      nodeAddresses: ['192.168.0.1', 'fd0a::1'],
+      ranges: ['10.244.1.0/24', 'fd00:10:244:1::/64'],
       ownAddresses: ['10.244.1.1', 'fd00:10:244:1::1'],
     },
     peers: [

@@ -65,6 +65,8 @@ function computeSelf(
     tunnelAddress,
     tunnelFamily: family,
     overlayMac: overlayMac(tunnelAddress),
+    nodeAddresses: node.internalIPs,
+    ranges: node.podCIDRs,
     ownAddresses: node.podCIDRs.map(ownAddress),
   }
 }

@@ -13,6 +13,7 @@ import {
 import type { OverlayDeviceRow } from './device-target.ts'
 import { computeIds, type IdState } from './ids.ts'
 import { Memo } from './memo.ts'
+import type { OwnRangeRow } from './own-range-target.ts'
 import { readUsedIds } from './peer-target.ts'
 import type {
   OverlayNeighbourRow,
@@ -23,10 +24,12 @@ import type {
   PeerRow,
 } from './rows.ts'
 import type { UnderlayState } from './underlay.ts'
+import type { UplinksState } from './uplinks.ts'
 
 export interface DesiredOptions extends OverlayOptions {
   readonly nodes: Table<NodeRow>
   readonly underlay: { readonly state: UnderlayState | undefined }
+  readonly uplinks: { readonly state: Pick<UplinksState, 'problems'> }
   /** The overlay device, once it stands. */
   readonly standing: { readonly index: number | undefined }
   /** Read once, for the numbers that an earlier agent gave. */
@@ -65,7 +68,11 @@ export class DesiredOverlay {
   problems(): readonly OverlayProblem[] {
     const message = `there is room for ${NODES_MAX - 1} other nodes`
     const full = this.#withoutId.map((node) => ({ node, code: 'too-many-nodes', message }) as const)
-    return [...this.plan().problems, ...full]
+    const { nodeName, uplinks } = this.#options
+    const unfit = uplinks.state.problems.map(
+      (text) => ({ node: nodeName, code: 'uplink', message: text }) as const,
+    )
+    return [...this.plan().problems, ...full, ...unfit]
   }
 
   /** Largest IP packet of a pod; undefined until the underlay is known. */
@@ -105,6 +112,10 @@ export class DesiredOverlay {
         return { id, tunnelAddress, overlayMac, mtu, nodeAddresses, prefixes }
       })
     })
+  }
+
+  ownRangeRows(): OwnRangeRow[] {
+    return (this.plan().self?.ranges ?? []).map((prefix) => ({ prefix }))
   }
 
   neighbourRows(): OverlayNeighbourRow[] {

@@ -24,9 +24,9 @@ export interface FollowOverlayOptions {
 /**
  * underlay: a device, address or route that is not ours, so the way to other nodes may have changed. lost: the overlay device went,
  * came or went down, and what lay on it with it, of which the kernel does not always tell. device: the overlay device itself,
- * its addresses or programs. row: a route or neighbour on it.
+ * its addresses or programs. row: a route or neighbour on it. hook: programs of a device that is not ours.
  */
-export type Whose = 'underlay' | 'lost' | 'device' | 'row'
+export type Whose = 'underlay' | 'lost' | 'device' | 'row' | 'hook'
 
 /** Returns what ends it. */
 export async function followOverlay(options: FollowOverlayOptions): Promise<() => void> {
@@ -85,7 +85,8 @@ export class OverlayEvents {
       case 'neighbour':
         return this.#overlay.has(event.neighbour.index) ? 'row' : undefined
       case 'filter':
-        return this.#overlay.has(event.filter.index) ? 'device' : undefined
+        if (this.#overlay.has(event.filter.index)) return 'device'
+        return this.#pods.has(event.filter.index) ? undefined : 'hook'
       case 'qdisc':
         return this.#overlay.has(event.qdisc.index) ? 'device' : undefined
       default:

@@ -3,7 +3,7 @@ import type { Clock } from '../runtime/clock.ts'
 import type { Whose } from './follow.ts'
 
 /** nodes: the table of nodes. all: something was missed, or it is time to look at everything. */
-export type Told = Exclude<Whose, 'row'> | 'nodes' | 'all'
+export type Told = Exclude<Whose, 'row' | 'hook'> | 'nodes' | 'all'
 
 export class News {
   #told = new Set<Told>()

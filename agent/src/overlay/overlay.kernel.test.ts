@@ -1,6 +1,6 @@
 // The overlay on a real kernel: what stands after the first pass, what is repaired, what follows nodes and underlay, and pods that talk.
 import { execFileSync } from 'node:child_process'
-import { NODE_VALID } from '@sinabro/libbpf-ts/layouts'
+import { IPCACHE_OWN_RANGE, NODE_VALID } from '@sinabro/libbpf-ts/layouts'
 import { NetworkNamespace, type RouteNetlink } from '@sinabro/node-netlink'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { OVERLAY_DEVICE } from '../marks.ts'
@@ -82,7 +82,14 @@ const whole = {
 function maps({ datapath: { maps } }: Running) {
   return {
     ids: [...maps.nodeIds.entries()].sort(),
-    prefixes: [...maps.ipcache.entries()].map(([{ addr }, { node }]) => [addr, node]).sort(),
+    prefixes: [...maps.ipcache.entries()]
+      .filter(([, { node }]) => node !== 0)
+      .map(([{ addr }, { node }]) => [addr, node])
+      .sort(),
+    own: [...maps.ipcache.entries()]
+      .filter(([, { flags }]) => flags === IPCACHE_OWN_RANGE)
+      .map(([{ addr }]) => addr)
+      .sort(),
     nodes: [...maps.nodes.entries()].filter(([, { flags }]) => flags === NODE_VALID),
   }
 }
@@ -99,6 +106,7 @@ test('the first pass leaves device, addresses, routes, neighbours, settings and 
       ['10.244.2.0', 1],
       ['fd00:10:244:2::', 1],
     ],
+    own: ['10.244.1.0', 'fd00:10:244:1::'],
     nodes: [[1, { tunnel: '172.31.0.2', mac: '0e:5b:ac:1f:00:02', mtu: 1450, flags: NODE_VALID }]],
   })
   expect(agent.datapath.config.value).toMatchObject({
@@ -205,6 +213,7 @@ test('nodes come, change their address, and go; ids are not used again at once',
     .toEqual({
       ids: [],
       prefixes: [],
+      own: ['10.244.1.0', 'fd00:10:244:1::'],
       nodes: [],
       routes: [],
     })

@@ -23,6 +23,7 @@ import {
 } from './device-target.ts'
 import { followOverlay, type Whose } from './follow.ts'
 import { News, type Told } from './news.ts'
+import { OwnRangeTarget } from './own-range-target.ts'
 import { PeerTarget } from './peer-target.ts'
 import {
   type ActualNeighbour,
@@ -34,6 +35,8 @@ import type { OverlayNeighbourRow, OverlayPlan, OverlayProblem, OverlayRouteRow 
 import { settleForwarding } from './settings.ts'
 import { Standing } from './standing.ts'
 import { extendUnderlay, readUnderlay, Underlay } from './underlay.ts'
+import { UplinkTarget } from './uplink-target.ts'
+import { readUplinks, Uplinks } from './uplinks.ts'
 import { type AnyWatched, Watched } from './watched.ts'
 
 export interface OverlayDeps extends OverlayOptions {
@@ -44,6 +47,8 @@ export interface OverlayDeps extends OverlayOptions {
   readonly hostNamespace: NetworkNamespace
   readonly tunnelPort: number
   readonly vni: number
+  /** Names of devices; empty: to be found. */
+  readonly uplinks: readonly string[]
   readonly clock: Clock
   readonly health: Health
   readonly log: Log
@@ -63,14 +68,19 @@ export class Overlay {
   readonly #settings: KernelSettings
   readonly #underlay = new Underlay()
   readonly #standing = new Standing()
+  readonly #uplinks = new Uplinks()
   readonly #desired: DesiredOverlay
   readonly #deviceTarget: OverlayDeviceTarget
   readonly #device: Watched<OverlayDeviceRow, OverlayDeviceActual>
   readonly #peers: AnyWatched
+  readonly #ownRanges: AnyWatched
+  readonly #onUplinks: AnyWatched
   readonly #routes: Watched<OverlayRouteRow, ActualRoute>
   readonly #neighbours: Watched<OverlayNeighbourRow, ActualNeighbour>
   readonly #all: readonly AnyWatched[]
   readonly #news = new News()
+  /** The addresses that uplinks were looked for by. */
+  #uplinksFor: readonly string[] | undefined
 
   constructor(deps: OverlayDeps) {
     this.#deps = deps
@@ -78,20 +88,33 @@ export class Overlay {
     const { netlink, datapath, nodes, clock, health, log, refreshMs = REFRESH_MS } = deps
     const underlay = this.#underlay
     const standing = this.#standing
+    const uplinks = this.#uplinks
     const common = { sources: [nodes, underlay], clock, health, log, refreshMs }
     const onDevice = { ...common, sources: [nodes, underlay, standing] }
     health.starting('overlay', `waits for the Node object ${deps.nodeName}`)
-    const desired = new DesiredOverlay({ ...deps, underlay, standing, maps: datapath.maps })
+    const desired = new DesiredOverlay({
+      ...deps,
+      underlay,
+      standing,
+      uplinks,
+      maps: datapath.maps,
+    })
     this.#desired = desired
     this.#deviceTarget = new OverlayDeviceTarget({ netlink, datapath, settings: this.#settings })
     this.#device = new Watched(this.#deviceTarget, () => desired.deviceRows(), common)
-    this.#peers = new Watched(
-      new PeerTarget({
-        maps: datapath.maps,
-        bumpGeneration: () => datapath.config.bumpGeneration(),
-      }),
-      () => desired.peerRows(),
-      common,
+    const inMaps = {
+      maps: datapath.maps,
+      bumpGeneration: () => datapath.config.bumpGeneration(),
+    }
+    this.#peers = new Watched(new PeerTarget(inMaps), () => desired.peerRows(), common)
+    this.#ownRanges = new Watched(new OwnRangeTarget(inMaps), () => desired.ownRangeRows(), {
+      ...common,
+      sources: [nodes],
+    })
+    this.#onUplinks = new Watched(
+      new UplinkTarget({ netlink, datapath }),
+      () => uplinks.state.uplinks,
+      { ...common, sources: [uplinks] },
     )
     this.#neighbours = new Watched(
       new OverlayNeighbourTarget({ netlink, standing }),
@@ -103,7 +126,14 @@ export class Overlay {
       () => desired.routeRows(),
       onDevice,
     )
-    this.#all = [this.#device, this.#peers, this.#neighbours, this.#routes]
+    this.#all = [
+      this.#device,
+      this.#peers,
+      this.#ownRanges,
+      this.#onUplinks,
+      this.#neighbours,
+      this.#routes,
+    ]
   }
 
   start(jobs: Jobs): void {
@@ -166,6 +196,11 @@ export class Overlay {
     if (whose === 'row') {
       if (event.kind === 'route') this.#routes.saw(event.change, event.route)
       if (event.kind === 'neighbour') this.#neighbours.saw(event.change, event.neighbour)
+    } else if (whose === 'hook') {
+      const index = event.kind === 'filter' ? event.filter.index : undefined
+      if (this.#uplinks.state.uplinks.some((uplink) => uplink.index === index)) {
+        this.#onUplinks.kick()
+      }
     } else {
       this.#news.tell(whose)
     }
@@ -177,10 +212,15 @@ export class Overlay {
     if (self === undefined) return
     const families = new Set(self.ownAddresses.map((a) => (a.includes(':') ? 6 : 4)))
     await settleForwarding(netlink, this.#settings, families)
-    await this.#lookAtUnderlay(self.tunnelAddress, what.has('underlay') || what.has('all'))
+    const mayHaveChanged = what.has('underlay') || what.has('all')
+    if (mayHaveChanged || this.#uplinksFor !== self.nodeAddresses) {
+      this.#uplinks.set(await readUplinks(netlink, self.nodeAddresses, this.#deps.uplinks))
+      this.#uplinksFor = self.nodeAddresses
+    }
+    await this.#lookAtUnderlay(self.tunnelAddress, mayHaveChanged)
     const isLost = what.has('lost') || what.has('all')
     if (isLost || what.has('device')) this.#device.kick()
-    if (what.has('all')) this.#peers.kick()
+    if (what.has('all')) for (const watched of [this.#peers, this.#onUplinks]) watched.kick()
     if (this.podMtu() === undefined) return
     await this.#device.settled()
     const { index } = this.#deviceTarget

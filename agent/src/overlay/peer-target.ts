@@ -1,8 +1,8 @@
 // Other nodes in the maps of the datapath, as a reconciler's target; knows when a change means that flows must be judged again.
 import { u32 } from '@sinabro/libbpf-ts'
 import { NODE_VALID, type Node, node } from '@sinabro/libbpf-ts/layouts'
-import { formatIp, parsePrefix } from '@sinabro/node-netlink'
 import type { DatapathMaps } from '../datapath/maps.ts'
+import { formatKey, parseKey } from './prefix.ts'
 import type { PeerMapRow } from './rows.ts'
 import type { WatchedTarget } from './watched.ts'
 
@@ -18,9 +18,6 @@ export interface PeerActual {
   readonly nodeAddresses: ReadonlySet<string>
   readonly prefixes: ReadonlySet<string>
 }
-
-/** struct addr counts IPv4 prefixes from bit 96 on. */
-const IPV4_BITS = 96
 
 const NOTHING: ReadonlySet<string> = new Set()
 
@@ -61,8 +58,8 @@ export class PeerTarget implements WatchedTarget<PeerMapRow, PeerActual> {
     this.#addresses.clear()
     this.#prefixes.clear()
     for (const [address, id] of nodeIds.entries()) add(this.#addresses, id, address)
-    for (const [{ prefixLen, addr }, { node }] of ipcache.entries()) {
-      if (node !== 0) add(this.#prefixes, node, formatKey(addr, prefixLen))
+    for (const [key, { node }] of ipcache.entries()) {
+      if (node !== 0) add(this.#prefixes, node, formatKey(key))
     }
     this.#valid ??= readValidIds(nodes)
     const ids = new Set([...this.#valid, ...this.#addresses.keys(), ...this.#prefixes.keys()])
@@ -157,16 +154,6 @@ function readValidIds(nodes: DatapathMaps['nodes']): Set<number> {
 /** Ids that flow rows may still name: those of living nodes and those left behind by nodes that went. */
 export function readUsedIds(nodes: DatapathMaps['nodes']): Set<number> {
   return new Set(Array.from(writtenNodes(nodes), ([id]) => id))
-}
-
-/** '10.244.2.0/24' as the key of sb_ipcache. */
-function parseKey(prefix: string) {
-  const { family, bytes, prefixLen } = parsePrefix(prefix)
-  return { prefixLen: family === 4 ? prefixLen + IPV4_BITS : prefixLen, addr: formatIp(bytes) }
-}
-
-function formatKey(addr: string, prefixLen: number): string {
-  return `${addr}/${addr.includes(':') ? prefixLen : prefixLen - IPV4_BITS}`
 }
 
 function add(to: Map<number, Set<string>>, id: number, one: string): void {

@@ -9,6 +9,9 @@ export interface SelfRow {
   readonly tunnelAddress: string
   readonly tunnelFamily: Family
   readonly overlayMac: string
+  /** Every InternalIP of this node. */
+  readonly nodeAddresses: readonly string[]
+  readonly ranges: readonly string[]
   /** This node's own addresses in the pod network, one per family: the first address of each range. */
   readonly ownAddresses: readonly string[]
 }
@@ -32,7 +35,12 @@ export interface PeerRange {
 
 export interface OverlayProblem {
   readonly node: string
-  readonly code: 'no-tunnel-address' | 'no-range' | 'duplicate-address' | 'too-many-nodes'
+  readonly code:
+    | 'no-tunnel-address'
+    | 'no-range'
+    | 'duplicate-address'
+    | 'too-many-nodes'
+    | 'uplink'
   readonly message: string
 }
 

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { TcMode } from '@sinabro/libbpf-ts'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import type { NodeRow } from '../../cluster/rows.ts'
 import { Datapath } from '../../datapath/datapath.ts'
@@ -30,6 +31,8 @@ export function nodeRow(n: number, change: Partial<NodeRow> = {}): NodeRow {
 
 export interface StartOptions {
   readonly tunnelFamily?: 'auto' | 4 | 6
+  readonly attach?: 'auto' | TcMode
+  readonly uplinks?: readonly string[]
   /** Counts what the overlay asks of the kernel. */
   readonly calls?: Calls
 }
@@ -58,7 +61,7 @@ export class TestNode {
 
   async start(
     rows: readonly NodeRow[],
-    { tunnelFamily = 'auto', calls }: StartOptions = {},
+    { tunnelFamily = 'auto', attach = 'auto', uplinks = [], calls }: StartOptions = {},
   ): Promise<Running> {
     const log = silentLog
     const clock = systemClock
@@ -67,7 +70,7 @@ export class TestNode {
     const netlink = RouteNetlink.open({ netns: this.netns })
     const datapath = await Datapath.open({
       bpfDir: join(this.#folder, 'sinabro'),
-      attach: 'auto',
+      attach,
       netlink,
       netns: this.netns,
       flowsMax: 1024,
@@ -93,6 +96,7 @@ export class TestNode {
       tunnelFamily,
       tunnelPort: 8472,
       vni: 1,
+      uplinks,
     })
     const ipam = { list: () => [], release: async () => undefined, quarantined: () => [] }
     const pods = createPods({ ...room, ipam, podMtu: () => overlay.podMtu() })
