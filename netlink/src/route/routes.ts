@@ -89,9 +89,10 @@ export class Routes {
     }
   }
 
-  async #new(spec: RouteSpec, flags: number): Promise<void> {
+  /** Only from async verbs: a wrong value is thrown. */
+  #new(spec: RouteSpec, flags: number): Promise<void> {
     const message = routeSpecToWire(spec)
-    await this.#requests.change(request(RTM_NEWROUTE, 'RTM_NEWROUTE', message, spec.dst, flags))
+    return this.#requests.change(request(RTM_NEWROUTE, 'RTM_NEWROUTE', message, spec.dst, flags))
   }
 
   async #list(family: 4 | 6, filter: RouteFilter): Promise<Route[]> {
@@ -145,7 +146,7 @@ function request(type: number, op: string, message: RouteBody, to?: string, flag
     type,
     op,
     flags,
-    ...(to === undefined ? {} : { subject: `route ${to}` }),
+    subject: to === undefined ? undefined : `route ${to}`,
     encode: (writer) => routeMessage.encode(writer, message),
   }
 }
