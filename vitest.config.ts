@@ -7,6 +7,8 @@ const exclude = ['**/node_modules/**', '**/build/**', '**/dist/**', '**/target/*
 export default defineConfig({
   test: {
     pool: 'forks',
+    // Most of the kernel level waits (RCU, deadlines), so more files run at once than there are cores.
+    maxWorkers: 4,
     projects: [
       {
         test: {
