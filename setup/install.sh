@@ -4,6 +4,7 @@
 # install.sh           everything that one machine needs, then the build
 # install.sh --check   what `npm run check` needs; no build, no root once installed
 # install.sh --tools   as without a flag, but does not build
+# install.sh --test    and what `npm test` needs
 # install.sh --vm      and what test:vm needs
 # install.sh --bench   and what bench needs
 #
@@ -17,9 +18,10 @@ for flag in "$@"; do
 	case $flag in
 	--check) groups='check' wants_build=no ;;
 	--tools) wants_build=no ;;
-	--vm) groups="$groups vm" ;;
+	--test) groups="$groups test" ;;
+	--vm) groups="$groups test vm" ;;
 	--bench) groups="$groups bench" ;;
-	*) echo "install.sh: unknown flag $flag (--check, --tools, --vm, --bench)" >&2; exit 2 ;;
+	*) echo "install.sh: unknown flag $flag (--check, --tools, --test, --vm, --bench)" >&2; exit 2 ;;
 	esac
 done
 

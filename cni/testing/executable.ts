@@ -1,9 +1,9 @@
 // Runs the built executable as a container runtime would: verb in the environment, configuration on stdin.
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { onTestFinished } from 'vitest'
+import { afterAll, onTestFinished } from 'vitest'
 
 export const executable = new URL('../build/sinabro-cni', import.meta.url).pathname
 
@@ -66,10 +66,26 @@ export class Place {
   }
 }
 
+let forAll: string | undefined
+let remove = (): void => undefined
+afterAll(() => remove())
+/** A copy where another user reaches it: the tree may lie in a home that is closed to others. */
+function executableForAll(): string {
+  if (forAll !== undefined) return forAll
+  const folder = mkdtempSync(join(tmpdir(), 'sinabro-cni-for-all-'))
+  remove = () => rmSync(folder, { recursive: true, force: true })
+  chmodSync(folder, 0o755)
+  forAll = join(folder, 'sinabro-cni')
+  copyFileSync(executable, forAll)
+  chmodSync(forAll, 0o755)
+  return forAll
+}
+
 /** Exactly the given environment. */
 export function execute(call: Call): Promise<Outcome> {
   if (!existsSync(executable)) throw new Error(`${executable} is not built: npm run build`)
-  const [program, ...args] = [...(call.through ?? []), executable]
+  const path = call.uid === undefined ? executable : executableForAll()
+  const [program, ...args] = [...(call.through ?? []), path]
   const env = Object.fromEntries(
     Object.entries(call.env ?? {}).filter(
       (entry): entry is [string, string] => entry[1] !== undefined,
@@ -77,7 +93,7 @@ export function execute(call: Call): Promise<Outcome> {
   )
   return new Promise((resolve, reject) => {
     const uid = call.uid === undefined ? {} : { uid: call.uid, gid: call.uid }
-    const child = spawn(program ?? executable, args, {
+    const child = spawn(program ?? path, args, {
       env: { PATH: '/usr/bin:/bin', ...env },
       ...uid,
     })

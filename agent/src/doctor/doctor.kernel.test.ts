@@ -133,7 +133,7 @@ test('forward policy: a chain that drops, and a rule that lets us through', asyn
   expect(await ask('forward policy')).toEqual(ok('forward policy'))
 })
 
-// Debian's package iptables, which this project does not need.
+// By Debian's package iptables, which `npm test` installs.
 test.skipIf(!existsSync('/usr/sbin/iptables-nft'))(
   'forward policy: as Docker writes it, and what it says to do helps',
   async () => {
