@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Uplink, tc ingress. With a tunnel: what comes past it from or to a pod range is dropped. Without one:
- * what other nodes send to pods of this node arrives, by the short way if its flow may.
+ * Uplink, tc ingress. With a tunnel: what comes past it from or to a pod range is dropped; what comes by
+ * it is judged here if the kernel unpacks it, and behind the overlay device else. Without a tunnel: what
+ * other nodes send to pods of this node arrives, by the short way if its flow may.
  *
  * Most of what it sees is the node's own business, and passes: what it does not understand, too.
  */
@@ -10,6 +11,7 @@
 #include "flows.h"
 #include "fragments.h"
 #include "icmp_error.h"
+#include "kernel_tunnel.h"
 #include "uplink.h"
 
 /* Our own outer packets, known before any lookup. Where the address is another (behind a translator)
@@ -20,6 +22,19 @@ static __always_inline bool is_tunnel(const struct packet *p, const struct confi
 	       config->tunnel_port &&
 	       (addr__equal(&p->key.daddr, &config->tunnel_local4) ||
 		addr__equal(&p->key.daddr, &config->tunnel_local6));
+}
+
+/* With the kernel's own VXLAN device there is no program of ours behind it. It listens on every address
+ * of the node, and finds the port behind any number of extension headers. */
+static __always_inline int kernel_tunnel(struct __sk_buff *skb, const struct packet *p,
+					 const struct config *config, int parsed)
+{
+	if (unlikely(parsed == -DROP_EXTENSION_HEADERS && config->flags & CONFIG_TUNNEL_IPV6))
+		return DROP_EXTENSION_HEADERS;
+	if (parsed != PARSED_IP || p->key.proto != IPPROTO_UDP || !config->tunnel_port ||
+	    p->key.dport != config->tunnel_port || p->flags & PACKET_FRAGMENT_LATER)
+		return CONTINUE;
+	return kernel_tunnel__judge(skb, p, config);
 }
 
 /* A connection's or a ping's first packet. Of others the first one seen may be the answer to something
@@ -181,8 +196,14 @@ static __always_inline int from_uplink(struct __sk_buff *skb)
 		return PASS_FOREIGN;
 	if (config->flags & CONFIG_NATIVE)
 		return native(skb, &p, config, parsed);
-	if (likely(is_tunnel(&p, config)))
+	if (unlikely(!config->overlay_ifindex)) {
+		int outcome = kernel_tunnel(skb, &p, config, parsed);
+
+		if (outcome != CONTINUE)
+			return outcome;
+	} else if (likely(is_tunnel(&p, config))) {
 		return PASS_TUNNEL;
+	}
 	if (ipcache__range(&p.key.saddr, config->own_node, &node) != RANGE_NONE)
 		return DROP_NATIVE_SOURCE;
 	if (ipcache__range(&p.key.daddr, config->own_node, &node) != RANGE_NONE)
