@@ -25,8 +25,14 @@ static __always_inline int arrive(struct __sk_buff *skb, const struct packet *p,
 	*(struct mac_pair *)data = *(const struct mac_pair *)to->pod_mac;
 
 	/* The peer's stack looks at none of ours: not at our marks, nor at when we meant to send. */
-	skb->mark = 0;
 	skb->tstamp = 0;
+	if (unlikely(to->flags & ENDPOINT_SHAPED)) {
+		skb->mark = SB_DONE;	/* sb_to_pod runs next, and has nothing left to do (ADR 0017) */
+		redirect__note(skb, REDIRECT_DEVICE, to->ifindex);
+		bpf_redirect(to->ifindex, 0);
+		return PASS_LOCAL;
+	}
+	skb->mark = 0;
 	/* Judged by the MAC it had when it came in, which need not have been that device's. */
 	if (unlikely(skb->pkt_type != PACKET_HOST))
 		bpf_skb_change_type(skb, PACKET_HOST);

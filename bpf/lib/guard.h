@@ -4,53 +4,24 @@
 
 #include "config.h"
 #include "endpoints.h"
+#include "gateway.h"
 #include "ipcache.h"
 #include "parse.h"
 
-#define ARPHRD_ETHER 1
-
-/* RFC 826, for IPv4 over Ethernet. */
-struct arp_ipv4 {
-	__be16 hardware;
-	__be16 protocol;
-	__u8 hardware_len;
-	__u8 protocol_len;
-	__be16 operation;
-	__u8 sender_mac[ETH_ALEN];
-	__u8 sender[4];
-	__u8 target_mac[ETH_ALEN];
-	__u8 target[4];
-};
-_Static_assert(sizeof(struct arp_ipv4) == 28, "arp_ipv4");
-
-#define ND_OPTION_SOURCE_MAC 1
-#define ND_OPTION_TARGET_MAC 2
 #define ND_OPTIONS_MAX 5
 
-struct nd_message {
-	__u8 type;
-	__u8 code;
-	__sum16 checksum;
-	__be32 flags;
-	struct addr target;
-};
-
-struct nd_option {
-	__u8 type;
-	__u8 units;			/* of 8 bytes, this header included */
-	__u8 mac[ETH_ALEN];
-};
-
-/* The Ethernet source is the pod's. Asked of ARP and ND only: a pod may have another MAC, set by a
- * later plug-in, and IP packets are judged by their source address alone. */
-static __always_inline bool guard__is_sent_by(struct __sk_buff *skb, const struct endpoint *pod)
+/* The frame's source is this MAC. Asked of ARP and ND only: a pod may have another MAC, set by a later
+ * plug-in, and IP packets are judged by their source address alone. */
+static __always_inline bool guard__is_sent_from(struct __sk_buff *skb, const __u8 mac[ETH_ALEN])
 {
 	__u8 source[ETH_ALEN];
 
 	return !bpf_skb_load_bytes(skb, ETH_ALEN, source, sizeof(source)) &&
-	       mac__equal(source, pod->pod_mac);
+	       mac__equal(source, mac);
 }
 
+/* A pod that asks for the gateway may do so from any MAC: nobody but itself hears of it. In what goes
+ * on to the kernel the MAC must be the one that the agent knows. */
 __rare int guard__arp(struct __sk_buff *skb)
 {
 	const struct endpoint *pod;
@@ -68,15 +39,16 @@ __rare int guard__arp(struct __sk_buff *skb)
 		return DROP_DAD;
 	addr__from_ipv4(&sender, sender_ipv4);
 	pod = endpoint__find(&sender);
-	if (!endpoint__is_behind(pod, skb->ifindex) || !mac__equal(arp.sender_mac, pod->pod_mac) ||
-	    !guard__is_sent_by(skb, pod))
+	if (!endpoint__is_behind(pod, skb->ifindex) || !guard__is_sent_from(skb, arp.sender_mac))
 		return DROP_SPOOFED_ARP;
-	return PASS_NEIGHBOUR;
+	if (arp.operation == bpf_htons(ARPOP_REQUEST) && gateway__is_ipv4(arp.target))
+		return gateway__answer_arp(skb, &arp, pod->host_mac);
+	return mac__equal(arp.sender_mac, pod->pod_mac) ? PASS_NEIGHBOUR : DROP_SPOOFED_ARP;
 }
 
-/* No link-layer address option of the message names another MAC than the pod's. */
+/* No link-layer address option of the message names another MAC than this. PASS_NEIGHBOUR, or a drop. */
 static __always_inline int guard__nd_options(struct __sk_buff *skb, const struct packet *p,
-					     const struct endpoint *pod)
+					     const __u8 mac[ETH_ALEN])
 {
 	__u32 at = p->l4 + sizeof(struct nd_message);
 	__u32 left = p->l4_len - sizeof(struct nd_message);
@@ -92,7 +64,7 @@ static __always_inline int guard__nd_options(struct __sk_buff *skb, const struct
 		if (!option.units)
 			return DROP_BAD_HEADER;
 		if ((option.type == ND_OPTION_SOURCE_MAC || option.type == ND_OPTION_TARGET_MAC) &&
-		    !mac__equal(option.mac, pod->pod_mac))
+		    !mac__equal(option.mac, mac))
 			return DROP_SPOOFED_ND;
 		if (option.units * 8 > left)
 			return DROP_TRUNCATED;
@@ -100,6 +72,33 @@ static __always_inline int guard__nd_options(struct __sk_buff *skb, const struct
 		left -= option.units * 8;
 	}
 	return DROP_SPOOFED_ND;
+}
+
+/*
+ * A solicitation of the gateway. The pod's kernel asks from the address that it wants to send from, and
+ * later, whether the gateway still lives, from a link-local one, which nobody can judge: that is told
+ * what it knows, the MAC it asks at.
+ */
+static __always_inline int guard__nd_gateway(struct __sk_buff *skb, const struct packet *p)
+{
+	struct { __u8 target[ETH_ALEN], source[ETH_ALEN]; } eth;
+	const struct endpoint *pod;
+	int outcome;
+
+	if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
+		return DROP_TRUNCATED;
+	outcome = guard__nd_options(skb, p, eth.source);
+	if (outcome != PASS_NEIGHBOUR)
+		return outcome;
+	if (addr__is_link_local(&p->key.saddr)) {
+		if (eth.target[0] & 1)
+			return DROP_LINK_LOCAL;
+		return gateway__answer_nd(skb, p, eth.source, eth.target);
+	}
+	pod = endpoint__find(&p->key.saddr);
+	if (!endpoint__is_behind(pod, skb->ifindex))
+		return DROP_SPOOFED_ND;
+	return gateway__answer_nd(skb, p, eth.source, pod->host_mac);
 }
 
 /* ND and MLD from a pod. What a pod's kernel says by itself when its interface comes up is dropped
@@ -132,6 +131,8 @@ __rare int guard__nd(struct __sk_buff *skb, const struct packet *p)
 	if (p->icmp_type == ND_NEIGHBOUR_SOLICIT) {
 		if (addr__is_zero(&p->key.saddr))	/* RFC 4862 §5.4.2 */
 			return DROP_DAD;
+		if (gateway__is_ipv6(&nd.target))
+			return guard__nd_gateway(skb, p);
 		if (is_link_local)
 			return DROP_LINK_LOCAL;
 		pod = endpoint__find(&p->key.saddr);
@@ -143,9 +144,9 @@ __rare int guard__nd(struct __sk_buff *skb, const struct packet *p)
 			return DROP_SPOOFED_ND;
 		pod = endpoint__find(&nd.target);
 	}
-	if (!endpoint__is_behind(pod, skb->ifindex) || !guard__is_sent_by(skb, pod))
+	if (!endpoint__is_behind(pod, skb->ifindex) || !guard__is_sent_from(skb, pod->pod_mac))
 		return DROP_SPOOFED_ND;
-	return guard__nd_options(skb, p, pod);
+	return guard__nd_options(skb, p, pod->pod_mac);
 }
 
 /* A source address that is not the pod's. */

@@ -23,7 +23,7 @@ enum outcome {
 	PASS_NODE = 1,			/* sent to another node through the tunnel */
 	PASS_STACK = 2,			/* given to the kernel's stack, or came from it: the flow's way */
 	PASS_DONE = 3,			/* finished by an earlier program of ours (SB_DONE) */
-	PASS_NEIGHBOUR = 4,		/* honest ARP or ND, answered by the kernel */
+	PASS_NEIGHBOUR = 4,		/* honest ARP or ND, left to the kernel */
 	PASS_UNTRACKED = 5,		/* multicast, broadcast, loopback, link-local: no flow row */
 	PASS_STACK_TTL = 6,		/* short way, but TTL ran out: the stack says so to the sender */
 	PASS_STACK_MTU = 7,		/* short way, but above the MTU: the stack says so or fragments */
@@ -32,6 +32,7 @@ enum outcome {
 	PASS_UPLINK = 10,		/* sent to another node by an uplink, without a tunnel */
 	PASS_TUNNEL = 11,		/* our tunnel's packet, on its way to the overlay device */
 	PASS_FOREIGN = 12,		/* not of the pod network: the node's own business */
+	PASS_GATEWAY = 13,		/* asked for the gateway's MAC, and was sent back with it */
 
 	/* Dropped: something is wrong with the packet. */
 	DROP_FIRST = 16,

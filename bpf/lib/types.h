@@ -52,6 +52,7 @@ _Static_assert(sizeof(struct config) == 64, "config");
 enum endpoint_flag {
 	ENDPOINT_LOCAL_POD = 1 << 0,	/* behind ifindex, by redirect to its peer */
 	ENDPOINT_NODE_OWN = 1 << 1,	/* an address of this node: delivered by the kernel's stack */
+	ENDPOINT_SHAPED = 1 << 2,	/* a pod held to a rate by a qdisc on ifindex: goes through it */
 };
 
 struct endpoint {

@@ -44,7 +44,8 @@ static __always_inline int finish(struct __sk_buff *skb, enum place place, int o
 		counter->bytes += skb->len;
 	}
 	if (outcome == PASS_LOCAL ||
-	    ((outcome == PASS_NODE || outcome == PASS_UPLINK) && place == PLACE_FROM_POD))
+	    ((outcome == PASS_NODE || outcome == PASS_UPLINK || outcome == PASS_GATEWAY) &&
+	     place == PLACE_FROM_POD))
 		return TC_ACT_REDIRECT;
 	if (outcome >= DROP_FIRST)
 		return TC_ACT_SHOT;

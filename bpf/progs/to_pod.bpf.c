@@ -27,12 +27,17 @@ __rare int open(const struct packet *p, const struct config *config, __u32 targe
 
 static __always_inline int to_pod(struct __sk_buff *skb)
 {
-	const struct config *config = config__get();
 	const struct endpoint *target;
+	const struct config *config;
 	struct packet p = {};
 	struct flow *flow;
 	int outcome;
 
+	if (unlikely(skb->mark & SB_DONE)) {
+		skb->mark &= ~SB_DONE;
+		return PASS_DONE;
+	}
+	config = config__get();
 	if (unlikely(!config))
 		return DROP_NOT_READY;
 	outcome = parse(skb, &p);

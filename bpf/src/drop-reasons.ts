@@ -36,6 +36,7 @@ export const OUTCOMES: readonly Outcome[] = [
   pass(10, 'PASS_UPLINK', 'sent to another node by an uplink, without a tunnel'),
   pass(11, 'PASS_TUNNEL', "the tunnel's own packet, on its way to the overlay device"),
   pass(12, 'PASS_FOREIGN', "not of the pod network: the node's own business"),
+  pass(13, 'PASS_GATEWAY', "asked for the gateway's MAC, and was told"),
 
   drop(16, 'DROP_TRUNCATED', 'packet ends before its headers do'),
   drop(17, 'DROP_BAD_HEADER', 'header with a version or length that cannot be'),
@@ -72,11 +73,6 @@ export function counterIndex(place: number, outcome: number): number {
 
 export function isDrop(outcome: Outcome): boolean {
   return outcome.number >= DROP_FIRST
-}
-
-/** Undefined for a number this version does not know. */
-export function outcomeByNumber(number: number): Outcome | undefined {
-  return OUTCOMES.find((outcome) => outcome.number === number)
 }
 
 function outcome(number: number, symbol: string, text: string, isQuiet: boolean): Outcome {

@@ -40,6 +40,7 @@ export type Config = Infer<typeof config>
 
 export const ENDPOINT_LOCAL_POD = 1 << 0
 export const ENDPOINT_NODE_OWN = 1 << 1
+export const ENDPOINT_SHAPED = 1 << 2
 
 /** Value of sb_endpoints, whose key is `addr`. */
 export const endpoint = struct('endpoint', {

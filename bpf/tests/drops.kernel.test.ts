@@ -217,6 +217,28 @@ const drops: readonly Drop[] = [
     packet: ({ a }) => arpFrom(a, mac.a, mac.b),
   },
   {
+    reason: 'DROP_SPOOFED_ARP',
+    what: 'ARP for another address than the gateway’s, all of it from another MAC',
+    place: 'from_pod',
+    family: 4,
+    packet: ({ a, b }) =>
+      packet(
+        eth({ src: mac.b, dst: 'ff:ff:ff:ff:ff:ff' }),
+        arp({ op: 'request', senderIp: a, senderMac: mac.b, targetIp: b }),
+      ),
+  },
+  {
+    reason: 'DROP_SPOOFED_ARP',
+    what: 'an ARP reply in which the gateway is told another MAC',
+    place: 'from_pod',
+    family: 4,
+    packet: ({ a, linkLocal }) =>
+      packet(
+        eth({ src: mac.b, dst: mac.aHost }),
+        arp({ op: 'reply', senderIp: a, senderMac: mac.b, targetIp: linkLocal }),
+      ),
+  },
+  {
     reason: 'DROP_SPOOFED_ND',
     what: "advertisement of another pod's address",
     place: 'from_pod',
@@ -251,6 +273,13 @@ const drops: readonly Drop[] = [
     place: 'from_pod',
     family: 6,
     packet: ({ b, linkLocal }) => nd(b, neighbourSolicitation({ target: linkLocal, mac: mac.a })),
+  },
+  {
+    reason: 'DROP_SPOOFED_ND',
+    what: "solicitation of the gateway with another pod's MAC",
+    place: 'from_pod',
+    family: 6,
+    packet: ({ a, linkLocal }) => nd(a, neighbourSolicitation({ target: linkLocal, mac: mac.b })),
   },
   {
     reason: 'DROP_SPOOFED_ND',
@@ -398,6 +427,18 @@ const drops: readonly Drop[] = [
     place: 'from_pod',
     family: 6,
     packet: ({ b }) => nd('fe80::a', neighbourSolicitation({ target: b, mac: mac.a })),
+  },
+  {
+    reason: 'DROP_LINK_LOCAL',
+    what: 'solicitation of the gateway from a link-local address, to its group',
+    place: 'from_pod',
+    family: 6,
+    packet: ({ linkLocal }) =>
+      packet(
+        eth({ src: mac.a, dst: '33:33:ff:00:00:01' }),
+        ip6({ src: 'fe80::a', dst: 'ff02::1:ff00:1', hopLimit: 255 }),
+        neighbourSolicitation({ target: linkLocal, mac: mac.a }),
+      ),
   },
   {
     reason: 'DROP_LINK_LOCAL',

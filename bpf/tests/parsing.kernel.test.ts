@@ -365,10 +365,7 @@ describe.each(families)('IPv$family fragments', ({ family, a, b }) => {
 })
 
 test.each([
-  [
-    'ARP request',
-    arp({ op: 'request', senderMac: mac.a, senderIp: ipv4.a, targetIp: ipv4.linkLocal }),
-  ],
+  ['ARP request', arp({ op: 'request', senderMac: mac.a, senderIp: ipv4.a, targetIp: ipv4.b })],
   [
     'ARP reply',
     arp({
@@ -389,8 +386,8 @@ test.each([
 })
 
 test.each([
-  ['solicitation', ipv6.a, neighbourSolicitation({ target: ipv6.linkLocal, mac: mac.a })],
-  ['solicitation without a MAC', ipv6.a, neighbourSolicitation({ target: ipv6.linkLocal })],
+  ['solicitation', ipv6.a, neighbourSolicitation({ target: ipv6.b, mac: mac.a })],
+  ['solicitation without a MAC', ipv6.a, neighbourSolicitation({ target: ipv6.b })],
   ['advertisement', ipv6.a, neighbourAdvertisement({ target: ipv6.a, mac: mac.a })],
   [
     'advertisement from its link-local address',
