@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { pretendNoBatch } from '@sinabro/libbpf-ts'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { ApiServer } from './api/server.ts'
 import { registerProbes, registerStatus } from './api/status.ts'
@@ -13,6 +14,7 @@ import { Recorder } from './cluster/recorder.ts'
 import { createCni } from './cni/cni.ts'
 import { type AgentConfig, libDir, socketPath, version } from './config.ts'
 import { Datapath } from './datapath/datapath.ts'
+import { probeFeatures } from './features/features.ts'
 import { keyText } from './ipam/allocation.ts'
 import { announcePools } from './ipam/announce.ts'
 import { readBootTimeUs, readEra } from './ipam/era.ts'
@@ -85,6 +87,10 @@ async function start(
       'the agent needs root: it makes devices, loads programs and enters the namespaces of pods',
     )
   }
+  const features = await probeFeatures(config.withoutFeatures)
+  features.require()
+  if (!features.has('map_batch')) pretendNoBatch()
+  log.debug({ tookMs: features.tookMs }, 'kernel features tried')
   const cluster = createCluster()
   const manifests = new ManifestSource({ dir: source.dir, cluster, log, clock })
   await lifecycle.begin('cluster', {
@@ -119,7 +125,7 @@ async function start(
   const datapath = await lifecycle.begin('datapath', {
     start: () => {
       const { bpfDir, attach } = config
-      return Datapath.open({ bpfDir, attach, netlink, clock, log })
+      return Datapath.open({ bpfDir, attach, features, netlink, clock, log })
     },
     stop: (open) => open.close(),
   })
@@ -191,6 +197,7 @@ async function start(
 
   const rooms: Rooms = {
     config,
+    features,
     health,
     cluster,
     recorder,

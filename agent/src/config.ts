@@ -1,6 +1,7 @@
 // What the program can be asked for, as plain objects; command-line.ts makes them of what people write.
 import { readFileSync } from 'node:fs'
 import type { FlowState } from './api/views.ts'
+import type { FeatureName } from './features/table.ts'
 import type { LogLevel } from './runtime/log.ts'
 
 export interface AgentConfig {
@@ -19,6 +20,8 @@ export interface AgentConfig {
   /** Names of devices; empty: those with a default route or an InternalIP. */
   readonly uplinks: readonly string[]
   readonly attach: 'auto' | 'tcx' | 'clsact'
+  /** To be done without although the kernel has them. */
+  readonly withoutFeatures: readonly FeatureName[]
   readonly masquerade: 'nftables' | 'none'
   /** How long a pod that is gone without a DEL keeps its addresses; seen gone at both ends of it. */
   readonly reclaimGraceSec: number
@@ -89,7 +92,7 @@ export type Request =
   | { readonly command: 'none'; readonly exitCode: number }
 
 /** Documented in `sinabro --help`; scripts rely on them. */
-export const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3, degraded: 4 } as const
+export const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3, degraded: 4, kernel: 5 } as const
 
 export function socketPath(runDir: string): string {
   return `${runDir}/agent.sock`

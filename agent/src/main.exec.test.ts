@@ -66,6 +66,7 @@ test('status shows what the agent says in each format, and exits with 4 when som
     podCount: 0,
     ranges: [{ range: '10.244.1.0/24', used: 0, capacity: 253 }],
     facts: { attach: 'tcx' },
+    features: [],
     conditions: [
       {
         type: 'PodAddressesAvailable',
@@ -98,4 +99,23 @@ test('status shows what the agent says in each format, and exits with 4 when som
   expect(table.stdout).toContain('/x/a.yaml:3  Node/n2  bad')
   expect(JSON.parse(json.stdout)).toEqual(JSON.parse(body))
   expect(yaml.stdout).toContain('ready: true\nhealthy: false\n')
+})
+
+test('agent on a kernel that lacks what it needs exits with 5 and names it in one sentence', (ctx) => {
+  ctx.skip(process.geteuid?.() !== 0, 'trying what the kernel has takes root')
+  const { status, stderr } = sinabro(
+    ...['agent', '--source', `manifests:${dir}`, '--state-dir', `${dir}/state`],
+    ...['--log-level', 'silent', '--without-features', 'tcx,redirect_peer'],
+  )
+  expect(status).toBe(5)
+  expect(stderr).toMatch(
+    /^sinabro: this kernel \(\S+\) lacks redirect_peer, which there is no other way for: use Linux 6\.1 or newer.*\n$/,
+  )
+  expect(existsSync(join(dir, 'state'))).toBe(false)
+})
+
+test('agent without a feature that there is no such thing as exits with 2 and lists them', () => {
+  const { status, stderr } = sinabro('agent', '--source', 'manifests:/x', '--without-features', 'x')
+  expect(status).toBe(2)
+  expect(stderr).toContain('there is no x; there are redirect_peer, ')
 })

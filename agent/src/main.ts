@@ -57,6 +57,7 @@ function show(text: string, isWell = true): number {
 }
 
 function exitCodeOf(error: unknown): number {
+  if (codeOf(error) === 'kernel') return EXIT.kernel
   return codeOf(error) === 'unreachable' ? EXIT.unreachable : EXIT.failed
 }
 

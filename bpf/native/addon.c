@@ -20,8 +20,8 @@ NAPI_MODULE_INIT()
 {
 	static const struct function *const files[] = {
 		constant_functions, descriptor_functions, link_functions,    load_functions,
-		map_functions,	    object_functions,	  poll_functions,    program_functions,
-		read_functions,	    ring_functions,
+		map_functions,	    object_functions,	  poll_functions,    probe_functions,
+		program_functions,  read_functions,	  ring_functions,
 	};
 	size_t i;
 

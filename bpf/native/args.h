@@ -55,6 +55,7 @@ extern const struct function map_functions[];
 extern const struct function object_functions[];
 extern const struct function load_functions[];
 extern const struct function poll_functions[];
+extern const struct function probe_functions[];
 extern const struct function program_functions[];
 extern const struct function read_functions[];
 extern const struct function ring_functions[];

@@ -5,6 +5,12 @@ export type Direction = 'ingress' | 'egress'
 /** `BPF_TCX_INGRESS`, `BPF_TCX_EGRESS`: Linux 6.6. */
 export const tcxTypes: Readonly<Record<Direction, number>> = { ingress: 46, egress: 47 }
 
+/**
+ * `BPF_NETKIT_PEER`, `BPF_NETKIT_PRIMARY`: Linux 6.7. Directions are the primary end's: what the peer sends comes in by it. Both
+ * hooks are asked for by the primary's ifindex.
+ */
+export const netkitTypes: Readonly<Record<Direction, number>> = { ingress: 55, egress: 54 }
+
 export const BPF_XDP = 37
 
 /** Hooks of a cgroup, called as libbpf calls their sections: SEC("cgroup/connect4"), SEC("sockops"). */
@@ -40,7 +46,7 @@ export const socketTypes = {
 } as const
 export type SocketHook = keyof typeof socketTypes
 
-export const linkTypes = { cgroup: 3, iterator: 4, xdp: 6, tcx: 11 } as const
+export const linkTypes = { cgroup: 3, iterator: 4, xdp: 6, tcx: 11, netkit: 13 } as const
 
 /** Undefined if the number is of none of these. */
 export function nameOf<K extends string>(

@@ -9,10 +9,22 @@ export type { MapType, ProgramType } from './kernel-info.ts'
 export { BpfLink, type LinkInfo, type XdpMode, type XdpPlace } from './link.ts'
 export { BpfMap } from './map.ts'
 export type { MapInfo, MapSpec, Row, UpdateMode } from './map-info.ts'
+export { pretendNoBatch } from './native.ts'
 export { BpfObject, type OpenOptions } from './object.ts'
 export { OBJECTS, type ObjectName, objectPath } from './objects.ts'
 export { possibleCpus } from './per-cpu.ts'
 export { unpin } from './pin.ts'
+export {
+  type Helper,
+  probeBatch,
+  probeFibSource,
+  probeHelper,
+  probeLoading,
+  probeNetkit,
+  probeRingBuffer,
+  probeRunStatistics,
+  probeTunnelLocal,
+} from './probe.ts'
 export { BpfProgram, type TestRunOptions, type TestRunResult } from './program.ts'
 export { RingBuffer, type RingLosses, type RingOptions } from './ring.ts'
 export { RunMeasuring, type RunStatistics } from './run-statistics.ts'

@@ -157,6 +157,10 @@ export function mapTypeNumber(type: Exclude<MapType, 'unknown'>): number {
   return mapTypes.indexOf(type)
 }
 
+export function programTypeNumber(type: Exclude<ProgramType, 'unknown'>): number {
+  return programTypes.indexOf(type)
+}
+
 export function programTypeName(type: number): ProgramType {
   return programTypes[type] ?? 'unknown'
 }

@@ -1,6 +1,7 @@
 // The one owner of the addon: its whole surface, typed. Negative numbers are -errno; nobody but this package calls it.
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 
 declare const objectHandle: unique symbol
@@ -104,6 +105,10 @@ export interface Native {
   objectLog(object: ObjectHandle, maxBytes: number): string | number
   objectMessages(object: ObjectHandle): string | number
 
+  /** 1, 0 or -errno. */
+  helperProbe(programType: number, helper: number): number
+  programLoad(type: number, instructions: Uint8Array): number
+
   programTestRun(
     fd: number,
     dataIn: Uint8Array | null,
@@ -135,6 +140,19 @@ let loaded: Native | undefined
 export function native(): Native {
   loaded ??= createRequire(import.meta.url)(addonPath()) as Native
   return loaded
+}
+
+const noBatch = (): number => -constants.errno.EOPNOTSUPP
+
+/** From now on as on a kernel without the batch commands, for this whole process: for tests of what is done then. */
+export function pretendNoBatch(): void {
+  loaded = {
+    ...native(),
+    mapLookupBatch: noBatch,
+    mapReadBatch: noBatch,
+    mapUpdateBatch: noBatch,
+    mapDeleteBatch: noBatch,
+  }
 }
 
 function addonPath(): string {

@@ -5,7 +5,7 @@ import type { AttachedProgram } from './attached.ts'
 import { BpfLink, type LinkInfo } from './link.ts'
 import { dropPinnedLink, keepPinnedLink } from './pinned-link.ts'
 import type { BpfProgram } from './program.ts'
-import { listTcx, type Namespace, probeTcx } from './tcx.ts'
+import { listTcx, type Namespace } from './tcx.ts'
 
 export type TcMode = 'tcx' | 'clsact'
 
@@ -28,8 +28,8 @@ export interface TcHook {
 
 export interface TcAttachOptions extends TcHook {
   readonly program: BpfProgram
-  /** auto: tcx where the kernel has it. */
-  readonly mode: 'auto' | TcMode
+  /** tcx takes Linux 6.6: probeTcx(). */
+  readonly mode: TcMode
   /** Among other tcx programs; on clsact the priority decides. Default 'first'. */
   readonly order?: 'first' | 'last'
 }
@@ -41,19 +41,17 @@ export interface TcAttached {
 
 /**
  * Makes `program` the one on the hook, whatever of ours was there; packets meet the old or the new one, never none.
- * Idempotent; one call at a time for each hook. Returns the mode it took.
+ * Idempotent; one call at a time for each hook.
  */
-async function attach(options: TcAttachOptions): Promise<TcMode> {
-  const mode = options.mode === 'auto' ? (probeTcx() ? 'tcx' : 'clsact') : options.mode
+async function attach(options: TcAttachOptions): Promise<void> {
   // What the other mode left goes after the new one is in place: twice is better than not at all.
-  if (mode === 'tcx') {
+  if (options.mode === 'tcx') {
     await attachTcx(options)
     await detachClsact(options)
   } else {
     await attachClsact(options)
     await dropPinnedLink(options.pinPath)
   }
-  return mode
 }
 
 async function attachTcx(options: TcAttachOptions): Promise<void> {

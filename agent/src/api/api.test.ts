@@ -276,6 +276,7 @@ test('registerStatus() tells probes whether the agent is alive and ready', async
       podCount: 0,
       ranges: [],
       facts: {},
+      features: [],
       conditions: [],
       events: [],
       problems: [],

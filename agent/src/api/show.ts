@@ -1,4 +1,5 @@
 // What `sinabro status` and `sinabro pods` show to people.
+import type { FeatureView } from '../features/features.ts'
 import type { PodView, Status } from './status.ts'
 import { age, count, formatTable, shorten } from './table.ts'
 
@@ -34,6 +35,7 @@ export function showStatus(status: Status, now: number): string {
       ]),
     ]),
   ]
+  parts.push(showFeatures(status.features))
   if (status.conditions.length > 0) {
     const rows = status.conditions.map(({ type, status: value, since, reason, message }) => [
       type,
@@ -60,6 +62,19 @@ export function showStatus(status: Status, now: number): string {
     parts.push(formatTable([['PROBLEM AT', 'OBJECT', 'MESSAGE'], ...rows]))
   }
   return parts.join('\n\n')
+}
+
+export function showFeatures(features: readonly FeatureView[]): string {
+  return formatTable([
+    ['FEATURE', 'PRESENT', 'USED', 'FOR', 'WITHOUT'],
+    ...features.map(({ feature, present, used, use, without }) => [
+      feature,
+      present,
+      used ? 'yes' : 'no',
+      use,
+      without,
+    ]),
+  ])
 }
 
 export function showPods(pods: readonly PodView[], now: number): string {

@@ -1,5 +1,6 @@
 // What the agent tells of itself over the socket: shapes of the answers, and the routes that give them.
 import type { RecordedCondition, RecordedEvent } from '../cluster/recorder.ts'
+import type { FeatureView } from '../features/features.ts'
 import type { Allocation } from '../ipam/allocation.ts'
 import type { RangeUsage } from '../ipam/ipam.ts'
 import type { Quarantined } from '../ipam/quarantine.ts'
@@ -22,6 +23,8 @@ export interface Status {
   readonly ranges: readonly RangeUsage[]
   /** Facts that rooms add, in their words: how programs are attached, the MTU. */
   readonly facts: Readonly<Record<string, string>>
+  /** What the kernel has, and what is done where it lacks something. */
+  readonly features: readonly FeatureView[]
   readonly components: readonly ComponentHealth[]
   /** As the cluster is told of this node. */
   readonly conditions: readonly RecordedCondition[]

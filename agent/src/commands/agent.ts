@@ -9,6 +9,7 @@ import {
   cniConfDirOption,
   directory,
   parseCrashAt,
+  parseFeatures,
   parseLoopback,
   parseSource,
   runDirOption,
@@ -88,7 +89,16 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
       new Option('--attach <way>', 'how programs are attached to devices')
         .env('SINABRO_ATTACH')
         .choices(['auto', 'tcx', 'clsact'])
-        .default('auto', 'auto: tcx where the kernel has it (6.6), else clsact'),
+        .default('auto', 'auto: clsact on pods; elsewhere tcx where the kernel has it'),
+    )
+    .addOption(
+      new Option(
+        '--without-features <names>',
+        "do as on a kernel without these, comma separated: names that 'sinabro doctor' shows",
+      )
+        .env('SINABRO_WITHOUT_FEATURES')
+        .argParser(parseFeatures)
+        .default([], 'none'),
     )
     .addOption(
       new Option(

@@ -3,6 +3,7 @@ import { isIPv4 } from 'node:net'
 import { resolve } from 'node:path'
 import { InvalidArgumentError, Option } from 'commander'
 import type { CrashAt, HostPort, Source } from '../config.ts'
+import { FEATURE_NAMES, type FeatureName, isFeatureName } from '../features/table.ts'
 
 const STATE_DIR = '/var/lib/sinabro'
 const RUN_DIR = '/run/sinabro'
@@ -73,6 +74,16 @@ export function parseCrashAt(text: string): CrashAt {
   const [, point, pass] = /^(.*?)(?::(\d+))?$/.exec(text) ?? []
   if (point === undefined || point === '') throw new InvalidArgumentError('expected a point')
   return { point, pass: Number(pass ?? 1) }
+}
+
+export function parseFeatures(text: string): FeatureName[] {
+  return text
+    .split(',')
+    .filter((name) => name !== '')
+    .map((name) => {
+      if (isFeatureName(name)) return name
+      throw new InvalidArgumentError(`there is no ${name}; there are ${FEATURE_NAMES.join(', ')}`)
+    })
 }
 
 export function wholeNumber(least: number, most: number): (text: string) => number {

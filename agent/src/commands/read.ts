@@ -12,6 +12,7 @@ Exit codes:
   2  the command line was wrong
   3  no agent answers
   4  something does not work: 'status' when the agent is not ready or a part of it is degraded, 'doctor' when it found a fault
+  5  the kernel cannot do what the agent needs; the message names it
 
 Every command that shows something takes --output table, json or yaml. Names in json and yaml stay as they are from version to
 version; tables are for people and may change.`

@@ -7,10 +7,13 @@ import { BpfMap } from '@sinabro/libbpf-ts'
 import { encodeWay, FLOW_SEEN } from '@sinabro/libbpf-ts/layouts'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { probeFeatures } from '../features/features.ts'
 import { systemClock } from '../runtime/clock.ts'
 import { silentLog } from '../runtime/log.ts'
 import { Datapath, type DatapathOptions } from './datapath.ts'
 import { pinPaths } from './load.ts'
+
+const features = await probeFeatures()
 
 let folder: string
 let netns: NetworkNamespace
@@ -28,6 +31,7 @@ beforeEach(async () => {
   options = {
     bpfDir: join(folder, 'sinabro'),
     attach: 'tcx',
+    features,
     netlink,
     netns,
     flowsMax: 512,

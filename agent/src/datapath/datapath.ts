@@ -1,5 +1,5 @@
 // The eBPF side of this node: programs loaded onto pinned maps, attached where pods and the overlay need them, swept and counted.
-import { BpfError, type BpfProgram, probeTcx, type TcMode } from '@sinabro/libbpf-ts'
+import { BpfError, type BpfProgram, type TcMode } from '@sinabro/libbpf-ts'
 import {
   DEFAULT_SWEEP,
   ENDPOINT_LOCAL_POD,
@@ -8,6 +8,8 @@ import {
   sweep as sweepLayout,
 } from '@sinabro/libbpf-ts/layouts'
 import type { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
+import type { Features } from '../features/features.ts'
+import type { FeatureName } from '../features/table.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Jobs } from '../runtime/jobs.ts'
 import type { Log } from '../runtime/log.ts'
@@ -23,6 +25,7 @@ export interface DatapathOptions {
   readonly bpfDir: string
   /** auto: whichever suits the kind of device. */
   readonly attach: 'auto' | TcMode
+  readonly features: Features
   /** In the node's namespace. */
   readonly netlink: RouteNetlink
   /** The node's namespace, if it is not this process's. */
@@ -76,16 +79,15 @@ export class Datapath {
     this.#podPrograms = { ingress: objects.fromPod, egress: objects.toPod }
     this.#overlayPrograms = { ingress: objects.fromOverlay, egress: objects.toOverlay }
     this.#uplinkPrograms = { ingress: objects.fromUplink }
-    const { bpfDir, attach, netlink, netns } = options
+    const { bpfDir, attach, features, netlink, netns } = options
     const place = {
       linksDir: pinPaths(bpfDir).links,
       netlink,
       ...(netns === undefined ? {} : { netns }),
     }
-    const hasTcx = attach === 'auto' && probeTcx()
     // A tcx link waits for all CPUs, twice per pod and with the kernel's configuration locked (ADR 0040).
     this.#podHooks = new Hooks({ ...place, mode: attach === 'auto' ? 'clsact' : attach })
-    const overlayMode = attach === 'auto' ? (hasTcx ? 'tcx' : 'clsact') : attach
+    const overlayMode = attach === 'auto' ? (features.has('tcx') ? 'tcx' : 'clsact') : attach
     this.#overlayHooks = new Hooks({ ...place, mode: overlayMode })
     const linksDir = pinPaths(bpfDir).uplinks
     this.#uplinkHooks = new Hooks({ ...place, linksDir, mode: overlayMode })
@@ -105,6 +107,11 @@ export class Datapath {
   /** For people. */
   get attachMode(): string {
     return `${this.#podHooks.mode} on pods, ${this.#overlayHooks.mode} on the overlay`
+  }
+
+  /** Those of the kernel's that a setting keeps from being used. */
+  get unusedFeatures(): FeatureName[] {
+    return this.#overlayHooks.mode === 'tcx' ? [] : ['tcx']
   }
 
   /** Those that this process loaded. */

@@ -17,6 +17,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Status } from '../api/status.ts'
 import type { NodeView } from '../api/views.ts'
 import type { DoctorConfig } from '../config.ts'
+import { Features } from '../features/features.ts'
+import { FEATURE_NAMES, type FeatureName } from '../features/table.ts'
 import { KernelSettings } from '../kernel-settings.ts'
 import { CHECKS, showFindings } from './doctor.ts'
 import { examine, type Report } from './finding.ts'
@@ -83,10 +85,15 @@ async function agentSays(status: Partial<Status>, nodes: readonly NodeView[] = [
   await new Promise<void>((resolve) => server?.listen(config.socket, resolve))
 }
 
-async function ask(name: string): Promise<Report[]> {
+async function ask(name: string, features?: Features): Promise<Report[]> {
   const checks = CHECKS.filter((check) => check.name === name)
   expect(checks, name).toHaveLength(1)
-  using world = new World(config, { netns: NetworkNamespace.open(nsPath()), root, enter: enter() })
+  using world = new World(config, {
+    netns: NetworkNamespace.open(nsPath()),
+    root,
+    enter: enter(),
+    ...(features === undefined ? {} : { features }),
+  })
   return await examine(checks, world)
 }
 
@@ -231,10 +238,14 @@ test('mtu: an uplink that is too small for IPv6, and pods above what the way car
 })
 
 test('kernel features: this kernel has them; a missing JIT and missing types are said', async () => {
-  put('/sys/kernel/btf/vmlinux', '')
   expect(await ask('kernel features')).toEqual(ok('kernel features'))
-  rmSync(join(root, 'sys'), { recursive: true })
-  expect(await ask('kernel features')).toEqual(warning('there is no /sys/kernel/btf/vmlinux'))
+  const without = (name: FeatureName) => new Features(FEATURE_NAMES, [name])
+  expect(await ask('kernel features', without('btf'))).toEqual(
+    warning('there is no /sys/kernel/btf/vmlinux'),
+  )
+  expect(await ask('kernel features', without('redirect_peer'))).toEqual(
+    error('lacks redirect_peer, which there is no other way for'),
+  )
 })
 
 test('bpf file system: where things are pinned must be one', async () => {
@@ -417,7 +428,11 @@ test('all checks together change nothing in the node', async () => {
       { encoding: 'utf8' },
     )
   const before = state()
-  using world = new World(config, { netns: NetworkNamespace.open(nsPath()), root, enter: enter() })
+  using world = new World(config, {
+    netns: NetworkNamespace.open(nsPath()),
+    root,
+    enter: enter(),
+  })
   const reports = await examine(CHECKS, world)
   expect(new Set(reports.map(({ check }) => check)).size).toBe(CHECKS.length)
   expect(state()).toBe(before)

@@ -1,7 +1,10 @@
 // `sinabro doctor`: every check against this node, shown so that the worst is read first.
+
+import { showFeatures } from '../api/show.ts'
 import { printable } from '../api/table.ts'
 import { formatOutput } from '../api/view.ts'
 import type { DoctorConfig, OutputFormat } from '../config.ts'
+import { FeatureError, type FeatureView } from '../features/features.ts'
 import { agent, foreignRoutes } from './checks/agent.ts'
 import { forwardPolicy } from './checks/firewall.ts'
 import { bpfFileSystem, kernelFeatures } from './checks/kernel.ts'
@@ -38,9 +41,26 @@ export interface Diagnosis {
 export async function doctor(config: DoctorConfig, output: OutputFormat): Promise<Diagnosis> {
   using world = new World(config)
   const findings = await examine(CHECKS, world)
+  const features = await featuresOf(world)
   return {
-    text: await formatOutput(output, { findings }, () => showFindings(findings)),
+    text: await formatOutput(output, { findings, features }, () =>
+      [showFindings(findings), ...(features.length > 0 ? [showFeatures(features)] : [])].join(
+        '\n\n',
+      ),
+    ),
     isSound: findings.every(({ level }) => level !== 'error'),
+  }
+}
+
+/** As the agent uses them, if one runs. */
+async function featuresOf(world: World): Promise<readonly FeatureView[]> {
+  const agent = await world.agent()
+  if (!('error' in agent)) return agent.status.features
+  try {
+    return (await world.features()).view()
+  } catch (error) {
+    if (error instanceof FeatureError) return []
+    throw error
   }
 }
 

@@ -7,6 +7,7 @@ import { get } from '../api/client.ts'
 import type { Status } from '../api/status.ts'
 import type { NodeView } from '../api/views.ts'
 import type { DoctorConfig } from '../config.ts'
+import { type Features, probeFeatures } from '../features/features.ts'
 import { KernelSettings } from '../kernel-settings.ts'
 import { codeOf } from '../runtime/log.ts'
 import { Skip } from './finding.ts'
@@ -18,6 +19,8 @@ export interface WorldOptions {
   readonly root?: string
   /** Enters the namespace before a command: ['nsenter', '--net=…']. */
   readonly enter?: readonly string[]
+  /** What the kernel has, if not what is found by trying. */
+  readonly features?: Features
 }
 
 /** What the agent says, or why it says nothing. */
@@ -33,14 +36,16 @@ export class World {
   readonly #enter: readonly string[]
   readonly #netns: NetworkNamespace
   #agent: Promise<AgentWord> | undefined
+  #features: Promise<Features> | undefined
 
-  constructor(config: DoctorConfig, { netns, root = '', enter = [] }: WorldOptions = {}) {
+  constructor(config: DoctorConfig, { netns, root = '', enter = [], features }: WorldOptions = {}) {
     this.config = config
     this.#netns = netns ?? NetworkNamespace.current()
     this.netlink = RouteNetlink.open({ netns: this.#netns })
     this.settings = new KernelSettings(this.#netns)
     this.#root = root
     this.#enter = enter
+    if (features !== undefined) this.#features = Promise.resolve(features)
   }
 
   /** A file of /proc/net of the node: of the thread that looks, for /proc/net itself is that of the process. */
@@ -81,6 +86,12 @@ export class World {
   /** What the command prints, in the node's namespace. @throws Skip if it is not installed or fails */
   command(program: string, ...args: string[]): Promise<string> {
     return run([...this.#enter, program, ...args])
+  }
+
+  /** Tried once. @throws FeatureError bpf-refused */
+  features(): Promise<Features> {
+    this.#features ??= probeFeatures()
+    return this.#features
   }
 
   /** Asked once. */

@@ -34,6 +34,7 @@ test.each(modes)('describePrograms() with %s', async (attach) => {
     return await describePrograms({
       netlink: stage.netlink,
       netns: stage.node,
+      features: stage.features,
       programs,
       ownLinks,
     })

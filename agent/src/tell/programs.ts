@@ -1,13 +1,15 @@
 // Which programs are loaded and what hangs where: read from the kernel, hook by hook, ours and others'.
-import { type BpfProgram, type Direction, listTcx, probeTcx } from '@sinabro/libbpf-ts'
+import { type BpfProgram, type Direction, listTcx } from '@sinabro/libbpf-ts'
 import type { Link, NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import type { AttachedView, ProgramsView } from '../api/views.ts'
+import type { Features } from '../features/features.ts'
 import { ALIAS_PREFIX, TC_HANDLE, TC_PRIORITY } from '../marks.ts'
 
 export interface ProgramsOptions {
   readonly netlink: Pick<RouteNetlink, 'links' | 'filters'>
   /** The devices' namespace, if it is not this process's. */
   readonly netns?: NetworkNamespace
+  readonly features: Features
   readonly programs: readonly BpfProgram[]
   /** Link ids that our pins hold. */
   readonly ownLinks: ReadonlySet<number>
@@ -57,10 +59,10 @@ interface OnHook {
 async function listHook(
   { index }: Link,
   direction: Direction,
-  { netlink, netns, ownLinks }: ProgramsOptions,
+  { netlink, netns, features, ownLinks }: ProgramsOptions,
 ): Promise<OnHook[]> {
   const place = { ifindex: index, direction, ...(netns === undefined ? {} : { netns }) }
-  const tcx = probeTcx() ? listTcx(place) : []
+  const tcx = features.has('tcx') ? listTcx(place) : []
   const filters = await netlink.filters.list({ index, parent: direction })
   return [
     ...tcx.map(({ programId, linkId }): OnHook => {

@@ -4,6 +4,7 @@ import type { Cluster } from '../cluster/cluster.ts'
 import type { Recorder } from '../cluster/recorder.ts'
 import type { AgentConfig } from '../config.ts'
 import type { Datapath } from '../datapath/datapath.ts'
+import type { Features } from '../features/features.ts'
 import type { Ipam } from '../ipam/ipam.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import type { Pods } from '../pods/pods.ts'
@@ -12,6 +13,7 @@ import type { Health } from '../runtime/health.ts'
 
 export interface Rooms {
   readonly config: AgentConfig
+  readonly features: Features
   readonly health: Health
   readonly cluster: Cluster
   readonly recorder: Recorder

@@ -17,13 +17,14 @@ import type { Rooms } from './rooms.ts'
 const MOST_FLOWS = 100_000
 
 export function registerRooms(api: Api, rooms: Rooms): void {
-  const { netlink, datapath, config, clock } = rooms
+  const { netlink, datapath, config, features, clock } = rooms
   api.route('GET', '/v1/addresses', () => ({ status: 200, body: describeAddresses(rooms) }))
   api.route('GET', '/v1/nodes', () => ({ status: 200, body: { nodes: describeNodes(rooms) } }))
   api.route('GET', '/v1/programs', async () => {
     const ownLinks = readPinnedLinks(pinPaths(config.bpfDir).links)
     const { programs } = datapath
-    return { status: 200, body: await describePrograms({ netlink, programs, ownLinks }) }
+    const body = await describePrograms({ netlink, features, programs, ownLinks })
+    return { status: 200, body }
   })
   api.route('GET', '/v1/flows', async ({ query, signal }) => {
     const filter = decodeFlowFilter(query)

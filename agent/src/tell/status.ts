@@ -5,7 +5,7 @@ import { podKey } from '../pods/target.ts'
 import type { Rooms } from './rooms.ts'
 
 export function describeAgent(
-  { config, cluster, recorder, ipam, datapath, overlay }: Rooms,
+  { config, features, cluster, recorder, ipam, datapath, overlay }: Rooms,
   startedAt: string,
 ): Omit<Status, 'ready' | 'healthy' | 'components'> {
   const { self } = overlay.plan()
@@ -27,6 +27,7 @@ export function describeAgent(
           : `vxlan from ${self.tunnelAddress}, port ${config.tunnelPort}, vni ${config.vni}`,
       'own addresses': self?.ownAddresses.join(', ') ?? 'none',
     },
+    features: features.view(datapath.unusedFeatures),
     conditions: recorder.conditions(),
     events: recorder.events(),
     problems: [

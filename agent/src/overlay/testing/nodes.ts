@@ -7,6 +7,7 @@ import type { TcMode } from '@sinabro/libbpf-ts'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import type { NodeRow } from '../../cluster/rows.ts'
 import { Datapath } from '../../datapath/datapath.ts'
+import { probeFeatures } from '../../features/features.ts'
 import { createPods, type Pods } from '../../pods/pods.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { Health } from '../../runtime/health.ts'
@@ -15,6 +16,8 @@ import { silentLog } from '../../runtime/log.ts'
 import { Table } from '../../state/table.ts'
 import { createOverlay, type Overlay } from '../overlay.ts'
 import { type Calls, counting } from './counting.ts'
+
+const features = await probeFeatures()
 
 export type Number = 1 | 2
 
@@ -71,6 +74,7 @@ export class TestNode {
     const datapath = await Datapath.open({
       bpfDir: join(this.#folder, 'sinabro'),
       attach,
+      features,
       netlink,
       netns: this.netns,
       flowsMax: 1024,

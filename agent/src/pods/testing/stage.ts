@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { Datapath } from '../../datapath/datapath.ts'
+import { probeFeatures } from '../../features/features.ts'
 import type { Allocation } from '../../ipam/allocation.ts'
 import type { CrashPoint } from '../../ipam/crash-point.ts'
 import { Ipam } from '../../ipam/ipam.ts'
@@ -13,6 +14,8 @@ import { Health } from '../../runtime/health.ts'
 import { Jobs } from '../../runtime/jobs.ts'
 import { silentLog } from '../../runtime/log.ts'
 import { createPods, type Pods } from '../pods.ts'
+
+const features = await probeFeatures()
 
 export interface StageOptions {
   readonly attach?: 'tcx' | 'clsact'
@@ -31,6 +34,7 @@ export interface Agent {
 export class Stage {
   readonly node = NetworkNamespace.create()
   readonly netlink: RouteNetlink
+  readonly features = features
   readonly #folder = mkdtempSync(join(tmpdir(), 'sinabro-stage-'))
   readonly #options: StageOptions
   readonly #opened: { close(): void }[] = []
@@ -68,6 +72,7 @@ export class Stage {
     const datapath = await Datapath.open({
       bpfDir: this.bpfDir,
       attach,
+      features: this.features,
       netlink,
       netns: this.node,
       flowsMax: 1024,

@@ -1,0 +1,45 @@
+// What of the kernel the agent uses or could use: the words for people, and whether there is another way.
+
+export interface Feature {
+  /** What it serves today; absent: nothing yet. */
+  readonly use?: string
+  /** What is done instead, or what is missing; 'required' ones have no other way. */
+  readonly without: string
+  readonly isRequired?: true
+}
+
+const none = 'nothing: the agent does not start'
+
+/** In the order they are shown. Names are what `--without-features` takes. */
+export const FEATURES = {
+  redirect_peer: { use: 'into pods past the stack', without: none, isRequired: true },
+  redirect_neigh: { use: 'out of an uplink past the stack', without: none, isRequired: true },
+  tunnel_local_ip: { use: 'source address of the tunnel', without: none, isRequired: true },
+  for_each_map_elem: { use: 'sweeping the flow table', without: none, isRequired: true },
+  jiffies64: { use: 'ages of flows', without: none, isRequired: true },
+  veth: { use: 'pods', without: none, isRequired: true },
+  vxlan_metadata: { use: 'the overlay device', without: none, isRequired: true },
+  clsact: { use: 'programs on pods', without: none, isRequired: true },
+  tcx: { use: 'programs on the overlay device and uplinks', without: 'clsact filters' },
+  netkit: { without: 'veth' },
+  map_batch: { use: 'reading and writing whole maps', without: 'one call per row' },
+  run_statistics: { use: 'RUNS and AVERAGE of programs', without: 'these columns stay empty' },
+  btf: { use: 'words of the verifier', without: 'its complaints name no types' },
+  ring_buffer: { without: 'no events' },
+  socket_lookup: { without: 'no check of the node’s own ports' },
+  socket_destroy: { without: 'sockets of removed backends stay' },
+  fib_lookup_src: { without: 'source addresses from the table of uplinks' },
+  loop: { without: 'unrolled loops' },
+  cgroup2: { without: 'no service address at connect()' },
+} as const satisfies Record<string, Feature>
+
+export type FeatureName = keyof typeof FEATURES
+export const FEATURE_NAMES = Object.keys(FEATURES) as FeatureName[]
+
+export function isFeatureName(name: string): name is FeatureName {
+  return Object.hasOwn(FEATURES, name)
+}
+
+export function describeFeature(name: FeatureName): Feature {
+  return FEATURES[name]
+}
