@@ -1,10 +1,11 @@
 // The objects of all files to rows: decoded by kind, duplicates and overlapping ranges refused, every refusal with its place.
+import { numbered, problem, withoutOverlaps } from '../claims.ts'
 import { DecodeError } from '../decode.ts'
 import { decodeNode } from '../decode-node.ts'
 import { decodePod } from '../decode-pod.ts'
-import { findOverlaps } from '../overlap.ts'
 import type { NodeRow, PodRow, ProblemRow } from '../rows.ts'
 import { type FoundObject, readDocuments } from './documents.ts'
+import type { FileText } from './file.ts'
 
 /** One object that could be read. */
 export type Found = { readonly where: string } & (
@@ -27,7 +28,10 @@ export interface Intent {
 
 const KINDS = 'Node and Pod of v1'
 
-export function readFileText(file: string, text: string): FileReading {
+/** A file of nothing but mistakes fills no memory and no screen. */
+const MOST_PROBLEMS = 100
+
+export function interpretFile(file: string, text: FileText): FileReading {
   const { objects, errors } = readDocuments(text)
   const found: Found[] = []
   const problems: ProblemRow[] = errors.map(({ line, message }) =>
@@ -38,7 +42,14 @@ export function readFileText(file: string, text: string): FileReading {
     if ('code' in reading) problems.push(reading)
     else found.push(reading)
   }
-  return { found, problems, isBroken: errors.length > 0 }
+  return { found, problems: shortened(file, problems), isBroken: errors.length > 0 }
+}
+
+function shortened(file: string, problems: readonly ProblemRow[]): readonly ProblemRow[] {
+  const left = problems.length - MOST_PROBLEMS
+  if (left <= 0) return problems
+  const more = problem('invalid', file, `${left} more problems in this file are not listed`)
+  return [...problems.slice(0, MOST_PROBLEMS), more]
 }
 
 function readObject(file: string, object: FoundObject): Found | ProblemRow {
@@ -86,58 +97,6 @@ export function interpret(readings: Iterable<FileReading>): Intent {
     pods: [...pods.values()].map(({ row }) => row),
     problems: numbered(problems),
   }
-}
-
-function withoutOverlaps(
-  nodes: readonly (Found & { kind: 'Node' })[],
-  problems: ProblemRow[],
-): NodeRow[] {
-  const claims = nodes.flatMap(({ row }) =>
-    row.podCIDRs.map((range) => ({ owner: row.name, range })),
-  )
-  const refused = new Map(findOverlaps(claims).map((overlap) => [overlap.refused, overlap.holder]))
-  let next = 0
-  return nodes.map(({ row, where }) => {
-    const own = claims.slice(next, next + row.podCIDRs.length)
-    next += own.length
-    for (const claim of own) {
-      const holder = refused.get(claim)
-      if (holder === undefined) continue
-      const message = `podCIDR ${claim.range} overlaps ${holder.range} of Node/${holder.owner}, which keeps it`
-      problems.push(problem('overlap', where, message, `Node/${row.name}`))
-    }
-    if (own.length === 0) {
-      const message = 'spec.podCIDRs is empty: this node can run no pods of the pod network'
-      problems.push(problem('no-pod-cidrs', where, message, `Node/${row.name}`))
-    }
-    const podCIDRs = own.filter((claim) => !refused.has(claim)).map(({ range }) => range)
-    return podCIDRs.length === own.length ? row : { ...row, podCIDRs }
-  })
-}
-
-export function problem(
-  code: ProblemRow['code'],
-  where: string,
-  message: string,
-  object?: string,
-): ProblemRow {
-  return {
-    key: `${where} ${code}`,
-    code,
-    where,
-    message,
-    ...(object === undefined ? {} : { object }),
-  }
-}
-
-/** Two problems of one kind at one place keep apart. */
-function numbered(problems: readonly ProblemRow[]): ProblemRow[] {
-  const seen = new Map<string, number>()
-  return problems.map((row) => {
-    const count = (seen.get(row.key) ?? 0) + 1
-    seen.set(row.key, count)
-    return count === 1 ? row : { ...row, key: `${row.key} ${count}` }
-  })
 }
 
 function headOf(value: unknown): { apiVersion?: string; kind?: string; name?: string } {

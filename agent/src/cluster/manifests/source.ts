@@ -1,11 +1,15 @@
 // Fills the cluster tables from a directory of YAML files and follows changes: watched, and listed again now and then.
 import { type BigIntStats, type FSWatcher, statSync, watch } from 'node:fs'
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { lstat, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../../runtime/clock.ts'
+import type { Jobs } from '../../runtime/jobs.ts'
 import { codeOf, type Log } from '../../runtime/log.ts'
+import { problem } from '../claims.ts'
 import type { Cluster } from '../cluster.ts'
-import { type FileReading, interpret, problem, readFileText } from './interpret.ts'
+import type { ClusterSource } from '../source.ts'
+import { FileError, notAFile, readManifestFile } from './file.ts'
+import { type FileReading, interpret, interpretFile } from './interpret.ts'
 
 export interface ManifestSourceOptions {
   readonly dir: string
@@ -32,12 +36,23 @@ export class ManifestSourceError extends Error {
   readonly code = 'source-unreadable'
 }
 
-export class ManifestSource {
+export class ManifestSource implements ClusterSource {
+  /** Files do not listen. */
+  readonly sinks = []
   readonly #options: ManifestSourceOptions
   #files = new Map<string, CachedFile>()
 
   constructor(options: ManifestSourceOptions) {
     this.#options = options
+  }
+
+  /** A directory that is not there ends the start with what to do, before anything is made. @throws ManifestSourceError */
+  prepare(): Promise<void> {
+    return this.read()
+  }
+
+  start(jobs: Jobs): void {
+    jobs.start('manifests', (signal, alive) => this.run(signal, alive))
   }
 
   /** Works until the signal is aborted: hand it to a job. @throws ManifestSourceError */
@@ -85,25 +100,36 @@ export class ManifestSource {
   }
 
   async #readFile(path: string, before: CachedFile | undefined): Promise<CachedFile | undefined> {
+    let stamp = 'unknown'
     try {
       const stats = await stat(path, { bigint: true })
-      if (!stats.isFile()) return undefined
-      const stamp = stampOf(stats)
+      stamp = stampOf(stats)
       if (before?.stamp === stamp) return before
-      const reading = readFileText(path, await readFile(path, 'utf8'))
+      if (!stats.isFile()) throw notAFile()
+      const reading = interpretFile(path, await readManifestFile(path))
       return { stamp, reading: reading.isBroken ? keepEarlier(reading, before) : reading }
     } catch (error) {
       const code = codeOf(error)
-      if (code === 'ENOENT') return undefined
       if (code === undefined) throw error
+      if (code === 'ENOENT' && !(await isLink(path))) return undefined
       const reading = {
         found: [],
-        problems: [problem('unreadable', path, `cannot be read: ${code}`)],
+        problems: [problem('unreadable', path, whyUnreadable(error, code))],
         isBroken: true,
       }
-      return { stamp: code, reading: keepEarlier(reading, before) }
+      return { stamp: `${code} ${stamp}`, reading: keepEarlier(reading, before) }
     }
   }
+}
+
+function whyUnreadable(error: unknown, code: string): string {
+  if (error instanceof FileError) return error.message
+  return code === 'ENOENT' ? 'a link that leads to nothing' : `cannot be read: ${code}`
+}
+
+async function isLink(path: string): Promise<boolean> {
+  const stats = await lstat(path).catch(() => undefined)
+  return stats?.isSymbolicLink() === true
 }
 
 /** A slip of the pen takes nothing away: objects of a file that cannot be read in full stay as they were last read. ADR 0034. */
