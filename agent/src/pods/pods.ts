@@ -165,6 +165,8 @@ export class Pods {
       )
       for (const [address, { incarnation }] of rows) datapath.removeEndpoint(address, incarnation)
       await netlink.links.del(link.index)
+      // What was said of devices without a record is to be looked at again.
+      this.#reconciler.kick()
     }
     datapath.forgetDevice(hostDevice)
   }
