@@ -46,6 +46,18 @@ export const macvlanAttrs = attrs('macvlan', {
   flags: [2, u16],
 })
 
+/** IFLA_NETKIT_* of linux/if_link.h; the other end is described beside them (link-message.ts). */
+export const netkitAttrs = {
+  isPrimary: [2, bool8],
+  policy: [3, netkitPolicy()],
+  peerPolicy: [4, netkitPolicy()],
+  mode: [5, named(u32, { l2: 0, l3: 1 })],
+} as const
+
+function netkitPolicy() {
+  return named(u32, { pass: 0, blackhole: 2 })
+}
+
 type VxlanWire = Infer<typeof vxlanAttrs>
 
 /** The wire has one attribute per family for what is one option to people. */

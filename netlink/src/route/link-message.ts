@@ -21,7 +21,7 @@ import { Writer } from '../codec/writer.ts'
 import { compact } from './compact.ts'
 import { AF_UNSPEC } from './constants.ts'
 import type { Link } from './link.ts'
-import { bridgeAttrs, macvlanAttrs, vxlanAttrs, vxlanFromWire } from './link-kinds.ts'
+import { bridgeAttrs, macvlanAttrs, netkitAttrs, vxlanAttrs, vxlanFromWire } from './link-kinds.ts'
 
 export const IFF_UP = 0x1
 export const IFF_PROMISC = 0x100
@@ -104,6 +104,9 @@ type LinkHeader = Infer<typeof ifinfomsg>
 /** VETH_INFO_PEER: the other end is described by a whole second message without its netlink header. */
 export const vethAttrs = attrs('veth', { peer: [1, linkMessage] })
 
+/** IFLA_NETKIT_PEER_INFO, as VETH_INFO_PEER; the kernel never sends it. */
+export const netkitData = attrs('netkit', { peer: [1, linkMessage], ...netkitAttrs })
+
 export function linkHeader(header: Partial<LinkHeader>): LinkHeader {
   return { family: AF_UNSPEC, type: 0, index: 0, flags: 0, change: 0, ...header }
 }
@@ -161,7 +164,7 @@ function linkFrom(header: LinkHeader, wire: LinkAttrs): Link {
 function kindOptions(
   kind: string | undefined,
   data: Uint8Array | undefined,
-): Pick<Link, 'vxlan' | 'bridge' | 'macvlan' | 'kindData'> {
+): Pick<Link, 'vxlan' | 'bridge' | 'macvlan' | 'netkit' | 'kindData'> {
   if (data === undefined) return {}
   const reader = new Reader(data, kind)
   switch (kind) {
@@ -171,6 +174,8 @@ function kindOptions(
       return { bridge: bridgeAttrs.decode(reader) }
     case 'macvlan':
       return { macvlan: macvlanAttrs.decode(reader) }
+    case 'netkit':
+      return { netkit: netkitData.decode(reader) }
     default:
       return { kindData: data }
   }

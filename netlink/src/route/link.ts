@@ -85,6 +85,22 @@ export interface MacvlanOptions {
   readonly unknown?: readonly UnknownAttribute[] | undefined
 }
 
+/** What becomes of packets that no program judges. */
+export type NetkitPolicy = 'pass' | 'blackhole'
+
+/**
+ * Options of a netkit pair (Linux 6.7). Programs are attached to the primary end only, for both; each runs where packets are sent:
+ * the primary's on what enters the peer, the peer's on what leaves it.
+ */
+export interface NetkitOptions {
+  /** 'l2' has MAC addresses and asks for neighbours; 'l3' (the kernel's default) carries bare packets. */
+  readonly mode?: 'l2' | 'l3' | number | undefined
+  /** Of the primary end. The kernel's default is 'pass', for both. */
+  readonly policy?: NetkitPolicy | number | undefined
+  readonly peerPolicy?: NetkitPolicy | number | undefined
+  readonly unknown?: readonly UnknownAttribute[] | undefined
+}
+
 export interface Link {
   readonly index: number
   readonly name: string
@@ -109,7 +125,7 @@ export interface Link {
   readonly rxQueues?: number
   /** Index of the bridge, bond or VRF this device belongs to. */
   readonly masterIndex?: number
-  /** IFLA_LINK: the other end of a veth, the device under a tunnel or macvlan. In the namespace `peerNetnsId` when that is set. */
+  /** IFLA_LINK: the other end of a veth or netkit, the device under a tunnel or macvlan. In the namespace `peerNetnsId` when that is set. */
   readonly peerIndex?: number
   /** Id of the peer's namespace as this one numbers it; absent when the peer is here. */
   readonly peerNetnsId?: number
@@ -118,6 +134,7 @@ export interface Link {
   readonly vxlan?: VxlanOptions
   readonly bridge?: BridgeOptions
   readonly macvlan?: MacvlanOptions
+  readonly netkit?: NetkitOptions & { readonly isPrimary?: boolean | undefined }
   /** IFLA_INFO_DATA of a kind not described here. */
   readonly kindData?: Uint8Array
   /** Attributes not described here, as they came. */
@@ -147,6 +164,7 @@ interface NewLink {
   readonly addrGenMode?: AddrGenMode | undefined
 }
 
+/** The other end of a pair. */
 export interface VethPeer {
   readonly name: string
   readonly netns?: NetworkNamespace | undefined
@@ -166,6 +184,12 @@ export interface VethPeer {
 export interface VethSpec extends NewLink {
   readonly kind: 'veth'
   readonly peer: VethPeer
+}
+
+/** This end is the primary. The other one goes up in a request of its own: `peer.isUp` is for veth. */
+export interface NetkitSpec extends NewLink, NetkitOptions {
+  readonly kind: 'netkit'
+  readonly peer: Omit<VethPeer, 'isUp'>
 }
 
 export interface VxlanSpec extends NewLink, VxlanOptions {
@@ -188,7 +212,7 @@ export interface MacvlanSpec extends NewLink, MacvlanOptions {
   readonly lowerIndex: number
 }
 
-export type LinkSpec = VethSpec | VxlanSpec | BridgeSpec | IfbSpec | MacvlanSpec
+export type LinkSpec = VethSpec | NetkitSpec | VxlanSpec | BridgeSpec | IfbSpec | MacvlanSpec
 
 /** Absent leaves as it is; null clears. */
 export interface LinkChange {

@@ -8,6 +8,7 @@ import {
   testNetlink,
   upVeth,
 } from '../../testing/namespace.ts'
+import { isCode } from '../error.ts'
 
 describe.skipIf(skipReason)('links', () => {
   test('a veth has its other end born in another namespace, with all that was asked for', async () => {
@@ -67,6 +68,36 @@ describe.skipIf(skipReason)('links', () => {
     ])
     // Up without a link-local address: the mode was set before the device went up.
     expect(await netlink.addresses.list({ index: link?.index, family: 6 })).toEqual([])
+  })
+
+  test('a netkit pair is born with both ends held back, its other end in another namespace', async (ctx) => {
+    const pod = testNamespace()
+    const netlink = testNetlink(testNamespace())
+    const adding = netlink.links.add({
+      kind: 'netkit',
+      name: 'host0',
+      mac: '06:00:00:00:00:01',
+      alias: 'sinabro:pod',
+      addrGenMode: 'none',
+      mode: 'l2',
+      policy: 'blackhole',
+      peerPolicy: 'blackhole',
+      peer: { name: 'eth0', netns: pod, mac: '02:00:00:00:00:01', mtu: 1400 },
+    })
+    await adding.catch((error: unknown) => {
+      ctx.skip(isCode(error, 'EOPNOTSUPP'), 'this kernel has no netkit')
+      throw error
+    })
+    const policies = { mode: 'l2', policy: 'blackhole', peerPolicy: 'blackhole' }
+    const host = await netlink.links.get({ name: 'host0' })
+    expect(host).toMatchObject({
+      ...{ kind: 'netkit', alias: 'sinabro:pod', mac: '06:00:00:00:00:01', isUp: false },
+      ...{ addrGenMode: 'none', netkit: { ...policies, isPrimary: true } },
+    })
+    expect(await testNetlink(pod).links.get({ name: 'eth0' })).toMatchObject({
+      ...{ index: host?.peerIndex, peerIndex: host?.index, mac: '02:00:00:00:00:01', mtu: 1400 },
+      netkit: { ...policies, isPrimary: false },
+    })
   })
 
   test('a device with alias is born in another namespace than the socket', async () => {

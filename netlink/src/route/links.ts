@@ -16,6 +16,7 @@ import {
   type LinkAttrs,
   linkHeader,
   linkMessage,
+  netkitData,
   vethAttrs,
 } from './link-message.ts'
 
@@ -195,6 +196,11 @@ function specData(spec: LinkSpec): Uint8Array {
     case 'veth': {
       const header = linkHeader({})
       return kindData(vethAttrs, { peer: { header, attrs: creationAttrs(spec.peer) } })
+    }
+    case 'netkit': {
+      const { mode, policy, peerPolicy } = spec
+      const peer = { header: linkHeader({}), attrs: creationAttrs(spec.peer) }
+      return kindData(netkitData, { peer, mode, policy, peerPolicy })
     }
     case 'vxlan':
       return kindData(vxlanAttrs, vxlanToWire(spec))
