@@ -1,0 +1,179 @@
+// `npm run test:kubernetes -- …`: a real cluster on this machine, our scenarios and upstream's specs; ends with `N passed, N failed`.
+import { spawn } from 'node:child_process'
+import { parseArgs } from 'node:util'
+import { closed } from '../lab/command.ts'
+import { Cluster, type ClusterOptions } from './cluster.ts'
+import { CONFORMANCE, makeE2eParts, runE2e } from './e2e.ts'
+import { makeParts, NETWORK_NAMES, type NetworkName, raise } from './network.ts'
+import { ADMIN_CONFIG, LOGS } from './places.ts'
+import { Report } from './report.ts'
+import { runScenarios } from './scenarios/run.ts'
+import { BINARIES, KUBERNETES_VERSION } from './versions.ts'
+
+const USAGE = `npm run test:kubernetes -- [COMMAND] [OPTIONS]        (Kubernetes ${KUBERNETES_VERSION})
+
+  (none)               raises a cluster, runs our scenarios and the conformance specs, takes it down
+  up                   raises a cluster and leaves it up
+  scenarios [NAME …]   our scenarios on the cluster that is up; only those whose names contain a NAME
+  e2e                  upstream's specs on the cluster that is up
+  shell [NODE]         a shell where kubectl works, or on a node, or on 'outside'
+  kubectl ARGS …       kubectl as administrator
+  build                the binaries and images only
+  down                 takes the cluster down
+
+  --nodes N            3
+  --dual | --ipv6      both families; IPv6 alone (IPv4 alone without)
+  --cni NAME           ${NETWORK_NAMES.join(', ')}
+  --containerd 2       containerd 2 from its modules instead of Debian's
+  --proxy iptables     kube-proxy's mode (nftables)
+  --focus RE --skip RE --processes N     for e2e (${CONFORMANCE}, 4 processes)
+  --keep               leaves the cluster up after a run without COMMAND
+
+A cluster keeps its logs in ${LOGS} while it is up.`
+
+class UsageError extends Error {}
+
+function readOptions() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        nodes: { type: 'string', default: '3' },
+        dual: { type: 'boolean', default: false },
+        ipv6: { type: 'boolean', default: false },
+        cni: { type: 'string', default: 'reference' },
+        containerd: { type: 'string', default: 'debian' },
+        proxy: { type: 'string', default: 'nftables' },
+        focus: { type: 'string', default: CONFORMANCE },
+        skip: { type: 'string' },
+        processes: { type: 'string', default: '4' },
+        keep: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    })
+  } catch (cause) {
+    throw new UsageError((cause as Error).message, { cause })
+  }
+}
+
+type Options = ReturnType<typeof readOptions>['values']
+
+function clusterOptions({ nodes, dual, ipv6, containerd, proxy }: Options): ClusterOptions {
+  if (dual && ipv6) throw new UsageError('--dual or --ipv6, not both')
+  return {
+    nodes: wholeNumber('nodes', nodes, 9),
+    families: dual ? 'dual' : ipv6 ? 'ipv6' : 'ipv4',
+    containerd: oneOf('containerd', containerd, ['debian', '2']),
+    proxyMode: oneOf('proxy', proxy, ['nftables', 'iptables']),
+  }
+}
+
+function wholeNumber(option: string, text: string, most: number): number {
+  const number = Number(text)
+  if (!/^\d+$/.test(text) || number < 1 || number > most) {
+    throw new UsageError(`--${option} ${text}: expected 1 to ${most}`)
+  }
+  return number
+}
+
+function oneOf<T extends string>(option: string, text: string, allowed: readonly T[]): T {
+  const found = allowed.find((value) => value === text)
+  if (found === undefined) {
+    throw new UsageError(`--${option} ${text}: expected ${allowed.join(', ')}`)
+  }
+  return found
+}
+
+const say = (line: string): void => console.log(line)
+
+async function all(options: Options, signal: AbortSignal): Promise<number> {
+  const report = new Report(say)
+  const network = oneOf('cni', options.cni, NETWORK_NAMES)
+  const cluster = await raise(clusterOptions(options), network as NetworkName, say)
+  try {
+    await runScenarios(cluster, report, [], signal)
+    if (!signal.aborted) await e2e(cluster, options, report, signal)
+    return report.end()
+  } finally {
+    if (options.keep) cluster.keep()
+    else await Cluster.down()
+  }
+}
+
+async function e2e(cluster: Cluster, options: Options, report: Report, signal: AbortSignal) {
+  const { focus, skip } = options
+  const processes = wholeNumber('processes', options.processes, 16)
+  const images = await makeE2eParts(say)
+  await Promise.all(cluster.nodes.map((node) => node.importImages(images)))
+  for (const result of await runE2e(cluster, { focus, skip, processes, signal })) report.add(result)
+}
+
+/** A shell of the user's on a machine of the cluster; kubectl works in the control plane's. */
+function shell(cluster: Cluster, name = 'control'): Promise<number> {
+  const machines = [
+    cluster.control.machine,
+    cluster.outside,
+    ...cluster.nodes.map((n) => n.machine),
+  ]
+  const machine = machines.find((candidate) => candidate.name === name)
+  if (machine === undefined) {
+    throw new UsageError(`no machine ${name}; there are ${machines.map((m) => m.name).join(', ')}`)
+  }
+  const env = { KUBECONFIG: ADMIN_CONFIG, PATH: `${BINARIES}:${process.env.PATH}` }
+  const program = process.env.SHELL ?? '/bin/sh'
+  return closed(machine.spawn([program], { stdio: 'inherit', env }))
+}
+
+async function main(): Promise<number> {
+  const abort = new AbortController()
+  process.once('SIGINT', () => abort.abort())
+  process.once('SIGTERM', () => abort.abort())
+  const { values, positionals } = readOptions()
+  const [command, ...words] = positionals
+  if (values.help) {
+    say(USAGE)
+    return 0
+  }
+  if (process.getuid?.() !== 0) throw new Error('it makes namespaces and cgroups: run it as root')
+  const network = oneOf('cni', values.cni, NETWORK_NAMES) as NetworkName
+  const report = new Report(say)
+  switch (command) {
+    case undefined:
+      return all(values, abort.signal)
+    case 'up': {
+      const cluster = await raise(clusterOptions(values), network, say)
+      cluster.keep()
+      say(await cluster.kubectl('get', 'nodes', '-o', 'wide'))
+      return 0
+    }
+    case 'scenarios':
+      await runScenarios(Cluster.open(), report, words, abort.signal)
+      return report.end()
+    case 'e2e':
+      await e2e(Cluster.open(), values, report, abort.signal)
+      return report.end()
+    case 'shell':
+      return shell(Cluster.open(), words[0])
+    case 'kubectl': {
+      const [program = '', ...args] = Cluster.open().control.kubectlCommand(words)
+      return closed(spawn(program, args, { stdio: 'inherit' }))
+    }
+    case 'build':
+      await makeParts(clusterOptions(values).containerd, say)
+      await makeE2eParts(say)
+      return 0
+    case 'down':
+      await Cluster.down()
+      return 0
+    default:
+      throw new UsageError(`unknown command ${command}`)
+  }
+}
+
+try {
+  process.exitCode = await main()
+} catch (error) {
+  console.error(`test:kubernetes: ${error instanceof Error ? error.message : String(error)}`)
+  if (error instanceof UsageError) console.error(`\n${USAGE}`)
+  process.exitCode = error instanceof UsageError ? 2 : 1
+}

@@ -1,0 +1,26 @@
+// Runs scenarios one after the other, in the order of the list.
+import type { Cluster } from '../cluster.ts'
+import type { Report } from '../report.ts'
+import { connectivity } from './connectivity.ts'
+import { disruption } from './disruption.ts'
+import type { Scenario } from './scenario.ts'
+
+const ALL: readonly Scenario[] = [...connectivity, ...disruption]
+
+export async function runScenarios(
+  cluster: Cluster,
+  report: Report,
+  names: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const chosen = ALL.filter(
+    ({ name }) => names.length === 0 || names.some((part) => name.includes(part)),
+  )
+  if (chosen.length === 0) {
+    throw new Error(`no such scenario; there are\n${ALL.map(({ name }) => `  ${name}`).join('\n')}`)
+  }
+  for (const scenario of chosen) {
+    if (signal.aborted) return
+    await report.check(scenario.name, () => scenario.run(cluster))
+  }
+}
