@@ -8,11 +8,12 @@ import { ApiServer } from './api/server.ts'
 import { registerProbes, registerStatus } from './api/status.ts'
 import { announceHealth } from './cluster/announce-health.ts'
 import { createCluster } from './cluster/cluster.ts'
-import { ManifestSource } from './cluster/manifests/source.ts'
+import { KubernetesSource } from './cluster/kubernetes/source.ts'
 import { followProblems } from './cluster/problems.ts'
 import { Recorder } from './cluster/recorder.ts'
 import { createCni } from './cni/cni.ts'
-import { type AgentConfig, libDir, socketPath, version } from './config.ts'
+import { type AgentConfig, formatSource, libDir, socketPath, version } from './config.ts'
+import { createSource } from './create-source.ts'
 import { Datapath } from './datapath/datapath.ts'
 import { probeFeatures } from './features/features.ts'
 import { keyText } from './ipam/allocation.ts'
@@ -75,11 +76,13 @@ async function start(
   const clock = systemClock
   const health = new Health(clock)
   const metrics = new Metrics()
-  const recorder = new Recorder({ clock, log })
   const crashPoint = crashPointOf(config.crashAt)
-  const { nodeName, stateDir, source } = config
+  const { nodeName, stateDir } = config
   health.starting('agent', 'not all rooms have been started')
-  log.info({ version: version(), nodeName, source, pid: process.pid }, 'starting')
+  log.info(
+    { version: version(), nodeName, source: formatSource(config.source), pid: process.pid },
+    'starting',
+  )
 
   if (process.geteuid?.() !== 0) {
     throw new StartError(
@@ -92,15 +95,16 @@ async function start(
   if (!features.has('map_batch')) pretendNoBatch()
   log.debug({ tookMs: features.tookMs }, 'kernel features tried')
   const cluster = createCluster()
-  const manifests = new ManifestSource({ dir: source.dir, cluster, log, clock })
-  await lifecycle.begin('cluster', {
+  const source = await lifecycle.begin('cluster', {
     start: async () => {
-      // First of all: a directory that is not there ends the start with what to do, before anything is made.
-      await manifests.read()
+      const made = await createSource({ config, cluster, clock, log })
+      await made.prepare()
+      return made
     },
   })
   await lifecycle.begin('lock', {
     start: async () => {
+  const recorder = new Recorder({ clock, log, to: source.sinks })
       await mkdir(stateDir, { recursive: true, mode: 0o700 })
       return await lockDirectory(stateDir)
     },
@@ -168,7 +172,7 @@ async function start(
       executable: cniExecutable(),
     },
   })
-  jobs.start('manifests', (signal, alive) => manifests.run(signal, alive))
+  source.start(jobs)
   datapath.start(jobs)
   overlay.start(jobs)
   pods.start(jobs)
@@ -221,6 +225,7 @@ async function start(
       const api = new ApiServer({ log, onAnswered: calls.onAnswered })
       registerStatus({
         api,
+    ...(source instanceof KubernetesSource ? { traffic: source.api.traffic } : {}),
         health,
         metrics,
         log,

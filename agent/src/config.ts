@@ -32,13 +32,25 @@ export interface AgentConfig {
   readonly crashAt?: CrashAt
 }
 
-export interface Source {
+export type Source = ManifestsFrom | KubernetesFrom
+
+export interface ManifestsFrom {
   readonly kind: 'manifests'
   readonly dir: string
 }
 
 export interface HostPort {
   readonly host: string
+export interface KubernetesFrom {
+  readonly kind: 'kubernetes'
+  /** URLs of API servers in the order in which they are asked; none: that of the kubeconfig. */
+  readonly servers: readonly string[]
+  /** Folder with `token` and `ca.crt`. */
+  readonly serviceAccountDir: string
+  /** Instead of the service account. */
+  readonly kubeconfig?: string
+}
+
   readonly port: number
 }
 
@@ -96,6 +108,13 @@ export const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3, degraded: 4, k
 
 export function socketPath(runDir: string): string {
   return `${runDir}/agent.sock`
+/** For people. */
+export function formatSource(source: Source): string {
+  if (source.kind === 'manifests') return `manifests:${source.dir}`
+  const from = source.kubeconfig === undefined ? source.servers.join(',') : source.kubeconfig
+  return `kubernetes:${from}`
+}
+
 }
 
 /** The version of the package; the bundle has it built in. */

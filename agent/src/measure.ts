@@ -1,6 +1,7 @@
 // What is measured: the metrics of all rooms, in one place, so that the page that lists them can be held against it (docs/metrics.md).
 import { agentPaths } from '@sinabro/cni/wire'
 import type { Answered } from './api/server.ts'
+import type { Traffic } from './cluster/kubernetes/traffic.ts'
 import type { Recorder } from './cluster/recorder.ts'
 import type { Datapath } from './datapath/datapath.ts'
 import { Histogram } from './runtime/histogram.ts'
@@ -12,6 +13,8 @@ export interface Measured extends Pick<Rooms, 'ipam' | 'cluster'> {
   readonly datapath: Pick<Datapath, 'counters' | 'lastSweep' | 'maps'>
   readonly recorder: Pick<Recorder, 'totals' | 'conditions'>
   readonly calls: CniCalls
+  /** Only where the source is an API server. */
+  readonly traffic?: Traffic
   /** By reconciler. */
   rowStatuses(): ReadonlyMap<string, readonly RowStatus[]>
 }
@@ -41,6 +44,7 @@ export function addRoomMetrics(metrics: Metrics, measured: Measured): void {
   addCallMetrics(metrics, measured)
   addClusterMetrics(metrics, measured)
   addDatapathMetrics(metrics, measured)
+  addApiServerMetrics(metrics, measured)
 }
 
 function addIpamMetrics(metrics: Metrics, { ipam }: Measured): void {
@@ -129,6 +133,31 @@ function addClusterMetrics(metrics: Metrics, measured: Measured): void {
           value: rows.filter((row) => row.state === state).length,
         })),
       ]),
+  })
+}
+
+function addApiServerMetrics(metrics: Metrics, { traffic }: Measured): void {
+  metrics.add({
+    kind: 'counter',
+    name: 'sinabro_kubernetes_requests_total',
+    help: 'Requests to the API server, by verb, resource and HTTP status; 0 when no server answered.',
+    labelNames: ['verb', 'resource', 'code'],
+    read: () =>
+      (traffic?.requests() ?? []).map(({ verb, resource, code, count }) => ({
+        labels: { verb, resource, code: String(code) },
+        value: count,
+      })),
+  })
+  metrics.add({
+    kind: 'counter',
+    name: 'sinabro_kubernetes_received_bytes_total',
+    help: 'Bytes of answers of the API server as they came, by verb and resource.',
+    labelNames: ['verb', 'resource'],
+    read: () =>
+      (traffic?.bytes() ?? []).map(({ verb, resource, bytes }) => ({
+        labels: { verb, resource },
+        value: bytes,
+      })),
   })
 }
 

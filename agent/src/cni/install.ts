@@ -1,8 +1,8 @@
 // Puts the executable and the conflist where the runtime looks, each whole or not at all, and takes them away again.
-import { constants } from 'node:fs'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CNI_PLUGIN, CONFLIST_FILE, NETWORK_NAME } from '../marks.ts'
+import { contentOf, writeWhole } from '../runtime/whole-file.ts'
 
 export interface ConflistOptions {
   readonly socket: string
@@ -34,7 +34,11 @@ export async function installExecutable(options: InstallOptions): Promise<boolea
   return await writeWhole({ folder: options.binDir, name: CNI_PLUGIN, bytes, mode: 0o755 })
 }
 
-/** The last step of getting ready: from then on the runtime takes the node's network for usable. */
+/**
+ * The last step of getting ready: from then on the runtime takes the node's network for usable.
+ * Never by renaming from another directory: containerd watches this one, and a rename into it from outside is not the event it
+ * waits for.
+ */
 export async function installConflist(options: InstallOptions): Promise<boolean> {
   const bytes = Buffer.from(formatConflist(options))
   return await writeWhole({ folder: options.confDir, name: CONFLIST_FILE, bytes, mode: 0o644 })
@@ -52,48 +56,4 @@ export async function uninstallFiles(
     removed.push(path)
   }
   return removed
-}
-
-interface WholeFile {
-  readonly folder: string
-  readonly name: string
-  readonly bytes: Buffer
-  readonly mode: number
-}
-
-/**
- * Written beside its place under a name that runtimes skip, then renamed. Never from another directory: containerd watches this
- * one, and a rename into it from outside is not the event it waits for.
- */
-async function writeWhole({ folder, name, bytes, mode }: WholeFile): Promise<boolean> {
-  const path = join(folder, name)
-  if ((await contentOf(path))?.equals(bytes)) return false
-  await mkdir(folder, { recursive: true, mode: 0o755 })
-  const temporary = join(folder, `.${name}.new`)
-  const { O_WRONLY, O_CREAT, O_TRUNC, O_NOFOLLOW } = constants
-  const file = await open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode)
-  try {
-    await file.writeFile(bytes)
-    await file.chmod(mode)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await rename(temporary, path)
-  const directory = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY)
-  try {
-    await directory.sync()
-  } finally {
-    await directory.close()
-  }
-  return true
-}
-
-async function contentOf(path: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(path)
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw error
-  }
 }

@@ -1,18 +1,21 @@
 // The command `sinabro agent`: every setting of the daemon, with its default and its name in the environment.
 import { hostname } from 'node:os'
 import { type Command, Option } from 'commander'
-import { type AgentConfig, type Request, useLibDir } from '../config.ts'
+import { type AgentConfig, EXIT, type Request, type Source, useLibDir } from '../config.ts'
 import { LOG_LEVELS } from '../runtime/log.ts'
 import {
   bpfDirOption,
   cniBinDirOption,
   cniConfDirOption,
   directory,
+  type ParsedSource,
   parseCrashAt,
   parseFeatures,
   parseLoopback,
+  parseServers,
   parseSource,
   runDirOption,
+  serviceServer,
   stateDirOption,
   tunnelPortOption,
   vniOption,
@@ -40,7 +43,16 @@ Example: two nodes described in one directory, this machine being node-1
 It needs root. It may be stopped, killed and started again at any time: pods keep their network meanwhile.
 Once it is ready ('sinabro status') the container runtime finds its configuration in --cni-conf-dir.`
 
-type AgentOptions = Omit<AgentConfig, 'tunnelFamily'> & {
+const SERVICE_ACCOUNT_DIR = '/var/run/secrets/kubernetes.io/serviceaccount'
+
+const NO_SERVER =
+  "error: --source kubernetes outside of a pod needs '--kubernetes-api https://HOST:PORT' or '--kubeconfig FILE'"
+
+type AgentOptions = Omit<AgentConfig, 'tunnelFamily' | 'source'> & {
+  readonly source: ParsedSource
+  readonly kubernetesApi: readonly string[]
+  readonly serviceAccountDir: string
+  readonly kubeconfig?: string
   readonly tunnelFamily: 'auto' | '4' | '6'
   readonly libDir: string | undefined
 }
@@ -50,10 +62,33 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
     .command('agent')
     .description('run the agent of this node in the foreground')
     .addOption(
-      new Option('--source <kind:where>', 'where the Kubernetes objects come from: manifests:DIR')
+      new Option(
+        '--source <kind>',
+        'where the Kubernetes objects come from: kubernetes, or manifests:DIR',
+      )
         .env('SINABRO_SOURCE')
         .argParser(parseSource)
         .makeOptionMandatory(),
+    )
+    .addOption(
+      new Option('--kubernetes-api <urls>', 'API servers, comma separated: https://HOST:PORT')
+        .env('SINABRO_KUBERNETES_API')
+        .argParser(parseServers)
+        .default([], 'the one that Kubernetes names to pods, which is asked last'),
+    )
+    .addOption(
+      new Option('--service-account-dir <dir>', 'where the token and ca.crt for the API server are')
+        .env('SINABRO_SERVICE_ACCOUNT_DIR')
+        .argParser(directory)
+        .default(SERVICE_ACCOUNT_DIR, 'where pods have them'),
+    )
+    .addOption(
+      new Option(
+        '--kubeconfig <file>',
+        'who to be for the API server, instead of the service account',
+      )
+        .env('SINABRO_KUBECONFIG')
+        .argParser(directory),
     )
     .addOption(
       new Option('--node-name <name>', 'name of the Node object that is this machine')
@@ -145,9 +180,18 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         .hideHelp(),
     )
     .addHelpText('after', HELP)
-    .action((options: AgentOptions) => {
+    .action((options: AgentOptions, command: Command) => {
       useLibDir(options.libDir)
-      const { libDir: _, tunnelFamily, ...config } = options
+      const {
+        libDir: _,
+        tunnelFamily,
+        kubernetesApi,
+        serviceAccountDir,
+        kubeconfig,
+        ...config
+      } = options
+      const source = sourceOf(options, process.env)
+      if (source === undefined) command.error(NO_SERVER, { exitCode: EXIT.usage })
       ask({
         command: 'agent',
         config: {
@@ -156,4 +200,18 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         },
       })
     })
+}
+          source,
+
+/** Undefined where no API server is named anywhere. */
+function sourceOf(options: AgentOptions, environment: NodeJS.ProcessEnv): Source | undefined {
+  const { source, kubernetesApi, serviceAccountDir, kubeconfig } = options
+  if (source.kind === 'manifests') return source
+  const own = kubeconfig === undefined ? serviceServer(environment) : undefined
+  const servers = [...kubernetesApi, ...(own === undefined ? [] : [own])]
+  if (servers.length === 0 && kubeconfig === undefined) return undefined
+  return {
+    ...{ kind: 'kubernetes', servers, serviceAccountDir },
+    ...(kubeconfig === undefined ? {} : { kubeconfig }),
+  }
 }

@@ -1,8 +1,8 @@
 // The options that commands share, and how their text is read; the environment is read here too, by the names that options have there.
-import { isIPv4 } from 'node:net'
+import { isIPv4, isIPv6 } from 'node:net'
 import { resolve } from 'node:path'
 import { InvalidArgumentError, Option } from 'commander'
-import type { CrashAt, HostPort, Source } from '../config.ts'
+import type { CrashAt, HostPort, ManifestsFrom } from '../config.ts'
 import { FEATURE_NAMES, type FeatureName, isFeatureName } from '../features/table.ts'
 
 const STATE_DIR = '/var/lib/sinabro'
@@ -50,12 +50,37 @@ export function directory(text: string): string {
   return resolve(text)
 }
 
-export function parseSource(text: string): Source {
+/** Where the objects come from; what belongs to it besides is added by the command. */
+export type ParsedSource = ManifestsFrom | { readonly kind: 'kubernetes' }
+
+export function parseSource(text: string): ParsedSource {
+  if (text === 'kubernetes') return { kind: 'kubernetes' }
   const [, kind, dir] = /^([a-z]+):(.+)$/.exec(text) ?? []
   if (kind !== 'manifests' || dir === undefined) {
-    throw new InvalidArgumentError('expected manifests:DIR, a directory with YAML files')
+    throw new InvalidArgumentError(
+      'expected kubernetes, or manifests:DIR with a directory of YAML files',
+    )
   }
   return { kind, dir: resolve(dir) }
+}
+
+/** Only what is encrypted: the token that goes there opens more than our own doors. */
+export function parseServers(text: string): string[] {
+  return text
+    .split(',')
+    .filter((server) => server !== '')
+    .map((server) => {
+      const url = URL.parse(server)
+      if (url?.protocol === 'https:' && url.username === '' && url.search === '') return url.href
+      throw new InvalidArgumentError('expected https://HOST:PORT, several separated by commas')
+    })
+}
+
+/** Where a pod finds the API server: by the address of its Service, which needs kube-proxy or whoever does its work. */
+export function serviceServer(environment: NodeJS.ProcessEnv): string | undefined {
+  const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = environment
+  if (host === undefined || host === '' || !/^\d+$/.test(port ?? '')) return undefined
+  return new URL(`https://${isIPv6(host) ? `[${host}]` : host}:${port}`).href
 }
 
 /** Whoever can reach it reads which pods there are and how much they talk; so nobody beyond this machine. */

@@ -98,9 +98,9 @@ test('agent takes every setting', () => {
 })
 
 test.each([
-  [['agent'], "required option '--source <kind:where>' not specified"],
-  [['agent', '--source', '/etc/x'], 'expected manifests:DIR, a directory with YAML files'],
-  [['agent', '--source', 'kubernetes:x'], 'expected manifests:DIR'],
+  [['agent'], "required option '--source <kind>' not specified"],
+  [['agent', '--source', '/etc/x'], 'expected kubernetes, or manifests:DIR'],
+  [['agent', '--source', 'kubernetes:x'], 'expected kubernetes, or manifests:DIR'],
   [
     ['agent', '--source', 'manifests:x', '--vni', '0'],
     'expected a whole number from 1 to 16777215',

@@ -1,11 +1,11 @@
 // What the agent says of itself and of its pods: for `sinabro status` and `sinabro pods`. Reads only.
 import { type PodView, type Status, viewPod, viewQuarantined } from '../api/status.ts'
-import { version } from '../config.ts'
+import { formatSource, version } from '../config.ts'
 import { podKey } from '../pods/target.ts'
 import type { Rooms } from './rooms.ts'
 
 export function describeAgent(
-  { config, features, cluster, recorder, ipam, datapath, overlay }: Rooms,
+  { config, features, cluster, recorder, ipam, datapath, overlay, pods }: Rooms,
   startedAt: string,
 ): Omit<Status, 'ready' | 'healthy' | 'components'> {
   const { self } = overlay.plan()
@@ -14,7 +14,7 @@ export function describeAgent(
     node: config.nodeName,
     pid: process.pid,
     startedAt,
-    source: `${config.source.kind}:${config.source.dir}`,
+    source: formatSource(config.source),
     nodeCount: cluster.nodes.size,
     podCount: ipam.list().length,
     ranges: ipam.usage(),

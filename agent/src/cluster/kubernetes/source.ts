@@ -1,0 +1,182 @@
+// Fills the cluster tables from a Kubernetes API server: two watches, and a file to live from while no server answers.
+import type { Clock } from '../../runtime/clock.ts'
+import type { Jobs } from '../../runtime/jobs.ts'
+import type { Log } from '../../runtime/log.ts'
+import type { Cluster } from '../cluster.ts'
+import type { ObjectRef } from '../sink.ts'
+import type { ClusterSource } from '../source.ts'
+import { KubernetesApi } from './api.ts'
+import { type Collections, createCollections } from './collections.ts'
+import type { ReadCredentials } from './credentials.ts'
+import { KubernetesSink } from './sink.ts'
+import { formatSnapshot, readSnapshot, type SnapshotFile, writeSnapshot } from './snapshot.ts'
+import { Watcher, type WatchTarget } from './watcher.ts'
+
+export interface KubernetesSourceOptions {
+  readonly servers: readonly string[]
+  readonly credentials: ReadCredentials
+  readonly nodeName: string
+  /** Where the snapshot is kept. */
+  readonly stateDir: string
+  readonly userAgent: string
+  readonly cluster: Cluster
+  readonly clock: Clock
+  readonly log: Log
+  /** How long the first lists may take before the snapshot is taken instead. */
+  readonly listWithinMs?: number
+  /** Changes that come within this are written as one. */
+  readonly saveEveryMs?: number
+}
+
+export class KubernetesSourceError extends Error {
+  override readonly name = 'KubernetesSourceError'
+  readonly code = 'source-unreadable'
+}
+
+const SNAPSHOT_NAME = 'cluster.json'
+const LIST_WITHIN_MS = 5_000
+const SAVE_EVERY_MS = 10_000
+
+export class KubernetesSource implements ClusterSource {
+  readonly api: KubernetesApi
+  readonly sinks: readonly [KubernetesSink]
+  readonly #options: KubernetesSourceOptions
+  readonly #collections: Collections
+  readonly #file: SnapshotFile
+  readonly #failed = Promise.withResolvers<void>()
+  readonly #nodesListed = Promise.withResolvers<void>()
+  readonly #podsListed = Promise.withResolvers<void>()
+
+  constructor(options: KubernetesSourceOptions) {
+    const { cluster, nodeName, stateDir, clock, log } = options
+    this.#options = options
+    this.api = new KubernetesApi(options)
+    this.#collections = createCollections(cluster, nodeName)
+    this.#file = { folder: stateDir, name: SNAPSHOT_NAME, nodeName }
+    const uidOf = (about: ObjectRef): string | undefined => this.#uidOf(about)
+    this.sinks = [new KubernetesSink({ api: this.api, nodeName, clock, log, uidOf })]
+  }
+
+  /** Credentials must be there; an API server that is away keeps nobody from starting. @throws KubernetesSourceError */
+  async prepare(): Promise<void> {
+    await this.#options.credentials().catch((error: unknown) => {
+      throw new KubernetesSourceError(
+        `the API server cannot be asked: ${error instanceof Error ? error.message : String(error)}. ` +
+          'Name a folder with token and ca.crt (--service-account-dir) or a kubeconfig (--kubeconfig)',
+        { cause: error },
+      )
+    })
+  }
+
+  start(jobs: Jobs): void {
+    const { nodes, pods } = this.#collections
+    const { cluster, nodeName } = this.#options
+    const nodeWatcher = this.#watcher(
+      { resource: 'nodes', path: '/api/v1/nodes', isMetadataOnly: false },
+      withListed(nodes, () => {
+        cluster.nodes.markReady()
+        this.#nodesListed.resolve()
+      }),
+    )
+    const podWatcher = this.#watcher(
+      {
+        resource: 'pods',
+        path: '/api/v1/pods',
+        fieldSelector: `spec.nodeName=${nodeName}`,
+        isMetadataOnly: true,
+      },
+      withListed(pods, () => {
+        cluster.pods.markReady()
+        this.#podsListed.resolve()
+      }),
+    )
+    jobs.start('watch nodes', (signal, alive) => nodeWatcher.run(signal, alive))
+    jobs.start('watch pods', (signal, alive) => podWatcher.run(signal, alive))
+    jobs.start('cluster snapshot', (signal) => this.#keepSnapshot(signal))
+    for (const sink of this.sinks) {
+      jobs.start('tell the cluster', (signal, alive) => sink.run(signal, alive))
+    }
+  }
+
+  #watcher<T>(
+    watched: ConstructorParameters<typeof Watcher<T>>[0]['watched'],
+    target: WatchTarget<T>,
+  ): Watcher<T> {
+    const { clock, log } = this.#options
+    const onFailure = (): void => this.#failed.resolve()
+    return new Watcher({ api: this.api, watched, target, clock, log, onFailure })
+  }
+
+  /** The file is written only after real lists: what came out of it must not look newer than it is. */
+  async #keepSnapshot(signal: AbortSignal): Promise<void> {
+    const { cluster, clock, log, nodeName, saveEveryMs = SAVE_EVERY_MS } = this.#options
+    const bothListed = Promise.all([this.#nodesListed.promise, this.#podsListed.promise])
+    await this.#firstOf(bothListed, signal)
+    if (!cluster.nodes.isReady && !signal.aborted) await this.#useSnapshot()
+    await Promise.race([bothListed, aborted(signal)])
+    while (!signal.aborted) {
+      const { nodes, pods } = cluster
+      const seen = [nodes.revision, pods.revision] as const
+      const savedAt = new Date(clock.now()).toISOString()
+      await writeSnapshot(this.#file, formatSnapshot(this.#collections, nodeName, savedAt))
+      log.debug({ nodes: nodes.size, pods: pods.size }, 'saved the state of the cluster')
+      await clock.sleep(saveEveryMs, signal).catch(() => undefined)
+      const round = new AbortController()
+      const either = AbortSignal.any([signal, round.signal])
+      const changes = [nodes.changed(seen[0], either), pods.changed(seen[1], either)]
+      await Promise.race(changes).catch(() => undefined)
+      round.abort()
+    }
+  }
+
+  /** The lists, a failure to get one, or the end of patience. */
+  async #firstOf(lists: Promise<unknown>, signal: AbortSignal): Promise<void> {
+    const { clock, listWithinMs = LIST_WITHIN_MS } = this.#options
+    const enough = new AbortController()
+    const patience = clock.sleep(listWithinMs, AbortSignal.any([signal, enough.signal]))
+    await Promise.race([lists, this.#failed.promise, patience]).catch(() => undefined)
+    enough.abort()
+    await patience.catch(() => undefined)
+  }
+
+  async #useSnapshot(): Promise<void> {
+    const { cluster, log } = this.#options
+    const snapshot = await readSnapshot(this.#file, log)
+    // A list may have come while the file was read.
+    if (snapshot === undefined || cluster.nodes.isReady) return
+    const { nodes, pods } = this.#collections
+    nodes.replace(snapshot.nodes.map((node) => nodes.read(node)))
+    if (!cluster.pods.isReady) pods.replace(snapshot.pods.map((pod) => pods.read(pod)))
+    cluster.nodes.markReady()
+    cluster.pods.markReady()
+    const { savedAt } = snapshot
+    log.warn(
+      { savedAt },
+      'no API server answers; going on from the last known state of the cluster',
+    )
+  }
+
+  #uidOf({ kind, namespace = '', name }: ObjectRef): string | undefined {
+    const { nodes, pods } = this.#options.cluster
+    return kind === 'Node' ? nodes.get(name)?.uid : pods.get(`${namespace}/${name}`)?.uid
+  }
+}
+
+/** The same target, which also tells that a complete list came. */
+function withListed<T>(target: WatchTarget<T>, onListed: () => void): WatchTarget<T> {
+  return {
+    read: (object) => target.read(object),
+    apply: (changes) => target.apply(changes),
+    replace: (objects) => {
+      target.replace(objects)
+      onListed()
+    },
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}
