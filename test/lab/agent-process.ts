@@ -92,7 +92,10 @@ export class AgentProcess {
     )
   }
 
-  /** Until the agent answers, says it is ready, and the CNI configuration is there. */
+  /**
+   * Until the agent answers, says it is ready, and the CNI configuration is there.
+   * @throws LabError absent when it ends before; timeout
+   */
   async waitReady(deadlineMs = READY_DEADLINE_MS): Promise<void> {
     const isReady = async (): Promise<boolean> => {
       if (this.#hasEnded) throw new LabError('absent', 'the agent ended')
@@ -104,8 +107,9 @@ export class AgentProcess {
     try {
       await eventually(`the agent of ${this.#machine.name} to be ready`, isReady, deadlineMs)
     } catch (cause) {
-      const what = cause instanceof Error ? cause.message : String(cause)
-      throw new LabError('timeout', `${what}; its log ends with\n${this.logTail()}`, { cause })
+      if (!(cause instanceof LabError)) throw cause
+      const message = `${cause.message}; its log ends with\n${this.logTail()}`
+      throw new LabError(cause.code, message, { cause })
     }
   }
 

@@ -8,7 +8,13 @@ import type { CommandOptions, CommandResult } from './command.ts'
 import { LabError } from './errors.ts'
 import type { Machine } from './machine.ts'
 import { checkName } from './plan.ts'
-import { type Attachment, type CniResult, type NetworkList, Runtime } from './runtime.ts'
+import {
+  type Attachment,
+  type CallOptions,
+  type CniResult,
+  type NetworkList,
+  Runtime,
+} from './runtime.ts'
 
 interface PodRecord {
   readonly name: string
@@ -114,8 +120,9 @@ export class Pod {
     return found
   }
 
-  async add(): Promise<CniResult> {
-    const result = await this.#runtime.add(this.#record.list, this.#record.attachment)
+  async add(options: CallOptions = {}): Promise<CniResult> {
+    const { list, attachment } = this.#record
+    const result = await this.#runtime.add(list, attachment, options)
     this.#record = { ...this.#record, result }
     this.#save()
     return result
@@ -126,14 +133,20 @@ export class Pod {
   }
 
   /** The verb alone, for tests of repeated and late DELs. */
-  del(): Promise<void> {
-    return this.#runtime.del(this.#record.list, this.#record.attachment, this.#record.result)
+  del(options: CallOptions = {}): Promise<void> {
+    const { list, attachment, result } = this.#record
+    return this.#runtime.del(list, attachment, result, options)
   }
 
   /** Ends the pod's processes, DEL, removes its namespace. */
   async remove(): Promise<void> {
     await this.stop()
     await this.del()
+    await this.forget()
+  }
+
+  /** Without a DEL: the namespace goes, and what the runtime knew. */
+  async forget(): Promise<void> {
     await this.removeNetns()
     rmSync(this.#file, { force: true })
   }

@@ -15,6 +15,11 @@ export interface Attachment {
   readonly args: Readonly<Record<string, string>>
 }
 
+export interface CallOptions {
+  /** A program and arguments that the plug-in's path is added to: what runs it. */
+  readonly under?: readonly string[]
+}
+
 export interface PluginConfig {
   readonly type: string
   readonly [key: string]: unknown
@@ -38,6 +43,8 @@ export interface CniResult {
 /** A plugin said no: its own error object, as far as it gave one. */
 export class CniFailure extends LabError {
   readonly verb: CniVerb
+  /** Exit code, or 128 + signal number. */
+  readonly status: number
   readonly cniCode: number | undefined
   readonly details: string | undefined
   constructor(verb: CniVerb, type: string, status: number, stdout: string, stderr: string) {
@@ -47,6 +54,7 @@ export class CniFailure extends LabError {
     super('cni', `${verb} by ${type}: exit ${status}, code ${cniCode ?? 'none'}: ${text}`)
     this.name = 'CniFailure'
     this.verb = verb
+    this.status = status
     this.cniCode = cniCode
     this.details = typeof body?.details === 'string' ? body.details : undefined
   }
@@ -85,11 +93,15 @@ export class Runtime {
     return list
   }
 
-  async add(list: NetworkList, attachment: Attachment): Promise<CniResult> {
+  async add(
+    list: NetworkList,
+    attachment: Attachment,
+    options: CallOptions = {},
+  ): Promise<CniResult> {
     let result: CniResult = {}
     let previous: CniResult | undefined
     for (const plugin of list.plugins) {
-      const answer = await this.#call('ADD', list, plugin, attachment, previous)
+      const answer = await this.#call('ADD', list, plugin, attachment, previous, options)
       result = (parseObject(answer) ?? {}) as CniResult
       previous = result
     }
@@ -100,9 +112,14 @@ export class Runtime {
     for (const plugin of list.plugins) await this.#call('CHECK', list, plugin, attachment, result)
   }
 
-  async del(list: NetworkList, attachment: Attachment, result?: CniResult): Promise<void> {
+  async del(
+    list: NetworkList,
+    attachment: Attachment,
+    result?: CniResult,
+    options: CallOptions = {},
+  ): Promise<void> {
     for (const plugin of list.plugins.toReversed()) {
-      await this.#call('DEL', list, plugin, attachment, result)
+      await this.#call('DEL', list, plugin, attachment, result, options)
     }
   }
 
@@ -112,22 +129,26 @@ export class Runtime {
     plugin: PluginConfig,
     attachment: Attachment,
     prevResult: CniResult | undefined,
+    { under = [] }: CallOptions = {},
   ): Promise<string> {
     // What a plugin gets is its own object with the list's name and version; `capabilities` is the runtime's business.
     const { capabilities: _, ...own } = plugin
     const config = { ...own, cniVersion, name, ...(prevResult === undefined ? {} : { prevResult }) }
-    const { status, stdout, stderr } = await this.#machine.exec([join(BIN_DIR, plugin.type)], {
-      input: JSON.stringify(config),
-      canFail: true,
-      env: {
-        CNI_COMMAND: verb,
-        CNI_CONTAINERID: attachment.containerId,
-        CNI_NETNS: attachment.netns,
-        CNI_IFNAME: attachment.ifname,
-        CNI_ARGS: formatArgs(attachment.args),
-        CNI_PATH: BIN_DIR,
+    const { status, stdout, stderr } = await this.#machine.exec(
+      [...under, join(BIN_DIR, plugin.type)],
+      {
+        input: JSON.stringify(config),
+        canFail: true,
+        env: {
+          CNI_COMMAND: verb,
+          CNI_CONTAINERID: attachment.containerId,
+          CNI_NETNS: attachment.netns,
+          CNI_IFNAME: attachment.ifname,
+          CNI_ARGS: formatArgs(attachment.args),
+          CNI_PATH: BIN_DIR,
+        },
       },
-    })
+    )
     if (status !== 0) throw new CniFailure(verb, plugin.type, status, stdout, stderr)
     return stdout
   }
