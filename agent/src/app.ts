@@ -102,9 +102,9 @@ async function start(
       return made
     },
   })
+  const recorder = new Recorder({ clock, log, to: source.sinks })
   await lifecycle.begin('lock', {
     start: async () => {
-  const recorder = new Recorder({ clock, log, to: source.sinks })
       await mkdir(stateDir, { recursive: true, mode: 0o700 })
       return await lockDirectory(stateDir)
     },
@@ -217,6 +217,7 @@ async function start(
   addRoomMetrics(metrics, {
     ...rooms,
     calls,
+    ...(source instanceof KubernetesSource ? { traffic: source.api.traffic } : {}),
     rowStatuses: () => new Map([['pods', pods.statuses()], ...overlay.statuses()]),
   })
   const startedAtText = new Date(clock.now()).toISOString()
@@ -225,7 +226,6 @@ async function start(
       const api = new ApiServer({ log, onAnswered: calls.onAnswered })
       registerStatus({
         api,
-    ...(source instanceof KubernetesSource ? { traffic: source.api.traffic } : {}),
         health,
         metrics,
         log,

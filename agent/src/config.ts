@@ -39,8 +39,6 @@ export interface ManifestsFrom {
   readonly dir: string
 }
 
-export interface HostPort {
-  readonly host: string
 export interface KubernetesFrom {
   readonly kind: 'kubernetes'
   /** URLs of API servers in the order in which they are asked; none: that of the kubeconfig. */
@@ -51,6 +49,8 @@ export interface KubernetesFrom {
   readonly kubeconfig?: string
 }
 
+export interface HostPort {
+  readonly host: string
   readonly port: number
 }
 
@@ -106,8 +106,6 @@ export type Request =
 /** Documented in `sinabro --help`; scripts rely on them. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3, degraded: 4, kernel: 5 } as const
 
-export function socketPath(runDir: string): string {
-  return `${runDir}/agent.sock`
 /** For people. */
 export function formatSource(source: Source): string {
   if (source.kind === 'manifests') return `manifests:${source.dir}`
@@ -115,6 +113,8 @@ export function formatSource(source: Source): string {
   return `kubernetes:${from}`
 }
 
+export function socketPath(runDir: string): string {
+  return `${runDir}/agent.sock`
 }
 
 /** The version of the package; the bundle has it built in. */

@@ -196,12 +196,12 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         command: 'agent',
         config: {
           ...config,
+          source,
           tunnelFamily: tunnelFamily === 'auto' ? 'auto' : tunnelFamily === '4' ? 4 : 6,
         },
       })
     })
 }
-          source,
 
 /** Undefined where no API server is named anywhere. */
 function sourceOf(options: AgentOptions, environment: NodeJS.ProcessEnv): Source | undefined {
