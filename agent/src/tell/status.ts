@@ -5,7 +5,7 @@ import { podKey } from '../pods/target.ts'
 import type { Rooms } from './rooms.ts'
 
 export function describeAgent(
-  { config, features, cluster, recorder, ipam, datapath, overlay, pods }: Rooms,
+  { config, features, cluster, recorder, ipam, datapath, overlay }: Rooms,
   startedAt: string,
 ): Omit<Status, 'ready' | 'healthy' | 'components'> {
   const { self } = overlay.plan()
