@@ -22,7 +22,7 @@ const BANNER = [
   "import { createRequire as __createRequire } from 'node:module'",
   'const require = __createRequire(import.meta.url)',
   "process.env.SINABRO_LIB_DIR ??= import.meta.dirname + '/lib'",
-].join('\n')
+]
 
 /** Finds the folder it lies in, also through a link from /usr/local/bin, and the Node that came with it. */
 const LAUNCHER = `#!/bin/sh
@@ -36,6 +36,32 @@ done
 exec node $flags "$here/sinabro.mjs" "$@"
 `
 
+/** Large, and only for `--kubeconfig`: a file of its own, which no other agent loads (ADR 0065). */
+const kubeconfigStep: Step = {
+  output: `${parts}/kubeconfig.mjs`,
+  inputs: ['agent/src/cluster/kubernetes/kubeconfig.ts', 'package-lock.json'],
+  command: bundling('agent/src/cluster/kubernetes/kubeconfig.ts', `${parts}/kubeconfig.mjs`, [
+    `--banner:js=${BANNER.slice(0, 2).join('\n')}`,
+  ]),
+}
+
+function bundling(source: string, output: string, options: string[]): [string, ...string[]] {
+  return [
+    'node_modules/.bin/esbuild',
+    source,
+    '--bundle',
+    '--platform=node',
+    '--target=node26',
+    '--format=esm',
+    '--minify-syntax',
+    '--minify-whitespace',
+    '--log-level=warning',
+    '--legal-comments=none',
+    ...options,
+    `--outfile=${output}`,
+  ]
+}
+
 function bundleStep(root: string): Step {
   const { version } = JSON.parse(readFileSync(join(root, 'agent/package.json'), 'utf8'))
   return {
@@ -47,27 +73,17 @@ function bundleStep(root: string): Step {
       'cni/src/wire.ts',
       'package-lock.json',
     ],
-    command: [
-      'node_modules/.bin/esbuild',
-      'agent/src/main.ts',
-      '--bundle',
-      '--platform=node',
-      '--target=node26',
-      '--format=esm',
-      '--minify-syntax',
-      '--minify-whitespace',
-      '--log-level=warning',
-      '--legal-comments=none',
-      `--banner:js=${BANNER}`,
+    command: bundling('agent/src/main.ts', bundle, [
+      `--banner:js=${BANNER.join('\n')}`,
       `--define:SINABRO_VERSION=${JSON.stringify(version)}`,
-      `--outfile=${bundle}`,
-    ],
+    ]),
   }
 }
 
 /** Makes what is out of date and says what it made. Parts that are not built are left out: the agent says so when it needs one. */
 export function build(root: string): string[] {
-  const made = runStep(root, bundleStep(root)) ? [bundle] : []
+  const steps = [bundleStep(root), kubeconfigStep]
+  const made = steps.flatMap((step) => (runStep(root, step) ? [step.output] : []))
   if (put(join(root, launcher), Buffer.from(LAUNCHER))) {
     chmodSync(join(root, launcher), 0o755)
     made.push(launcher)

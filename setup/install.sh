@@ -7,6 +7,7 @@
 # install.sh --test    and what `npm test` needs
 # install.sh --vm      and what test:vm needs
 # install.sh --bench   and what bench needs
+# install.sh --image   and what the image holds
 # install.sh --kubernetes  and what test:kubernetes needs, Go aside
 #
 # Says in one line what it is about to install, and is silent when nothing is missing.
@@ -22,8 +23,9 @@ for flag in "$@"; do
 	--test) groups="$groups test" ;;
 	--vm) groups="$groups test vm" ;;
 	--bench) groups="$groups bench" ;;
+	--image) groups="$groups image" ;;
 	--kubernetes) groups="$groups kubernetes" ;;
-	*) echo "install.sh: unknown flag $flag (--check, --tools, --test, --vm, --bench, --kubernetes)" >&2; exit 2 ;;
+	*) echo "install.sh: unknown flag $flag (--check, --tools, --test, --vm, --bench, --image, --kubernetes)" >&2; exit 2 ;;
 	esac
 done
 
