@@ -42,6 +42,15 @@ test('status without an agent exits with 3 and says what to do', () => {
   )
 })
 
+test('uninstall by somebody who is not root exits with 1, says so and touches nothing', () => {
+  const program = [process.execPath, join(import.meta.dirname, 'main.ts'), 'uninstall']
+  const [file = '', ...args] =
+    process.geteuid?.() === 0 ? ['unshare', '--user', ...program] : program
+  const { status, stdout, stderr } = spawnSync(file, args, { encoding: 'utf8' })
+  expect([status, stdout]).toEqual([1, ''])
+  expect(stderr).toBe('sinabro: uninstall needs root: it removes devices and rules\n')
+})
+
 test('agent with a directory that is not there exits with 1 and says what to do', () => {
   const { status, stderr } = sinabro(
     ...['agent', '--source', `manifests:${dir}/none`, '--state-dir', `${dir}/state`],

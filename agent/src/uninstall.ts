@@ -35,15 +35,11 @@ export interface UninstallKernel {
 
 export class UninstallError extends Error {
   override readonly name = 'UninstallError'
-  readonly code = 'attachments'
-  readonly attachments: readonly string[]
+  readonly code: 'attachments' | 'not-root'
 
-  constructor(attachments: readonly string[]) {
-    super(
-      `${attachments.length} attachments are left: ${attachments.join(', ')}. ` +
-        'Delete these pods first (drain the node), or take their network away with --force',
-    )
-    this.attachments = attachments
+  constructor(code: UninstallError['code'], message: string) {
+    super(message)
+    this.code = code
   }
 }
 
@@ -57,16 +53,20 @@ const STATE_ENTRIES = [
   'released.log',
 ]
 
+const NFT_TIMEOUT_MS = 10_000
 const RUN_ENTRIES = ['agent.sock', outageFileName]
 
 /**
  * May be repeated, and goes on where an earlier one was cut short. Says what it removed.
- * @throws UninstallError attachments; LockError while an agent runs on this state folder
+ * @throws UninstallError; LockError while an agent runs on this state folder
  */
 export async function uninstall(
   options: UninstallOptions,
   kernel: UninstallKernel = {},
 ): Promise<string[]> {
+  if (process.geteuid?.() !== 0) {
+    throw new UninstallError('not-root', 'uninstall needs root: it removes devices and rules')
+  }
   const lock = await lockState(options.stateDir)
   using netlink = RouteNetlink.open({ netns: kernel.netns })
   try {
@@ -85,7 +85,7 @@ async function removeAll(
   const links = await netlink.links.list()
   const ours = links.filter((link) => link.alias?.startsWith(ALIAS_PREFIX))
   const attachments = await findAttachments(ours, stateDir)
-  if (attachments.length > 0 && !options.isForced) throw new UninstallError(attachments)
+  if (attachments.length > 0 && !options.isForced) throw stillAttached(attachments)
 
   // The conflist first: from then on no runtime asks for a network that is being taken away.
   const removed = await uninstallFiles({ confDir: cniConfDir, binDir: cniBinDir })
@@ -100,7 +100,9 @@ async function removeAll(
       removed.push(`route ${dst}`)
     }
   }
-  await removeRules(NFT_TABLE, nft, AbortSignal.timeout(10_000))
+  if (await removeRules(NFT_TABLE, nft, AbortSignal.timeout(NFT_TIMEOUT_MS))) {
+    removed.push(`nftables table inet ${NFT_TABLE}`)
+  }
   for (const path of [
     ...RUN_ENTRIES.map((n) => join(runDir, n)),
     ...(await layoutFolders(bpfDir)),
@@ -112,6 +114,13 @@ async function removeAll(
   }
   for (const folder of [bpfDir, runDir, stateDir]) await removeIfEmpty(folder)
   return removed
+}
+
+function stillAttached(attachments: readonly string[]): UninstallError {
+  const message =
+    `${attachments.length} attachments are left: ${attachments.join(', ')}. ` +
+    'Delete these pods first (drain the node), or take their network away with --force'
+  return new UninstallError('attachments', message)
 }
 
 /** Of an uplink, where it hangs on clsact; a tcx link goes with its pin. The qdisc stays: others may use it. */

@@ -38,7 +38,7 @@ export class MasqueradeTarget implements Target<RuleSet, ActualRuleSet> {
   }
 
   async list(signal: AbortSignal): Promise<readonly ActualRuleSet[]> {
-    const tables = await this.#listTables(signal)
+    const tables = await listTables(this.#nft, signal)
     if (!hasTable(tables, this.#table)) return []
     return [{ text: await this.#listTable(signal) }]
   }
@@ -54,28 +54,25 @@ export class MasqueradeTarget implements Target<RuleSet, ActualRuleSet> {
     this.#written = undefined
   }
 
-  /** Without nft there is nothing of ours, and a rule set to write says so when it is tried. */
-  async #listTables(signal: AbortSignal): Promise<string> {
-    try {
-      return await this.#nft(['-j', 'list', 'tables', 'inet'], '', signal)
-    } catch (error) {
-      if (error instanceof NftError && error.code === 'missing') return '{}'
-      throw error
-    }
-  }
-
   /** Without counters, which move by themselves. */
   #listTable(signal: AbortSignal): Promise<string> {
     return this.#nft(['-s', 'list', 'table', 'inet', this.#table], '', signal)
   }
 }
 
-/** For `uninstall`, with or without an agent. A machine without nft has no rules of ours. */
-export async function removeRules(table: string, nft: Nft, signal: AbortSignal): Promise<void> {
+/** For `uninstall`, with or without an agent; says whether there were any. A machine without nft has no rules of ours. */
+export async function removeRules(table: string, nft: Nft, signal: AbortSignal): Promise<boolean> {
+  if (!hasTable(await listTables(nft, signal), table)) return false
+  await nft(['-f', '-'], formatRemoval(table), signal)
+  return true
+}
+
+/** Without nft there is nothing of ours, and a rule set to write says so when it is tried. */
+async function listTables(nft: Nft, signal: AbortSignal): Promise<string> {
   try {
-    await nft(['-f', '-'], formatRemoval(table), signal)
+    return await nft(['-j', 'list', 'tables', 'inet'], '', signal)
   } catch (error) {
-    if (error instanceof NftError && error.code === 'missing') return
+    if (error instanceof NftError && error.code === 'missing') return '{}'
     throw error
   }
 }
