@@ -76,8 +76,12 @@ export type { Filters } from './route/filters.ts'
 export { formatHandle, parseHandle } from './route/handle.ts'
 export type {
   AddrGenMode,
+  BondMode,
+  BondOptions,
+  BondSpec,
   BridgeOptions,
   BridgeSpec,
+  DummySpec,
   IfbSpec,
   Link,
   LinkChange,
@@ -94,6 +98,10 @@ export type {
   OperState,
   VethPeer,
   VethSpec,
+  VlanOptions,
+  VlanSpec,
+  VrfOptions,
+  VrfSpec,
   VxlanOptions,
   VxlanSpec,
 } from './route/link.ts'

@@ -46,6 +46,33 @@ export const macvlanAttrs = attrs('macvlan', {
   flags: [2, u16],
 })
 
+/** IFLA_VLAN_* of linux/if_link.h; protocols are those of linux/if_ether.h. */
+export const vlanAttrs = attrs('vlan', {
+  id: [1, u16],
+  protocol: [5, named(be16, { '802.1q': 0x8100, '802.1ad': 0x88a8 })],
+})
+
+/** IFLA_BOND_* of linux/if_link.h. */
+export const bondAttrs = attrs('bond', {
+  mode: [
+    1,
+    named(u8, {
+      'balance-rr': 0,
+      'active-backup': 1,
+      'balance-xor': 2,
+      broadcast: 3,
+      '802.3ad': 4,
+      'balance-tlb': 5,
+      'balance-alb': 6,
+    }),
+  ],
+  activePort: [2, u32],
+  miimonMs: [3, u32],
+})
+
+/** IFLA_VRF_* of linux/if_link.h. */
+export const vrfAttrs = attrs('vrf', { table: [1, u32] })
+
 /** IFLA_NETKIT_* of linux/if_link.h; the other end is described beside them (link-message.ts). */
 export const netkitAttrs = {
   isPrimary: [2, bool8],

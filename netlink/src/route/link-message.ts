@@ -21,7 +21,16 @@ import { Writer } from '../codec/writer.ts'
 import { compact } from './compact.ts'
 import { AF_UNSPEC } from './constants.ts'
 import type { Link } from './link.ts'
-import { bridgeAttrs, macvlanAttrs, netkitAttrs, vxlanAttrs, vxlanFromWire } from './link-kinds.ts'
+import {
+  bondAttrs,
+  bridgeAttrs,
+  macvlanAttrs,
+  netkitAttrs,
+  vlanAttrs,
+  vrfAttrs,
+  vxlanAttrs,
+  vxlanFromWire,
+} from './link-kinds.ts'
 
 export const IFF_UP = 0x1
 export const IFF_PROMISC = 0x100
@@ -164,7 +173,7 @@ function linkFrom(header: LinkHeader, wire: LinkAttrs): Link {
 function kindOptions(
   kind: string | undefined,
   data: Uint8Array | undefined,
-): Pick<Link, 'vxlan' | 'bridge' | 'macvlan' | 'netkit' | 'kindData'> {
+): Pick<Link, 'vxlan' | 'bridge' | 'macvlan' | 'netkit' | 'vlan' | 'bond' | 'vrf' | 'kindData'> {
   if (data === undefined) return {}
   const reader = new Reader(data, kind)
   switch (kind) {
@@ -176,6 +185,12 @@ function kindOptions(
       return { macvlan: macvlanAttrs.decode(reader) }
     case 'netkit':
       return { netkit: netkitData.decode(reader) }
+    case 'vlan':
+      return { vlan: vlanAttrs.decode(reader) }
+    case 'bond':
+      return { bond: bondAttrs.decode(reader) }
+    case 'vrf':
+      return { vrf: vrfAttrs.decode(reader) }
     default:
       return { kindData: data }
   }

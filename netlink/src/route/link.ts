@@ -101,6 +101,42 @@ export interface NetkitOptions {
   readonly unknown?: readonly UnknownAttribute[] | undefined
 }
 
+/** Options of a VLAN device. */
+export interface VlanOptions {
+  /** VLAN id, 0 to 4094. */
+  readonly id?: number | undefined
+  /** The kernel's default is '802.1q'. */
+  readonly protocol?: '802.1q' | '802.1ad' | number | undefined
+  readonly unknown?: readonly UnknownAttribute[] | undefined
+}
+
+/** How a bond spreads what it sends over its ports. */
+export type BondMode =
+  | 'balance-rr'
+  | 'active-backup'
+  | 'balance-xor'
+  | 'broadcast'
+  | '802.3ad'
+  | 'balance-tlb'
+  | 'balance-alb'
+
+/** Options of a bond device. A port is down when it is added (`masterIndex`), and its bond's from then on. */
+export interface BondOptions {
+  readonly mode?: BondMode | number | undefined
+  /** Index of the port in use, in the modes that have one. */
+  readonly activePort?: number | undefined
+  /** How often the ports' links are looked at; 0 is never, the kernel's default in most modes. */
+  readonly miimonMs?: number | undefined
+  readonly unknown?: readonly UnknownAttribute[] | undefined
+}
+
+/** Options of a VRF device. */
+export interface VrfOptions {
+  /** The routing table of what belongs to it. */
+  readonly table?: number | undefined
+  readonly unknown?: readonly UnknownAttribute[] | undefined
+}
+
 export interface Link {
   readonly index: number
   readonly name: string
@@ -135,6 +171,9 @@ export interface Link {
   readonly bridge?: BridgeOptions
   readonly macvlan?: MacvlanOptions
   readonly netkit?: NetkitOptions & { readonly isPrimary?: boolean | undefined }
+  readonly vlan?: VlanOptions
+  readonly bond?: BondOptions
+  readonly vrf?: VrfOptions
   /** IFLA_INFO_DATA of a kind not described here. */
   readonly kindData?: Uint8Array
   /** Attributes not described here, as they came. */
@@ -212,7 +251,39 @@ export interface MacvlanSpec extends NewLink, MacvlanOptions {
   readonly lowerIndex: number
 }
 
-export type LinkSpec = VethSpec | NetkitSpec | VxlanSpec | BridgeSpec | IfbSpec | MacvlanSpec
+/** One VLAN of another device. */
+export interface VlanSpec extends NewLink, VlanOptions {
+  readonly kind: 'vlan'
+  readonly id: number
+  /** The device under it, in the namespace of the socket wherever the new one is born. */
+  readonly lowerIndex: number
+}
+
+export interface BondSpec extends NewLink, BondOptions {
+  readonly kind: 'bond'
+}
+
+export interface VrfSpec extends NewLink, VrfOptions {
+  readonly kind: 'vrf'
+  readonly table: number
+}
+
+/** Drops what is sent; there to carry addresses. */
+export interface DummySpec extends NewLink {
+  readonly kind: 'dummy'
+}
+
+export type LinkSpec =
+  | VethSpec
+  | NetkitSpec
+  | VxlanSpec
+  | BridgeSpec
+  | IfbSpec
+  | MacvlanSpec
+  | VlanSpec
+  | BondSpec
+  | VrfSpec
+  | DummySpec
 
 /** Absent leaves as it is; null clears. */
 export interface LinkChange {

@@ -270,8 +270,8 @@ describe.skipIf(skipReason)('links', () => {
     const netlink = testNetlink(netns)
     await netlink.links.add({ kind: 'bridge', name: 'br0' })
     const names = Array.from({ length: 40 }, (_, at) => `${'n'.repeat(120)}${at}`)
-    for (const name of names)
-      inside(netns, 'ip', 'link', 'property', 'add', 'dev', 'br0', 'altname', name)
+    const words = names.flatMap((name) => ['altname', name])
+    inside(netns, 'ip', 'link', 'property', 'add', 'dev', 'br0', ...words)
     expect((await netlink.links.get({ name: 'br0' }))?.altNames).toEqual(names)
   })
 

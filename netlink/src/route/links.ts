@@ -7,7 +7,15 @@ import { NetlinkSocket } from '../socket.ts'
 import { NETLINK_ROUTE, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL } from '../socket-constants.ts'
 import { RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK } from './constants.ts'
 import type { Link, LinkChange, LinkFilter, LinkRef, LinkSpec, VethPeer } from './link.ts'
-import { bridgeAttrs, macvlanAttrs, vxlanAttrs, vxlanToWire } from './link-kinds.ts'
+import {
+  bondAttrs,
+  bridgeAttrs,
+  macvlanAttrs,
+  vlanAttrs,
+  vrfAttrs,
+  vxlanAttrs,
+  vxlanToWire,
+} from './link-kinds.ts'
 import {
   decodeLink,
   IFF_PROMISC,
@@ -71,7 +79,7 @@ export class Links {
     const hasMore = alias !== undefined || addrGenMode !== undefined
     const attrs: LinkAttrs = {
       ...creationAttrs(spec),
-      peerIndex: spec.kind === 'macvlan' ? spec.lowerIndex : undefined,
+      peerIndex: 'lowerIndex' in spec ? spec.lowerIndex : undefined,
       masterIndex: spec.masterIndex,
       info: { kind: spec.kind, data: specData(spec) },
     }
@@ -208,7 +216,14 @@ function specData(spec: LinkSpec): Uint8Array {
       return kindData(bridgeAttrs, spec)
     case 'macvlan':
       return kindData(macvlanAttrs, spec)
+    case 'vlan':
+      return kindData(vlanAttrs, spec)
+    case 'bond':
+      return kindData(bondAttrs, spec)
+    case 'vrf':
+      return kindData(vrfAttrs, spec)
     case 'ifb':
+    case 'dummy':
       return new Uint8Array()
   }
 }
