@@ -1,11 +1,11 @@
-// A thousand nodes on a real kernel: a change costs what it changes, however many there are.
+// A thousand nodes on a real kernel: a change costs what it changes, however many there are. SINABRO_NODES: fewer.
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { NodeRow } from '../cluster/rows.ts'
 import { OVERLAY_DEVICE } from '../marks.ts'
 import type { Calls } from './testing/counting.ts'
 import { join2, nodeRow, type Running, TestNode } from './testing/nodes.ts'
 
-const NODES = 1000
+const NODES = Number(process.env.SINABRO_NODES ?? 1000)
 let one: TestNode
 let two: TestNode
 let agent: Running | undefined
