@@ -55,6 +55,8 @@ type AgentOptions = Omit<AgentConfig, 'tunnelFamily' | 'source'> & {
   readonly kubeconfig?: string
   readonly tunnelFamily: 'auto' | '4' | '6'
   readonly libDir: string | undefined
+  /** Its files have become flags by now. */
+  readonly configDir?: string
 }
 
 export function addAgentCommand(program: Command, ask: (request: Request) => void): void {
@@ -163,6 +165,12 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         .default(undefined, 'on the socket only'),
     )
     .addOption(
+      new Option(
+        '--config-dir <dir>',
+        'a folder with a file for each setting, named like its flag: a mounted ConfigMap',
+      ).env('SINABRO_CONFIG_DIR'),
+    )
+    .addOption(
       new Option('--lib-dir <dir>', 'where the addons, the eBPF objects and sinabro-cni are')
         .argParser(directory)
         .default(undefined, 'beside this program'),
@@ -184,6 +192,7 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
       useLibDir(options.libDir)
       const {
         libDir: _,
+        configDir: _read,
         tunnelFamily,
         kubernetesApi,
         serviceAccountDir,

@@ -1,7 +1,8 @@
 // The command line as people write it: what is asked for, what is refused and how.
-import { readFileSync } from 'node:fs'
-import { hostname } from 'node:os'
-import { expect, test } from 'vitest'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { hostname, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test, vi } from 'vitest'
 import { EXIT } from '../config.ts'
 import { readCommandLine } from './read.ts'
 
@@ -190,6 +191,47 @@ test.each([
   const { request, err } = read('agent', '--source=manifests:/x', '--metrics-address', text)
   expect(request).toEqual({ command: 'none', exitCode: EXIT.usage })
   expect(err).toContain('expected a loopback address')
+})
+
+test('agent takes its settings from the files of --config-dir too; the command line wins, a name that is no flag is refused', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sinabro-config-'))
+  try {
+    mkdirSync(join(folder, '..data'))
+    writeFileSync(join(folder, 'source'), 'manifests:/x\n')
+    writeFileSync(join(folder, 'vni'), '7')
+    writeFileSync(join(folder, 'tunnel-port'), '4789')
+    writeFileSync(join(folder, 'uplinks'), '\n')
+    expect(read('agent', '--config-dir', folder, '--vni', '9').request).toMatchObject({
+      config: { source: { dir: '/x' }, vni: 9, tunnelPort: 4789, uplinks: [] },
+    })
+    writeFileSync(join(folder, 'tunel-port'), '1')
+    expect(read('agent', `--config-dir=${folder}`).err).toContain("unknown option '--tunel-port")
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('agent in a cluster asks the named API servers first and that of its pod last', () => {
+  vi.stubEnv('KUBERNETES_SERVICE_HOST', 'fd00::1')
+  vi.stubEnv('KUBERNETES_SERVICE_PORT', '443')
+  const servers = ['--kubernetes-api', 'https://192.0.2.1:6443,https://b.example']
+  const { request } = read('agent', '--source', 'kubernetes', ...servers)
+  vi.unstubAllEnvs()
+  expect(request).toMatchObject({
+    config: {
+      source: {
+        kind: 'kubernetes',
+        servers: ['https://192.0.2.1:6443/', 'https://b.example/', 'https://[fd00::1]/'],
+        serviceAccountDir: '/var/run/secrets/kubernetes.io/serviceaccount',
+      },
+    },
+  })
+  expect(read('agent', '--source', 'kubernetes').err).toContain("needs '--kubernetes-api")
+  for (const bad of ['http://192.0.2.1:8080', '192.0.2.1:6443', 'https://u:p@a', 'https://a?b=c']) {
+    expect(read('agent', '--source', 'kubernetes', '--kubernetes-api', bad).err).toContain(
+      'expected https://HOST:PORT',
+    )
+  }
 })
 
 test('docs/cli.md has a part for every command and a row for every exit code', () => {

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander'
 import { EXIT, type Request, version } from '../config.ts'
 import { addAgentCommand } from './agent.ts'
+import { withConfigDir } from './config-dir.ts'
 import { addDoctorCommand, addUninstallCommand } from './node.ts'
 import { addViewCommands } from './views.ts'
 
@@ -35,7 +36,7 @@ export function readCommandLine(argv: readonly string[], streams: Streams): Requ
       .configureOutput({ writeOut: streams.out, writeErr: streams.err })
   }
   try {
-    program.parse(argv, { from: 'user' })
+    program.parse(withConfigDir(argv, process.env), { from: 'user' })
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     return { command: 'none', exitCode: error.exitCode === 0 ? EXIT.ok : EXIT.usage }

@@ -1,0 +1,46 @@
+// What a cluster applies: the one file is made of the parts, the image is of this version, and every setting is one of the agent's.
+import { readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { parseAllDocuments } from 'yaml'
+import { RENDERED, render } from './render.ts'
+
+interface Part {
+  readonly kind: string
+  readonly metadata: { readonly name: string; readonly namespace?: string }
+  readonly data?: Readonly<Record<string, string>>
+}
+
+const objects = parseAllDocuments(render())
+  .map((document) => document.toJS() as Part | null)
+  .filter((part) => part !== null)
+
+test('sinabro.yaml is what render() makes of the parts', () => {
+  expect(readFileSync(RENDERED, 'utf8')).toBe(render())
+  expect(objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual([
+    'ServiceAccount sinabro',
+    'ClusterRole sinabro',
+    'ClusterRoleBinding sinabro',
+    'ConfigMap sinabro',
+    'DaemonSet sinabro',
+  ])
+})
+
+test('every image is of the version of package.json', () => {
+  const { version } = JSON.parse(
+    readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+  ) as { version: string }
+  const images = [...render().matchAll(/image: (.*)/g)].map(([, image]) => image)
+  expect(new Set(images)).toEqual(new Set([`localhost/sinabro:${version}`]))
+})
+
+test('every key of the ConfigMap, also those that are commented out, is a flag of the agent', () => {
+  const flags = readFileSync(new URL('../agent/src/commands/agent.ts', import.meta.url), 'utf8')
+  const options = readFileSync(new URL('../agent/src/commands/options.ts', import.meta.url), 'utf8')
+  const part = readFileSync(new URL('./parts/config-map.yaml', import.meta.url), 'utf8')
+  const keys = [...part.matchAll(/^ {2}(?:# )?([a-z-]+): (?:"|[a-z]+$)/gm)].map(([, key]) => key)
+  const data = objects.find(({ kind }) => kind === 'ConfigMap')?.data ?? {}
+  for (const key of [...Object.keys(data), ...keys.filter((one) => one !== 'name')]) {
+    if (key === 'namespace') continue
+    expect(`${flags}${options}`, key).toContain(`'--${key} `)
+  }
+})
