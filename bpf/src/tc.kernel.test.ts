@@ -20,7 +20,7 @@ const modes: readonly TcMode[] = hasTcx ? ['tcx', 'clsact'] : ['clsact']
 const both = modes.flatMap((mode) =>
   (['ingress', 'egress'] as const).map((direction) => ({ mode, direction })),
 )
-const tcxOnly = test.skipIf(!hasTcx)
+const NO_TCX = 'this kernel has no tcx'
 
 let bpffs: PrivateBpffs
 let pair: VethPair
@@ -116,7 +116,8 @@ test.each(both)('no packet passes unseen while programs change: $mode $direction
   expect(counted()).toBeGreaterThan(1000n)
 })
 
-tcxOnly('tcx replaces within one link', async () => {
+test('tcx replaces within one link', async (ctx) => {
+  ctx.skip(!hasTcx, NO_TCX)
   const hook = hookOn(pair.right, 'ingress')
   await TcAttachment.attach({ ...hook, program: program(0), mode: 'tcx' })
   const before = listTcx(hook)
@@ -125,9 +126,10 @@ tcxOnly('tcx replaces within one link', async () => {
   expect(listTcx(hook)).toEqual([{ programId: program(1).id, linkId: before[0]?.linkId }])
 })
 
-tcxOnly.each(['tcx', 'clsact'] as const)(
+test.for(['tcx', 'clsact'] as const)(
   'a change to %s leaves nothing of the other mode',
-  async (to) => {
+  async (to, ctx) => {
+    ctx.skip(!hasTcx, NO_TCX)
     const hook = hookOn(pair.right, 'ingress')
     const from = to === 'tcx' ? 'clsact' : 'tcx'
     await TcAttachment.attach({ ...hook, program: program(0), mode: from })
@@ -136,7 +138,8 @@ tcxOnly.each(['tcx', 'clsact'] as const)(
   },
 )
 
-test.skipIf(hasTcx)('a kernel without tcx says so', async () => {
+test('a kernel without tcx says so', async (ctx) => {
+  ctx.skip(hasTcx, 'this kernel has tcx')
   const place = {
     ifindex: pair.right.ifindex,
     direction: 'ingress',
@@ -150,7 +153,8 @@ test.skipIf(hasTcx)('a kernel without tcx says so', async () => {
   await expect(attaching).rejects.toEqual(unsupported)
 })
 
-tcxOnly("others' programs stay, behind ours or before it as asked", async () => {
+test("others' programs stay, behind ours or before it as asked", async (ctx) => {
+  ctx.skip(!hasTcx, NO_TCX)
   const hook = hookOn(pair.right, 'ingress')
   using theirs = await BpfLink.createTcx({ ...hook, program: program(1), order: 'first' })
   await TcAttachment.attach({ ...hook, program: program(0), mode: 'tcx' })

@@ -14,7 +14,8 @@ test('every service has an element in the map and a chain that chooses among its
   expect(rules).toContain('meta l4proto tcp dnat to 10.254.0.4:8080')
 })
 
-test.skipIf(process.getuid?.() !== 0)('nft takes the rules in a namespace of its own', () => {
+test('nft takes the rules in a namespace of its own', (ctx) => {
+  ctx.skip(process.getuid?.() !== 0, 'needs root: it makes a network namespace')
   const script = 'nft -f - && nft -j list ruleset'
   const listed = execFileSync('unshare', ['--net', 'sh', '-c', script], {
     input: proxyRules({ services: 100, endpointsPerService: 3 }),

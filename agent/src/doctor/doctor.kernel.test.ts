@@ -141,23 +141,20 @@ test('forward policy: a chain that drops, and a rule that lets us through', asyn
 })
 
 // By Debian's package iptables, which `npm test` installs.
-test.skipIf(!existsSync('/usr/sbin/iptables-nft'))(
-  'forward policy: as Docker writes it, and what it says to do helps',
-  async () => {
-    inside('iptables-nft -P FORWARD DROP')
-    const [found] = await ask('forward policy')
-    expect(found).toMatchObject({ found: matching('chain FORWARD of table ip filter drops') })
-    // What it says to do works.
-    for (const command of (found?.do ?? '').split('or: ')[1]?.split('; ') ?? []) {
-      inside(command.replaceAll('"sb*"', '\\"sb*\\"'))
-    }
-    expect(await ask('forward policy')).toEqual(ok('forward policy'))
-    inside('iptables-nft -F FORWARD; iptables-nft -I FORWARD -i sb+ -j ACCEPT')
-    expect(await ask('forward policy')).toEqual(ok('forward policy'))
-  },
-)
+test('forward policy: as Docker writes it, and what it says to do helps', async (ctx) => {
+  ctx.skip(!existsSync('/usr/sbin/iptables-nft'), 'iptables is not installed')
+  inside('iptables-nft -P FORWARD DROP')
+  const [found] = await ask('forward policy')
+  expect(found).toMatchObject({ found: matching('chain FORWARD of table ip filter drops') })
+  // What it says to do works.
+  for (const command of (found?.do ?? '').split('or: ')[1]?.split('; ') ?? []) {
+    inside(command.replaceAll('"sb*"', '\\"sb*\\"'))
+  }
+  expect(await ask('forward policy')).toEqual(ok('forward policy'))
+  inside('iptables-nft -F FORWARD; iptables-nft -I FORWARD -i sb+ -j ACCEPT')
+  expect(await ask('forward policy')).toEqual(ok('forward policy'))
+})
 
-const hasLegacy = existsSync('/usr/sbin/iptables-legacy') && canUseLegacy()
 function canUseLegacy(): boolean {
   try {
     execFileSync('unshare', ['--net', 'iptables-legacy', '-S'], { stdio: 'ignore' })
@@ -167,15 +164,13 @@ function canUseLegacy(): boolean {
   }
 }
 
-test.skipIf(!hasLegacy)(
-  'forward policy: the old iptables, only if its table is there',
-  async () => {
-    inside('iptables-legacy -P FORWARD DROP')
-    expect(await ask('forward policy')).toEqual(error('iptables-legacy: the policy of FORWARD'))
-    inside('iptables-legacy -I FORWARD -i sb+ -j ACCEPT')
-    expect(await ask('forward policy')).toEqual(ok('forward policy'))
-  },
-)
+test('forward policy: the old iptables, only if its table is there', async (ctx) => {
+  ctx.skip(!canUseLegacy(), 'iptables-legacy is not installed, or this kernel has none')
+  inside('iptables-legacy -P FORWARD DROP')
+  expect(await ask('forward policy')).toEqual(error('iptables-legacy: the policy of FORWARD'))
+  inside('iptables-legacy -I FORWARD -i sb+ -j ACCEPT')
+  expect(await ask('forward policy')).toEqual(ok('forward policy'))
+})
 
 async function addVxlan(name: string, port: number, alias?: string, vni?: number): Promise<void> {
   const key = vni === undefined ? { collectMetadata: true } : { vni }
