@@ -15,13 +15,15 @@ import {
   nodePlan,
   OUTSIDE_HOST,
 } from './plan.ts'
-import { wire } from './underlay.ts'
+import { type UplinkKind, wire } from './underlay.ts'
 
 export interface LabOptions {
   readonly name: string
   readonly nodes: number
   readonly families?: Families
   readonly underlayMtu?: number
+  /** What has the nodes' addresses; a plain cable by default. Not every kernel has every kind. */
+  readonly uplink?: UplinkKind
   /** A lab of this name that somebody left up goes; without it that is an error. One in use never goes. */
   readonly canReplace?: boolean
 }
@@ -88,6 +90,7 @@ export class Lab {
         underlay,
         [{ machine: outside, addresses: routers, routers: [] }, ...plugs],
         underlayMtu,
+        options.uplink,
       )
       const state: LabState = {
         name,

@@ -1,4 +1,5 @@
-// The lab's own network: a switch (a bridge in a namespace of its own) and one cable from it to each machine's eth0.
+// The lab's own network: a switch (a bridge in a namespace of its own), one cable from it to each machine's eth0, and on that what
+// real nodes have for an uplink.
 import { run } from './command.ts'
 import type { Machine } from './machine.ts'
 import type { UnderlayAddress } from './plan.ts'
@@ -12,35 +13,101 @@ export interface Plug {
 
 export const UPLINK = 'eth0'
 const BRIDGE = 'br0'
+const SECOND_CABLE = 'eth1'
+const VLAN_ID = 7
+
+/**
+ * What has the node's addresses: the cable itself, a VLAN of it, a bond of two cables, a bridge with the cable as its port, or a
+ * device without Ethernet header (a tunnel to the other node; such a lab has two nodes and nothing outside).
+ */
+export type UplinkKind = 'ethernet' | 'vlan' | 'bond' | 'bridge' | 'l3'
+
+export const UPLINK_DEVICES: Readonly<Record<UplinkKind, string>> = {
+  ethernet: UPLINK,
+  vlan: `${UPLINK}.${VLAN_ID}`,
+  bond: 'bond0',
+  bridge: 'br0',
+  l3: 'tun0',
+}
 
 /** Done by `ip`, not by the library under test: what it shows and what the library does are two witnesses. */
 export async function wire(
   underlay: Machine,
   plugs: readonly Plug[],
   underlayMtu: number,
+  uplink: UplinkKind = 'ethernet',
 ): Promise<void> {
   const ofUnderlay = [`link add ${BRIDGE} mtu ${underlayMtu} type bridge stp_state 0`]
+  const cables = uplink === 'bond' ? [UPLINK, SECOND_CABLE] : [UPLINK]
   for (const { machine } of plugs) {
-    const port = `p-${machine.name}`
-    const { pid } = machine.state.init
-    ofUnderlay.push(
-      `link add ${port} mtu ${underlayMtu} type veth peer name ${UPLINK} mtu ${underlayMtu} netns ${pid}`,
-      `link set ${port} master ${BRIDGE} up`,
-    )
+    for (const cable of cables) {
+      const port = `${cable === UPLINK ? 'p' : 'q'}-${machine.name}`
+      const { pid } = machine.state.init
+      ofUnderlay.push(
+        `link add ${port} mtu ${underlayMtu} type veth peer name ${cable} mtu ${underlayMtu} netns ${pid}`,
+        `link set ${port} master ${BRIDGE} up`,
+      )
+    }
   }
   ofUnderlay.push(`link set ${BRIDGE} up`)
   // `netns PID` is looked up in the caller's pid namespace, so this runs in the host's and enters the network only.
   await batchFromHost(underlay, ofUnderlay)
-  await Promise.all(plugs.map(plugIn))
+  await Promise.all(plugs.map((plug, at) => plugIn(plug, at, uplink)))
 }
 
-async function plugIn({ machine, addresses, routers }: Plug): Promise<void> {
+/** @param at 0 is the host outside, then the nodes by number */
+async function plugIn(
+  { machine, addresses, routers }: Plug,
+  at: number,
+  uplink: UplinkKind,
+): Promise<void> {
+  const kind = uplink === 'l3' && at === 0 ? 'ethernet' : uplink
+  const device = UPLINK_DEVICES[kind]
+  // A device without Ethernet header has no neighbours to ask for a router.
+  const route = ({ address }: UnderlayAddress): string => {
+    if (kind !== 'l3') return `route add default via ${address} dev ${device}`
+    return `route add ${address.includes(':') ? '::/0' : '0.0.0.0/0'} dev ${device}`
+  }
   const lines = [
-    ...addresses.map((a) => `address add ${a.address}/${a.prefixLen} dev ${UPLINK} nodad`),
-    `link set ${UPLINK} up`,
-    ...routers.map((router) => `route add default via ${router.address} dev ${UPLINK}`),
+    ...deviceLines(kind, at),
+    ...addresses.map((a) => `address add ${a.address}/${a.prefixLen} dev ${device} nodad`),
+    `link set ${device} up`,
+    ...routers.map(route),
   ]
   await batch(machine, lines)
+}
+
+/** What makes the device out of the cable. */
+function deviceLines(kind: UplinkKind, at: number): string[] {
+  const device = UPLINK_DEVICES[kind]
+  switch (kind) {
+    case 'ethernet':
+      return []
+    case 'vlan':
+      return [
+        `link add link ${UPLINK} name ${device} type vlan id ${VLAN_ID}`,
+        `link set ${UPLINK} up`,
+      ]
+    case 'bond':
+      return [
+        `link add ${device} type bond mode active-backup miimon 50`,
+        `link set ${UPLINK} master ${device}`,
+        `link set ${SECOND_CABLE} master ${device}`,
+      ]
+    case 'bridge':
+      return [
+        `link add ${device} type bridge stp_state 0`,
+        `link set ${UPLINK} master ${device} up`,
+      ]
+    case 'l3': {
+      const [own, other] = at === 1 ? [1, 2] : [2, 1]
+      return [
+        `address add fd99::${own}/64 dev ${UPLINK} nodad`,
+        `link set ${UPLINK} up`,
+        `link add ${device} type ip6tnl mode any local fd99::${own} remote fd99::${other} encaplimit none`,
+      ]
+    }
+  }
 }
 
 async function batch(machine: Machine, lines: readonly string[]): Promise<void> {
