@@ -9,6 +9,11 @@ import { NetlinkSocket } from './socket.ts'
 export interface MonitorOptions<Event> {
   /** Absent: that of this process. */
   readonly netns?: NetworkNamespace | undefined
+  /**
+   * Hears what happens in other namespaces too, in every one that this one has a number for (`ip netns list-id`), such as that of a
+   * veth's other end. An event does not say which: the same index may be another device there.
+   */
+  readonly isAcrossNamespaces?: boolean | undefined
   readonly onEvent: (event: Event) => void
   /** Events were lost, and those still waiting have been dropped with them: list again. Later events follow. */
   readonly onOverrun: () => void
@@ -54,10 +59,11 @@ export class NetlinkMonitor<Event> {
     source: MonitorSource<Event>,
     options: MonitorOptions<Event>,
   ): NetlinkMonitor<Event> {
-    const { netns, receiveBufferBytes = DEFAULT_RECEIVE_BUFFER_BYTES } = options
+    const { netns, isAcrossNamespaces, receiveBufferBytes = DEFAULT_RECEIVE_BUFFER_BYTES } = options
     const socket = new NetlinkSocket({ protocol: source.protocol, netns })
     try {
       socket.setReceiveBuffer(receiveBufferBytes)
+      if (isAcrossNamespaces === true) socket.hearAllNamespaces()
       // Takes a port number: notifications leave out the port that caused them, and without one that is 0, the kernel's.
       socket.bind(0)
       for (const group of source.groups) socket.join(group)

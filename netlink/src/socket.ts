@@ -8,6 +8,7 @@ import {
   NETLINK_CAP_ACK,
   NETLINK_EXT_ACK,
   NETLINK_GET_STRICT_CHK,
+  NETLINK_LISTEN_ALL_NSID,
   SO_RCVBUF,
   SO_RCVBUFFORCE,
   SOL_NETLINK,
@@ -82,6 +83,15 @@ export class NetlinkSocket implements Transport {
     this.#checked(
       'NETLINK_ADD_MEMBERSHIP',
       native().setOption(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group),
+    )
+  }
+
+  /** Hears the groups of every namespace that this one has a number for, such as that of a veth's other end. Takes CAP_NET_BROADCAST. */
+  hearAllNamespaces(): void {
+    const { fd } = this.#owned
+    this.#checked(
+      'NETLINK_LISTEN_ALL_NSID',
+      native().setOption(fd, SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, 1),
     )
   }
 

@@ -67,6 +67,25 @@ describe.skipIf(skipReason)('RouteMonitor', () => {
     )
   })
 
+  test('across namespaces, tells of what is done to the other end of a pair', async () => {
+    const [netns, elsewhere] = [testNamespace(), testNamespace()]
+    const netlink = testNetlink(netns)
+    const inThere = testNetlink(elsewhere)
+    const peer = { name: 'far', netns: elsewhere }
+    await netlink.links.add({ kind: 'veth', name: 'near', peer })
+    const near = await netlink.links.get({ name: 'near' })
+    const { events, seen } = watch({ netns, groups: ['links'], isAcrossNamespaces: true })
+    const here = watch({ netns, groups: ['links'] })
+    const mac = '02:11:22:33:44:55'
+    await inThere.links.set(near?.peerIndex ?? 0, { mac })
+    await seen(
+      (event) =>
+        event.kind === 'link' && event.link.peerIndex === near?.index && event.link.mac === mac,
+    )
+    expect(events.length).toBeGreaterThan(0)
+    expect(here.events).toEqual([])
+  })
+
   test('hears only of the groups it joined, and of what others do', async () => {
     const netns = testNamespace()
     const netlink = testNetlink(netns)
