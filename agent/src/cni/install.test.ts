@@ -38,7 +38,7 @@ test('formatConflist() is one network with one plug-in that says where the agent
         type: 'sinabro-cni',
         socket: options.socket,
         stateDir: options.stateDir,
-        capabilities: { ips: true, mac: true },
+        capabilities: { ips: true, mac: true, bandwidth: true },
       },
     ],
   })

@@ -11,12 +11,13 @@ export interface ConflistOptions {
 
 /** What the runtime reads. Every member has a meaning for the executable: see cni/src/wire.ts, NetworkConfig. */
 export function formatConflist({ socket, stateDir }: ConflistOptions): string {
+  const capabilities = { ips: true, mac: true, bandwidth: true }
   const conflist = {
     cniVersion: '1.0.0',
     // For runtimes that can choose: with 1.1.0 they ask STATUS and send GC.
     cniVersions: ['0.4.0', '1.0.0', '1.1.0'],
     name: NETWORK_NAME,
-    plugins: [{ type: CNI_PLUGIN, socket, stateDir, capabilities: { ips: true, mac: true } }],
+    plugins: [{ type: CNI_PLUGIN, socket, stateDir, capabilities }],
   }
   return `${JSON.stringify(conflist, null, 2)}\n`
 }

@@ -7,6 +7,7 @@ import {
   type NetworkConfig,
   type Sequence,
 } from '@sinabro/cni/wire'
+import { type Bandwidth, LimitError, parseBandwidth } from '../bandwidth/limits.ts'
 import { CniError } from './error.ts'
 
 /** CNI specification, "Network configuration format" and "Parameters": the same pattern for names and container ids. */
@@ -128,6 +129,16 @@ export function decodeMac({
   // Runtimes fill in a capability that nobody asked for with an empty value.
   const given = places.find(([, mac]) => mac !== undefined && mac !== null && mac !== '')
   return given === undefined ? undefined : unicastMac(given[1], given[0])
+}
+
+/** What the attachment is held to: capability `bandwidth`. @throws CniError invalidConfig */
+export function decodeBandwidth({ config }: Pick<CniRequest, 'config'>): Bandwidth | undefined {
+  try {
+    return parseBandwidth(config.runtimeConfig?.bandwidth)
+  } catch (error) {
+    if (!(error instanceof LimitError)) throw error
+    throw new CniError(codes.invalidConfig, `runtimeConfig.bandwidth: ${error.message}`)
+  }
 }
 
 /** is_valid_ether_addr() of the kernel: neither zero nor a group's. */

@@ -1,6 +1,7 @@
 // ADD, DEL and CHECK: what each does with allocation and wiring, in which order, and what is taken back when it fails.
 import { type CniRequest, type CniResult, codes, mayUndo, type Sequence } from '@sinabro/cni/wire'
 import type { NetworkNamespace } from '@sinabro/node-netlink'
+import { formatBandwidth, isSameBandwidth } from '../bandwidth/limits.ts'
 import {
   type Allocation,
   type AllocationRequest,
@@ -14,7 +15,13 @@ import { openPodNamespace } from '../pods/namespace.ts'
 import type { PodRow } from '../pods/rows.ts'
 import type { Log } from '../runtime/log.ts'
 import { CniError, toCniError } from './error.ts'
-import { decodeAsked, decodeMac, decodeOwner, decodeValidAttachments } from './request.ts'
+import {
+  decodeAsked,
+  decodeBandwidth,
+  decodeMac,
+  decodeOwner,
+  decodeValidAttachments,
+} from './request.ts'
 import { computeResult } from './result.ts'
 import { Turns } from './turns.ts'
 
@@ -60,6 +67,7 @@ export class Verbs {
     }
     const asked = parseAsked(decodeAsked(request))
     const mac = decodeMac(request)
+    const bandwidth = decodeBandwidth(request)
     this.#added.set(text, request.sequence)
     return await this.#turns.take(text, 'add', signal, async (running) => {
       const { ipam, pods, hostNamespace } = this.#deps
@@ -70,12 +78,17 @@ export class Verbs {
         const message = `${text} has the MAC ${podMacOf(known)} since an earlier ADD, and ${mac} is asked for`
         throw new CniError(codes.addressUnavailable, message)
       }
+      if (known !== undefined && !isSameBandwidth(bandwidth, known.bandwidth)) {
+        const message = `${text} has other limits since an earlier ADD (${formatBandwidth(known.bandwidth)}): DEL it first`
+        throw new CniError(codes.invalidConfig, message)
+      }
       const allocation = await ipam.allocate({
         key,
         netns: request.netns,
         sequence: request.sequence,
         ...(asked.length === 0 ? {} : { addresses: asked }),
         ...(mac === undefined ? {} : { mac }),
+        ...(bandwidth === undefined ? {} : { bandwidth }),
         ...decodeOwner(request.args),
       })
       try {

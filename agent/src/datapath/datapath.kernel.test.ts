@@ -73,6 +73,7 @@ test('maps, configuration and the size of the flow table outlive the process', a
     podMac: '02:00:00:00:00:01',
     hostMac: '06:00:00:00:00:01',
     mtu: 1450,
+    isShaped: true,
   }
   first.setEndpoint('10.0.0.1', endpoint)
   first.close()
@@ -117,6 +118,7 @@ test('own addresses are exactly those given, beside the pods’', async () => {
     podMac: '02:00:00:00:00:01',
     hostMac: '06:00:00:00:00:01',
     mtu: 0,
+    isShaped: false,
   }
   datapath.setEndpoint('10.0.0.5', pod)
   datapath.setOwnAddresses(['10.0.0.1', 'fd00::1'])

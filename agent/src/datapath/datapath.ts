@@ -1,9 +1,10 @@
 // The eBPF side of this node: programs loaded onto pinned maps, attached where pods and the overlay need them, swept and counted.
-import { BpfError, type BpfProgram, type TcMode } from '@sinabro/libbpf-ts'
+import type { BpfProgram, TcMode } from '@sinabro/libbpf-ts'
 import {
   DEFAULT_SWEEP,
   ENDPOINT_LOCAL_POD,
   ENDPOINT_NODE_OWN,
+  ENDPOINT_SHAPED,
   type Endpoint,
   sweep as sweepLayout,
 } from '@sinabro/libbpf-ts/layouts'
@@ -44,6 +45,8 @@ export interface PodEndpoint {
   readonly hostMac: string
   /** Largest IP packet its device takes. */
   readonly mtu: number
+  /** What is sent to it has to pass the qdisc of its host end. */
+  readonly isShaped: boolean
 }
 
 export interface SweepResult {
@@ -184,8 +187,9 @@ export class Datapath {
     return this.#podHooks.pinnedDevices()
   }
 
-  setEndpoint(address: string, endpoint: PodEndpoint): void {
-    this.maps.endpoints.set(address, { ...endpoint, flags: ENDPOINT_LOCAL_POD })
+  setEndpoint(address: string, { isShaped, ...endpoint }: PodEndpoint): void {
+    const flags = ENDPOINT_LOCAL_POD | (isShaped ? ENDPOINT_SHAPED : 0)
+    this.maps.endpoints.set(address, { ...endpoint, flags })
   }
 
   /** Leaves the row alone when the address has another owner by now. */
@@ -196,7 +200,9 @@ export class Datapath {
 
   *podEndpoints(): Generator<[string, PodEndpoint]> {
     for (const [address, row] of this.maps.endpoints.entries()) {
-      if ((row.flags & ENDPOINT_LOCAL_POD) !== 0) yield [address, row]
+      const { flags, ...endpoint } = row
+      if ((flags & ENDPOINT_LOCAL_POD) === 0) continue
+      yield [address, { ...endpoint, isShaped: (flags & ENDPOINT_SHAPED) !== 0 }]
     }
   }
 
@@ -234,9 +240,4 @@ export class Datapath {
   close(): void {
     this.#objects.close()
   }
-}
-
-/** Whether an error says that a map has no room. */
-export function isMapFull(error: unknown): boolean {
-  return error instanceof BpfError && (error.code === 'E2BIG' || error.code === 'ENOSPC')
 }

@@ -1,5 +1,6 @@
 // What an attachment is given and what is remembered of it: the rows of address allocation and how they are named.
 import { createHash } from 'node:crypto'
+import type { Bandwidth } from '../bandwidth/limits.ts'
 import type { Era } from './era.ts'
 
 /** An attachment: one interface of one container in one network. The same container may have several. */
@@ -22,6 +23,7 @@ export interface AllocationRequest {
   readonly addresses?: readonly string[]
   /** The MAC that the interface must get; without it one is made from the key. */
   readonly mac?: string
+  readonly bandwidth?: Bandwidth
 }
 
 /** Microseconds of CLOCK_BOOTTIME within one boot. */

@@ -71,6 +71,7 @@ export function decodeRecord(name: string, text: string): Allocation {
     ...optional(record, 'podName'),
     ...optional(record, 'podUid'),
     ...optional(record, 'mac'),
+    ...decodeBandwidth(record.bandwidth),
     ...decodeSequence(record.sequence),
     ...decodeEra(record.era),
   }
@@ -83,6 +84,24 @@ function decodeKey(value: unknown): AttachmentKey {
     containerId: string(key, 'containerId'),
     ifname: string(key, 'ifname'),
   }
+}
+
+function decodeBandwidth(value: unknown): Pick<Allocation, 'bandwidth'> {
+  if (value === undefined) return {}
+  const bandwidth = object(value, 'bandwidth')
+  return {
+    bandwidth: {
+      ...decodeLimit(bandwidth, 'ingress'),
+      ...decodeLimit(bandwidth, 'egress'),
+    },
+  }
+}
+
+function decodeLimit(bandwidth: Record<string, unknown>, direction: 'ingress' | 'egress') {
+  if (bandwidth[direction] === undefined) return {}
+  const limit = object(bandwidth[direction], direction)
+  const rateBitsPerSec = count(limit, 'rateBitsPerSec')
+  return { [direction]: { rateBitsPerSec, burstBits: count(limit, 'burstBits') } }
 }
 
 function decodeSequence(value: unknown): Pick<Allocation, 'sequence'> {

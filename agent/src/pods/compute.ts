@@ -17,6 +17,7 @@ export function computePod(pod: PodIdentity, mtu: number): PodRow {
     podMac: pod.mac ?? podMac,
     ifname: pod.ifname,
     mtu,
+    bandwidth: pod.bandwidth,
     addresses: pod.addresses.map(podAddress),
   }
 }

@@ -1,6 +1,6 @@
 // A pod's network namespace by its path: opened if it is one and not the node's, recognised when it is gone.
 import { statfsSync } from 'node:fs'
-import { NetworkNamespace } from '@sinabro/node-netlink'
+import { type Link, NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { PodError } from './error.ts'
 
 /** `NSFS_MAGIC` of include/uapi/linux/magic.h. */
@@ -31,4 +31,22 @@ export function isNamespaceGone(path: string): boolean {
     const code = error instanceof Error && 'code' in error ? error.code : undefined
     return code === 'ENOENT' || code === 'ENOTDIR'
   }
+}
+
+/**
+ * Does something at the other end of a pod's pair; undefined if that is not in the namespace at the path. Paths like
+ * /proc/PID/ns/net are used again: only the pair itself says that this is its pod.
+ */
+export async function insideOf<T>(
+  path: string,
+  host: Pick<Link, 'index' | 'peerIndex'>,
+  hostNamespace: NetworkNamespace,
+  run: (inPod: RouteNetlink, index: number, link: Link) => Promise<T>,
+): Promise<T | undefined> {
+  if (host.peerIndex === undefined || isNamespaceGone(path)) return undefined
+  using netns = openPodNamespace(path, hostNamespace)
+  using inPod = RouteNetlink.open({ netns })
+  const inside = await inPod.links.get({ index: host.peerIndex })
+  if (inside?.peerIndex !== host.index) return undefined
+  return await run(inPod, inside.index, inside)
 }

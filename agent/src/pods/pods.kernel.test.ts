@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { isShaped } from '../bandwidth/shape.ts'
 import { PodError } from './error.ts'
 import { type Agent, requestFor, Stage, snapshot } from './testing/stage.ts'
 
@@ -58,10 +59,10 @@ test('add() leaves a pod whole: both ends, addresses, routes, neighbours, progra
       `endpoint 10.244.1.2 ${row.hostDevice} ${JSON.stringify({
         id: row.endpointId,
         incarnation: row.incarnation,
-        flags: 1,
         podMac: row.podMac,
         hostMac: row.hostMac,
         mtu: 1450,
+        isShaped: false,
       })}`,
       expect.stringMatching(/^endpoint fd00:10:244:1::/),
       `link ${row.hostDevice} sinabro:pod/${row.endpointId}/${row.incarnation}/default/web/eth0 ${row.hostMac} 1450 up=true`,
@@ -302,6 +303,68 @@ test('what is taken away from a running pod comes back', async () => {
   await stage.netlink.links.set(host.index, { isUp: false })
   await stage.netlink.links.set(host.index, { isUp: true })
   await expect.poll(() => snapshot(stage, agent)).toEqual(before)
+})
+
+test('a MAC that is changed inside is followed, also if no agent ran meanwhile, and changed back', async () => {
+  const first = await start()
+  const { netns, path } = stage.namespace()
+  const { row } = await addPod(first, 'web', path, netns)
+  using inPod = RouteNetlink.open({ netns })
+  const podEnd = await inPod.links.get({ name: 'eth0' })
+  const change = (mac: string) => inPod.links.set(podEnd?.index ?? 0, { mac })
+  const known = async (agent: Agent) => [
+    ...[...agent.datapath.podEndpoints()].map(([, { podMac }]) => podMac),
+    ...(await stage.netlink.neighbours.list())
+      .filter(({ state }) => state === 'permanent')
+      .map(({ mac }) => mac),
+  ]
+  const everywhere = (mac: string) => [mac, mac, mac, mac]
+  await change('02:11:22:33:44:55')
+  await expect.poll(() => known(first)).toEqual(everywhere('02:11:22:33:44:55'))
+  await kill(first)
+  await change('02:11:22:33:44:66')
+  const next = await start()
+  await expect.poll(() => known(next)).toEqual(everywhere('02:11:22:33:44:66'))
+  expect(await next.pods.add(next.ipam.list()[0] as never, netns, never)).toMatchObject({
+    podMac: row.podMac,
+  })
+  await expect.poll(() => known(next)).toEqual(everywhere('02:11:22:33:44:66'))
+  await change(row.podMac)
+  await expect.poll(() => known(next)).toEqual(everywhere(row.podMac))
+})
+
+test('limits hold both ends from birth, and come back when they are taken away', async () => {
+  const limit = { rateBitsPerSec: 8_000_000, burstBits: 800_000 }
+  const other = { rateBitsPerSec: 4_000_000, burstBits: 2 ** 31 - 1 }
+  const agent = await start()
+  const { netns, path } = stage.namespace()
+  const allocation = await agent.ipam.allocate({
+    ...requestFor('web', path),
+    bandwidth: { ingress: limit, egress: other },
+  })
+  const row = await agent.pods.add(allocation, netns, never)
+  const host = await stage.netlink.links.get({ name: row.hostDevice })
+  if (host?.peerIndex === undefined) throw new Error('no pair')
+  using inPod = RouteNetlink.open({ netns })
+  const ends = [
+    [stage.netlink, host.index, limit],
+    [inPod, host.peerIndex, other],
+  ] as const
+  const areHeld = async ({ datapath }: Agent) => {
+    for (const [netlink, index, wanted] of ends) {
+      if (!isShaped(await netlink.qdiscs.list({ index }), index, wanted)) return false
+    }
+    return [...datapath.podEndpoints()].every(([, { isShaped: isFlagged }]) => isFlagged)
+  }
+  expect(await areHeld(agent)).toBe(true)
+  await stage.netlink.qdiscs.del({ index: host.index, kind: 'tbf' })
+  expect(await areHeld(agent)).toBe(false)
+  await expect.poll(() => areHeld(agent)).toBe(true)
+  await kill(agent)
+  for (const [netlink, index] of ends) await netlink.qdiscs.del({ index, kind: 'tbf' })
+  const next = await start()
+  expect(next.ipam.list()[0]?.bandwidth).toEqual({ ingress: limit, egress: other })
+  await expect.poll(() => areHeld(next)).toBe(true)
 })
 
 test('a start removes devices and rows that no allocation knows, and leaves strangers alone', async () => {

@@ -19,11 +19,12 @@ import { check } from './check.ts'
 import { computePod, parseAlias } from './compute.ts'
 import { PodError } from './error.ts'
 import { followPods } from './follow.ts'
+import { followMacs, PodMacs } from './macs.ts'
 import type { PodRow } from './rows.ts'
 import { type LivePod, type ObservableDatapath, PodsTarget, podKey } from './target.ts'
 import { unwire, type WireDeps, wire } from './wire.ts'
 
-export interface PodsDeps extends Omit<WireDeps, 'crashPoint' | 'settings'> {
+export interface PodsDeps extends Omit<WireDeps, 'crashPoint' | 'settings' | 'macs'> {
   /** The node's own, where `netlink` is. */
   readonly hostNamespace: NetworkNamespace
   readonly datapath: ObservableDatapath
@@ -64,12 +65,14 @@ export class Pods {
   constructor(deps: PodsDeps) {
     this.#deps = deps
     const settings = new KernelSettings(deps.hostNamespace)
-    this.#wire = { ...deps, settings, crashPoint: deps.crashPoint ?? noCrash }
+    const macs = new PodMacs()
+    this.#wire = { ...deps, settings, macs, crashPoint: deps.crashPoint ?? noCrash }
     this.live = new Table<LivePod>('live pods', podKey)
     this.live.subscribe((changes) => {
       for (const { key, row, previous } of changes) {
         if (previous !== undefined) this.#devices.delete(previous.hostDevice)
         if (row !== undefined) this.#devices.set(row.hostDevice, key)
+        else if (previous !== undefined) macs.forget(previous)
       }
     })
     const mtu = deps.podMtu() ?? UNKNOWN_MTU
@@ -110,6 +113,15 @@ export class Pods {
         signal,
       }),
     )
+    jobs.start('pods MACs', (signal) =>
+      followMacs({
+        netns: this.#deps.hostNamespace,
+        macs: this.#wire.macs,
+        onDoubt: () => this.#reconciler.kick(),
+        clock: this.#deps.clock,
+        signal,
+      }),
+    )
   }
 
   /** Resolves when every pod known now was looked at. */
@@ -135,6 +147,8 @@ export class Pods {
       if (!wasThere) this.live.upsert(pod)
       try {
         const host = await wire(this.#wire, pod, netns, signal)
+        // Of one that was there before, only a look inside can tell.
+        if (!wasThere) this.#wire.macs.know(pod, host.index, pod.podMac)
         return { ...pod, mtu: host.mtu }
       } catch (error) {
         if (!wasThere) await this.#undo(pod, error)

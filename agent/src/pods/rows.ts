@@ -1,4 +1,5 @@
 // What should be true in the kernel for one local pod. Everything here is derived from its allocation, so it is the same after a restart.
+import type { Bandwidth } from '../bandwidth/limits.ts'
 
 /** The part of an allocation that decides a pod's wiring. */
 export interface PodIdentity {
@@ -11,6 +12,7 @@ export interface PodIdentity {
   readonly ifname: string
   /** Asked for by the runtime; otherwise one is made. */
   readonly mac?: string | undefined
+  readonly bandwidth?: Bandwidth | undefined
   readonly podNamespace?: string | undefined
   readonly podName?: string | undefined
 }
@@ -27,6 +29,7 @@ export interface PodRow {
   /** Name of the other end, inside the pod. */
   readonly ifname: string
   readonly mtu: number
+  readonly bandwidth?: Bandwidth | undefined
   readonly addresses: readonly PodAddress[]
 }
 

@@ -1,12 +1,13 @@
 // Local pods in the kernel, as a reconciler's target: found by our alias, repaired from the host's side, removed without a record.
 import type { Link, Neighbour, NetworkNamespace } from '@sinabro/node-netlink'
+import { isShaped, shape } from '../bandwidth/shape.ts'
 import { type AttachmentKey, keyText } from '../ipam/allocation.ts'
 import { ROUTE_PROTOCOL } from '../marks.ts'
 import type { Target } from '../state/target.ts'
 import { parseAlias } from './compute.ts'
 import { PodError } from './error.ts'
 import { followMtu } from './mtu.ts'
-import { isNamespaceGone } from './namespace.ts'
+import { insideOf, isNamespaceGone } from './namespace.ts'
 import type { PodRow } from './rows.ts'
 import {
   type Device,
@@ -31,6 +32,7 @@ export interface PodActual {
   readonly endpoints: ReadonlyMap<string, PodEndpoint>
   readonly routes: ReadonlySet<string>
   readonly neighbours: ReadonlyMap<string, string>
+  readonly isHeldToLimits: boolean
 }
 
 export interface ObservableDatapath extends PodDatapath {
@@ -79,9 +81,13 @@ export class PodsTarget implements Target<LivePod, PodActual> {
     return actual.key
   }
 
-  isEqual(row: LivePod, { device, isAttached, endpoints, routes, neighbours }: PodActual): boolean {
-    if (this.#deps.isBusy(podKey(row))) return true
+  isEqual(row: LivePod, actual: PodActual): boolean {
+    const { device, isAttached, endpoints, routes, neighbours } = actual
+    const { macs, isBusy } = this.#deps
+    if (isBusy(podKey(row))) return true
     if (device === undefined || !isAttached || device.alias !== row.alias) return false
+    if (macs.isDoubtful(row) || !actual.isHeldToLimits) return false
+    const podMac = macs.of(row)
     if (device.mtu !== (this.#deps.podMtu() ?? device.mtu)) return false
     return row.addresses.every(({ address, prefixLen }) => {
       const endpoint = endpoints.get(address)
@@ -89,10 +95,11 @@ export class PodsTarget implements Target<LivePod, PodActual> {
         endpoint !== undefined &&
         endpoint.ifindex === device.index &&
         endpoint.mtu === device.mtu &&
-        endpoint.podMac === row.podMac &&
+        endpoint.podMac === podMac &&
+        endpoint.isShaped === (row.bandwidth?.ingress !== undefined) &&
         endpoint.hostMac === row.hostMac
       if (!isWritten || !device.isUp) return isWritten
-      return neighbours.get(address) === row.podMac && routes.has(`${address}/${prefixLen}`)
+      return neighbours.get(address) === podMac && routes.has(`${address}/${prefixLen}`)
     })
   }
 
@@ -132,6 +139,7 @@ export class PodsTarget implements Target<LivePod, PodActual> {
       }
     }
     const records = new Set(recorded.values())
+    const isHeldToLimits = await this.#limitsInForce(found)
     const actuals: PodActual[] = []
     const unrecorded: string[] = []
     for (const [key, pod] of found) {
@@ -142,10 +150,32 @@ export class PodsTarget implements Target<LivePod, PodActual> {
         continue
       }
       const isAttached = device !== undefined && (await datapath.isPodAttached(device))
-      actuals.push({ ...pod, key, isAttached })
+      actuals.push({ ...pod, key, isAttached, isHeldToLimits: isHeldToLimits(key) })
     }
     this.#deps.onUnrecorded(unrecorded)
     return actuals
+  }
+
+  /** Asked of the kernel only for pods that have limits. Who shapes itself inside a pod may take that away: it is looked for there. */
+  async #limitsInForce(found: ReadonlyMap<string, Found>): Promise<(key: string) => boolean> {
+    const { netlink, live, hostNamespace } = this.#deps
+    const limited = live.values().filter(({ bandwidth }) => bandwidth !== undefined)
+    const unheld = new Set<string>()
+    if (limited.length === 0) return () => true
+    const qdiscs = await netlink.qdiscs.list()
+    for (const row of limited) {
+      const { bandwidth, netns } = row
+      const host = found.get(podKey(row))?.device
+      if (host === undefined) continue
+      const isHeld =
+        isShaped(qdiscs, host.index, bandwidth?.ingress) &&
+        ((await insideOf(netns, host, hostNamespace, async (inPod, index) =>
+          isShaped(await inPod.qdiscs.list({ index }), index, bandwidth?.egress),
+        )) ??
+          true)
+      if (!isHeld) unheld.add(podKey(row))
+    }
+    return (key) => !unheld.has(key)
   }
 
   /** Pins of links whose pod is gone: a crash came between removing the device and forgetting it. */
@@ -163,10 +193,12 @@ export class PodsTarget implements Target<LivePod, PodActual> {
   }
 
   async update(row: LivePod): Promise<void> {
-    const { netlink } = this.#deps
+    const { netlink, macs, hostNamespace } = this.#deps
     if (this.#deps.isBusy(podKey(row))) return
     const host = await findHostEnd(netlink, row)
     if (host !== undefined) {
+      if (macs.isDoubtful(row)) await macs.look(row, host, hostNamespace)
+      await this.#holdToLimits(row, host)
       const mtu = this.#deps.podMtu()
       const fitting = mtu === undefined ? host : await followMtu(this.#deps, row, host, mtu)
       return await repairHostSide(this.#deps, row, fitting)
@@ -174,6 +206,15 @@ export class PodsTarget implements Target<LivePod, PodActual> {
     if (isNamespaceGone(row.netns)) return await this.#deps.onGone(row)
     const message = `${keyText(row.key)}: device ${row.hostDevice} is gone, its namespace is not`
     throw new PodError('device-lost', message)
+  }
+
+  async #holdToLimits({ bandwidth, netns }: LivePod, host: Link): Promise<void> {
+    if (bandwidth === undefined) return
+    const { netlink, hostNamespace } = this.#deps
+    await shape(netlink, host.index, bandwidth.ingress)
+    await insideOf(netns, host, hostNamespace, (inPod, index) =>
+      shape(inPod, index, bandwidth.egress),
+    )
   }
 
   async remove({ key, device, endpoints }: PodActual): Promise<void> {

@@ -1,10 +1,12 @@
 // Wires one pod, step by step in the order of its birth, and takes it apart again. Each step may be repeated: it leaves the same state.
 import { isCode, type Link, type NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
+import { shape } from '../bandwidth/shape.ts'
 import type { CrashPoint } from '../ipam/crash-point.ts'
 import { KernelSettings } from '../kernel-settings.ts'
 import { ROUTE_PROTOCOL } from '../marks.ts'
 import { parseAlias } from './compute.ts'
 import { PodError } from './error.ts'
+import type { PodMacs } from './macs.ts'
 import type { PodAddress, PodRow } from './rows.ts'
 
 /** What the wiring of pods needs of the datapath. */
@@ -30,6 +32,8 @@ export interface PodEndpoint {
   readonly podMac: string
   readonly hostMac: string
   readonly mtu: number
+  /** What is sent to it has to pass the qdisc of its host end. */
+  readonly isShaped: boolean
 }
 
 export interface WireDeps {
@@ -37,6 +41,7 @@ export interface WireDeps {
   readonly netlink: RouteNetlink
   readonly settings: KernelSettings
   readonly datapath: PodDatapath
+  readonly macs: PodMacs
   /** Called after each thing that was done to the kernel. */
   readonly crashPoint: CrashPoint
 }
@@ -66,11 +71,13 @@ export async function wire(
   setEndpoints(deps, row, host)
   await deps.crashPoint('pods.endpoints')
   await configurePodEnd(inPod, netns, row, podIndex)
+  await shape(deps.netlink, host.index, row.bandwidth?.ingress)
+  await shape(inPod, podIndex, row.bandwidth?.egress)
   await deps.crashPoint('pods.inside')
   signal.throwIfAborted()
   await deps.netlink.links.set(host.index, { isUp: true })
   await deps.crashPoint('pods.up')
-  await routeToPod(deps.netlink, row, host.index)
+  await routeToPod(deps, row, host.index)
   await deps.crashPoint('pods.routes')
   signal.throwIfAborted()
   return host
@@ -94,7 +101,7 @@ export async function repairHostSide(deps: WireDeps, row: PodRow, host: Link): P
   await deps.datapath.attachPod(host)
   setEndpoints(deps, row, host)
   // A device that is down takes no routes. It was never brought up, or somebody means it to be down.
-  if (host.isUp) await routeToPod(deps.netlink, row, host.index)
+  if (host.isUp) await routeToPod(deps, row, host.index)
 }
 
 /** The pair as it should be, made if need be. Asked for optimistically: in the usual case nothing is there yet. */
@@ -164,10 +171,11 @@ export async function findHostEnd(netlink: RouteNetlink, row: PodRow): Promise<L
 
 /** The MTU is that of the device, which follows the underlay (mtu.ts). */
 function setEndpoints(deps: WireDeps, row: PodRow, { index: ifindex, mtu }: Link): void {
-  const { endpointId: id, incarnation, podMac, hostMac } = row
-  for (const { address } of row.addresses) {
-    deps.datapath.setEndpoint(address, { ifindex, id, incarnation, podMac, hostMac, mtu })
-  }
+  const { endpointId: id, incarnation, hostMac } = row
+  const podMac = deps.macs.of(row)
+  const isShaped = row.bandwidth?.ingress !== undefined
+  const endpoint = { ifindex, id, incarnation, podMac, hostMac, mtu, isShaped }
+  for (const { address } of row.addresses) deps.datapath.setEndpoint(address, endpoint)
 }
 
 /** LOOPBACK_IFINDEX of include/net/flow.h: the same in every namespace. */
@@ -231,9 +239,14 @@ async function addDefaultRoute(
   }
 }
 
-async function routeToPod(netlink: RouteNetlink, row: PodRow, index: number): Promise<void> {
+async function routeToPod(
+  { netlink, macs }: Pick<WireDeps, 'netlink' | 'macs'>,
+  row: PodRow,
+  index: number,
+): Promise<void> {
+  const mac = macs.of(row)
   for (const { address, prefixLen } of row.addresses) {
-    await netlink.neighbours.replace({ index, address, mac: row.podMac, state: 'permanent' })
+    await netlink.neighbours.replace({ index, address, mac, state: 'permanent' })
     await netlink.routes.replace({
       dst: `${address}/${prefixLen}`,
       index,
