@@ -49,6 +49,8 @@ const STATE_ENTRIES = [
   'quarantine',
   'queue',
   'queue-unreadable',
+  'cluster.json',
+  'cluster.json.unreadable',
   'counters.json',
   'released.log',
 ]

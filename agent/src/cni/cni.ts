@@ -4,6 +4,7 @@
 //   .register(api)       the routes; verbs answer "try again later" until the agent is ready
 //   .replay()            works off queued DELs; once before the socket is served
 //   .start(jobs)         watches the queue; installs executable and conflist as soon as the agent is ready
+import { dirname } from 'node:path'
 import {
   type AgentVerb,
   agentPaths,
@@ -20,6 +21,7 @@ import type { Health } from '../runtime/health.ts'
 import type { Jobs } from '../runtime/jobs.ts'
 import { CniError, errorBody, toCniError } from './error.ts'
 import { type InstallOptions, installConflist, installExecutable } from './install.ts'
+import { installNeighbours, portmapVersions } from './neighbours.ts'
 import { DelQueue } from './queue.ts'
 import { decodeNetworkRequest, decodeRequest } from './request.ts'
 import { judgeStatus, waitingFor } from './status.ts'
@@ -103,7 +105,11 @@ export class Cni {
       await health.whenReady(signal)
       if (await installExecutable(install))
         log.info({ folder: install.binDir }, 'installed the executable')
-      if (await installConflist(install))
+      const { binDir } = install
+      const put = await installNeighbours(dirname(install.executable), binDir)
+      if (put.length > 0) log.info({ folder: binDir, put }, 'installed plug-ins that were missing')
+      const versions = await portmapVersions(binDir, log)
+      if (await installConflist({ ...install, portmapVersions: versions }))
         log.info({ folder: install.confDir }, 'installed the conflist')
     })
   }

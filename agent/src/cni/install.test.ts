@@ -1,8 +1,9 @@
 // Files for the runtime: whole, with their modes, in place by rename, and gone again without touching a neighbour.
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { silentLog } from '../runtime/log.ts'
 import {
   formatConflist,
   type InstallOptions,
@@ -10,6 +11,7 @@ import {
   installExecutable,
   uninstallFiles,
 } from './install.ts'
+import { installNeighbours, portmapVersions } from './neighbours.ts'
 
 let folder: string
 let options: InstallOptions
@@ -42,6 +44,43 @@ test('formatConflist() is one network with one plug-in that says where the agent
       },
     ],
   })
+})
+
+test('formatConflist() chains portmap and offers only versions that it speaks', () => {
+  const { cniVersions, plugins } = JSON.parse(
+    formatConflist({ ...options, portmapVersions: ['0.4.0', '1.0.0'] }),
+  )
+  expect(cniVersions).toEqual(['0.4.0', '1.0.0'])
+  expect(plugins[1]).toEqual({ type: 'portmap', capabilities: { portMappings: true } })
+})
+
+test('installNeighbours() puts plug-ins where there are none, and never over one that is there', async () => {
+  const shipped = join(folder, 'shipped')
+  await mkdir(shipped)
+  await mkdir(options.binDir)
+  expect(await installNeighbours(shipped, options.binDir)).toEqual([])
+  await writeFile(join(shipped, 'loopback'), 'ours')
+  await writeFile(join(shipped, 'portmap'), 'ours')
+  await writeFile(join(options.binDir, 'loopback'), 'theirs')
+  expect(await installNeighbours(shipped, options.binDir)).toEqual(['portmap'])
+  expect(await readFile(join(options.binDir, 'loopback'), 'utf8')).toBe('theirs')
+  expect((await stat(join(options.binDir, 'portmap'))).mode & 0o777).toBe(0o755)
+})
+
+test('portmapVersions() asks the plug-in; one that is absent, fails or talks nonsense is not chained', async () => {
+  const { binDir } = options
+  const put = async (script: string) => {
+    await mkdir(binDir, { recursive: true })
+    await rm(join(binDir, 'portmap'), { force: true })
+    await writeFile(join(binDir, 'portmap'), script, { mode: 0o755 })
+  }
+  expect(await portmapVersions(binDir, silentLog)).toBeUndefined()
+  await put('#!/bin/sh\n[ $CNI_COMMAND = VERSION ] && echo \'{"supportedVersions":["0.4.0"]}\'\n')
+  expect(await portmapVersions(binDir, silentLog)).toEqual(['0.4.0'])
+  for (const bad of ['#!/bin/sh\nexit 1\n', '#!/bin/sh\necho {}\n', '#!/bin/sh\necho no\n', 'x']) {
+    await put(bad)
+    expect(await portmapVersions(binDir, silentLog)).toBeUndefined()
+  }
 })
 
 test('installConflist() leaves one file, and leaves an equal one alone', async () => {

@@ -3,21 +3,27 @@ import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CNI_PLUGIN, CONFLIST_FILE, NETWORK_NAME } from '../marks.ts'
 import { contentOf, writeWhole } from '../runtime/whole-file.ts'
+import { PORTMAP } from './neighbours.ts'
 
 export interface ConflistOptions {
   readonly socket: string
   readonly stateDir: string
+  /** What the portmap of the node speaks; absent: it is not chained. */
+  readonly portmapVersions?: readonly string[] | undefined
 }
 
+/** For runtimes that can choose: with 1.1.0 they ask STATUS and send GC. */
+const VERSIONS = ['0.4.0', '1.0.0', '1.1.0']
+
 /** What the runtime reads. Every member has a meaning for the executable: see cni/src/wire.ts, NetworkConfig. */
-export function formatConflist({ socket, stateDir }: ConflistOptions): string {
-  const capabilities = { ips: true, mac: true, bandwidth: true }
+export function formatConflist({ socket, stateDir, portmapVersions }: ConflistOptions): string {
+  const own = { type: CNI_PLUGIN, socket, stateDir, capabilities: { ips: true, mac: true, bandwidth: true } }
+  const portmap = { type: PORTMAP, capabilities: { portMappings: true } }
   const conflist = {
     cniVersion: '1.0.0',
-    // For runtimes that can choose: with 1.1.0 they ask STATUS and send GC.
-    cniVersions: ['0.4.0', '1.0.0', '1.1.0'],
+    cniVersions: VERSIONS.filter((version) => portmapVersions?.includes(version) ?? true),
     name: NETWORK_NAME,
-    plugins: [{ type: CNI_PLUGIN, socket, stateDir, capabilities }],
+    plugins: portmapVersions === undefined ? [own] : [own, portmap],
   }
   return `${JSON.stringify(conflist, null, 2)}\n`
 }
