@@ -2,9 +2,10 @@
 /*
  * How flow rows leave: a pair goes when neither direction has been used for its idle time, or its
  * pod is gone. Walked by sb_sweep now and then, and by a program that finds the table full.
- * Included by flows.h only.
  */
 #pragma once
+
+#include "openers.h"
 
 /* Rows younger than this are left alone, whatever else holds: their writer may still be at work. */
 #define EXPIRY_GRACE_SEC 5
@@ -16,12 +17,6 @@ struct expiry {
 	__u32 is_recount;
 	__u32 kept;
 };
-
-static __always_inline bool flow__is_closed(const struct flow *flow)
-{
-	return flow->flags & FLOW_RST ||
-	       (flow->flags & (FLOW_FIN | FLOW_FIN_REPLY)) == (FLOW_FIN | FLOW_FIN_REPLY);
-}
 
 static __always_inline __u32 expiry__idle_sec(const struct sweep *sweep, const struct flow_key *key,
 					      const struct flow *flow, const struct flow *reverse)

@@ -2,9 +2,11 @@
 /*
  * How much of the flow table each may have: whoever sends the first packet of a flow is its opener,
  * and is counted. One that has as many flows as are free opens no more (ADR 0015). Asked when a flow
- * is opened only; counts are made anew by every walk of the table. Included by flows.h only.
+ * is opened only; counts are made anew by every walk of the table.
  */
 #pragma once
+
+#include "flow_table.h"
 
 /* Answers: how many flows has this opener open? Written by the programs, recounted by each walk. */
 struct {

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The flow table itself: rows come in pairs, one per direction, made on the first packet.
+ *
+ * The path reads and writes rows in place, without a lock: a row may be removed and its memory used
+ * for another flow under our hands, so only hints (seen, flags) are written through a pointer, and
+ * the rest by key.
+ */
+#pragma once
+
+#include "clock.h"
+#include "endpoints.h"
+
+/* Answers: is this packet part of a flow, and which way does that go? Written by the programs,
+ * emptied by sb_sweep and, when full, by flows__reclaim. Not an LRU: that evicts live flows, early,
+ * and on failing inserts (docs/packet-path.md). Preallocated: a new flow fails for want of room
+ * only, never because a burst ran the allocator dry, and memory is refused at start, not later. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 131072);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} sb_flows SEC(".maps");
+
+static __always_inline __u64 way__make(enum way_kind kind, __u32 node, __u32 generation)
+{
+	return (__u64)kind << 56 | (__u64)(node & 0xffffff) << 32 | generation;
+}
+
+static __always_inline enum way_kind way__kind(__u64 way)
+{
+	return way >> 56;
+}
+
+static __always_inline __u32 way__node(__u64 way)
+{
+	return way >> 32 & 0xffffff;
+}
+
+static __always_inline __u32 way__generation(__u64 way)
+{
+	return way;
+}
+
+static __always_inline void flow_key__reverse(struct flow_key *to, const struct flow_key *from)
+{
+	to->saddr = from->daddr;
+	to->daddr = from->saddr;
+	to->sport = from->dport;
+	to->dport = from->sport;
+	to->proto = from->proto;
+	to->icmp_class = from->icmp_class;
+}
+
+static __always_inline struct flow *flow__find(const struct flow_key *key)
+{
+	return bpf_map_lookup_elem(&sb_flows, key);
+}
+
+static __always_inline bool flow__is_closed(const struct flow *flow)
+{
+	return flow->flags & FLOW_RST ||
+	       (flow->flags & (FLOW_FIN | FLOW_FIN_REPLY)) == (FLOW_FIN | FLOW_FIN_REPLY);
+}
