@@ -85,11 +85,6 @@ export const ipcacheEntry = struct('ipcache_entry', {
 })
 export type IpcacheEntry = Infer<typeof ipcacheEntry>
 
-export const ICMP_CLASS_NONE = 0
-export const ICMP_CLASS_ECHO = 1
-export const ICMP_CLASS_TIMESTAMP = 2
-export const ICMP_CLASS_OTHER = 3
-
 /** Key of sb_flows: the packet as seen on the wire at that place. */
 export const flowKey = struct('flow_key', {
   saddr: addr,
@@ -173,14 +168,12 @@ export const openerFlows = struct('opener_flows', {
   flows: u32,
   recount: u32,
 })
-export type OpenerFlows = Infer<typeof openerFlows>
 
 /** The one row (key 0) of sb_opened: all flows. */
 export const opened = struct('opened', {
   flows: u32,
   isRecounting: u32,
 })
-export type Opened = Infer<typeof opened>
 
 /** Key of sb_fragments. */
 export const fragmentKey = struct('fragment_key', {
@@ -190,7 +183,6 @@ export const fragmentKey = struct('fragment_key', {
   proto: u8,
   pad: pad(3),
 })
-export type FragmentKey = Infer<typeof fragmentKey>
 
 /** Value of sb_fragments. */
 export const fragmentPorts = struct('fragment_ports', {
@@ -200,7 +192,6 @@ export const fragmentPorts = struct('fragment_ports', {
   icmpClass: u8,
   pad: pad(2),
 })
-export type FragmentPorts = Infer<typeof fragmentPorts>
 
 /** Value of sb_counters, per CPU; the key is `counterIndex(place, outcome)` (drop-reasons.ts). */
 export const counter = struct('counter', {
