@@ -6,6 +6,7 @@ import type { Cluster } from './cluster.ts'
 import { Daemon } from './daemon.ts'
 import type { ClusterNode } from './node.ts'
 import { CLUSTER_DIR } from './places.ts'
+import { installReferencePlugins } from './reference-network.ts'
 
 const MANIFESTS = join(CLUSTER_DIR, 'manifests')
 const PROGRAM = join(TREE, 'agent/build/sinabro')
@@ -13,7 +14,10 @@ const PROGRAM = join(TREE, 'agent/build/sinabro')
 export async function applyHostAgents(cluster: Cluster): Promise<void> {
   if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing: npm run build`)
   await writeNodes(cluster)
-  for (const node of cluster.nodes) agentOf(node, cluster).start()
+  for (const node of cluster.nodes) {
+    installReferencePlugins(node)
+    agentOf(node, cluster).start()
+  }
 }
 
 /** The agent as a process of the node. Its command's name is Node's. */

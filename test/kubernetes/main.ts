@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { closed } from '../lab/command.ts'
+import { disown } from './claim.ts'
 import { Cluster, type ClusterOptions } from './cluster.ts'
 import { CONFORMANCE, makeE2eParts, runE2e } from './e2e.ts'
 import { makeParts, NETWORK_NAMES, type NetworkName, raise } from './network.ts'
@@ -29,19 +30,23 @@ const USAGE = `npm run test:kubernetes -- [COMMAND] [OPTIONS]        (Kubernetes
   --focus RE --skip RE --processes N     for e2e (${CONFORMANCE}, 4 processes)
   --keep               leaves the cluster up after a run without COMMAND
 
-A cluster keeps its logs in ${LOGS} while it is up.`
+Logs are in ${LOGS} while a cluster is up, and after a run that failed.`
 
 class UsageError extends Error {}
 
 function readOptions() {
+  const argv = process.argv.slice(2)
+  // What stands after `kubectl` is kubectl's own.
+  const args = argv[0] === 'kubectl' ? ['kubectl', '--', ...argv.slice(1)] : argv
   try {
     return parseArgs({
+      args,
       allowPositionals: true,
       options: {
         nodes: { type: 'string', default: '3' },
         dual: { type: 'boolean', default: false },
         ipv6: { type: 'boolean', default: false },
-        cni: { type: 'string', default: 'reference' },
+        cni: { type: 'string', default: 'sinabro' },
         containerd: { type: 'string', default: 'debian' },
         proxy: { type: 'string', default: 'nftables' },
         focus: { type: 'string', default: CONFORMANCE },
@@ -89,15 +94,17 @@ const say = (line: string): void => console.log(line)
 async function all(options: Options, signal: AbortSignal): Promise<number> {
   const report = new Report(say)
   const network = oneOf('cni', options.cni, NETWORK_NAMES)
-  const cluster = await raise(clusterOptions(options), network as NetworkName, say)
+  let status = 1
   try {
+    const cluster = await raise(clusterOptions(options), network as NetworkName, say)
     await runScenarios(cluster, report, [], signal)
     if (!signal.aborted) await e2e(cluster, options, report, signal)
-    return report.end()
+    status = report.end()
   } finally {
-    if (options.keep) cluster.keep()
-    else await Cluster.down()
+    if (options.keep) disown()
+    else await Cluster.down({ keepsLogs: status !== 0 })
   }
+  return status
 }
 
 async function e2e(cluster: Cluster, options: Options, report: Report, signal: AbortSignal) {

@@ -5,16 +5,23 @@ import { dnsObjects } from './dns.ts'
 import { applyHostAgents } from './host-agent.ts'
 import { makeImages } from './images.ts'
 import { applyReferenceNetwork } from './reference-network.ts'
+import { applySinabro, importImage, waitSinabro } from './sinabro-network.ts'
 
 export type NetworkName = keyof typeof NETWORKS | 'none'
 
-/** Returns when its configuration is on its way to the nodes. */
-type ApplyNetwork = (cluster: Cluster) => Promise<void>
+interface Network {
+  /** What a node has before: images. */
+  readonly prepare?: (cluster: Cluster) => Promise<void>
+  /** Returns when its configuration is on its way to the nodes. */
+  readonly apply: (cluster: Cluster) => Promise<void>
+  readonly wait?: (cluster: Cluster) => Promise<void>
+}
 
 const NETWORKS = {
-  reference: applyReferenceNetwork,
-  'host-agent': applyHostAgents,
-} satisfies Record<string, ApplyNetwork>
+  sinabro: { prepare: importImage, apply: applySinabro, wait: waitSinabro },
+  'host-agent': { apply: applyHostAgents },
+  reference: { apply: applyReferenceNetwork },
+} satisfies Record<string, Network>
 
 export const NETWORK_NAMES: readonly string[] = [...Object.keys(NETWORKS), 'none']
 
@@ -26,7 +33,7 @@ export async function makeParts(containerd: ClusterOptions['containerd'], say: S
   return await makeImages('cluster', say)
 }
 
-/** Owned by this process until `keep`; without a network its nodes stay NotReady. */
+/** Owned by this process until `keep`; without a network its nodes stay NotReady. What came up before a failure stays up too. */
 export async function raise(
   options: ClusterOptions,
   network: NetworkName,
@@ -38,18 +45,17 @@ export async function raise(
     say(`${((performance.now() - startMs) / 1000).toFixed(1).padStart(6)} s  ${what}`)
   const cluster = await Cluster.up(options, images)
   stage(`${cluster.nodes.length} nodes registered, with ranges`)
-  try {
-    await cluster.apply(...dnsObjects(cluster.plan))
-    if (network === 'none') return cluster
-    await NETWORKS[network](cluster)
-    stage(`network ${network} applied`)
-    await cluster.waitReady()
-    stage('all nodes Ready')
-    await cluster.kubectl('-n', 'kube-system', 'rollout', 'status', 'deploy/coredns')
-    stage('CoreDNS Ready')
-    return cluster
-  } catch (error) {
-    await Cluster.down({ keepsLogs: true })
-    throw error
-  }
+  await cluster.apply(...dnsObjects(cluster.plan))
+  if (network === 'none') return cluster
+  const { prepare, apply, wait }: Network = NETWORKS[network]
+  await prepare?.(cluster)
+  stage(`network ${network} may come`)
+  await apply(cluster)
+  stage('applied')
+  await cluster.waitReady()
+  await wait?.(cluster)
+  stage('all nodes Ready')
+  await cluster.kubectl('-n', 'kube-system', 'rollout', 'status', 'deploy/coredns')
+  stage('CoreDNS Ready')
+  return cluster
 }

@@ -2,6 +2,7 @@
 import { copyFileSync, globSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { type Cluster, routeCommand } from './cluster.ts'
+import type { ClusterNode } from './node.ts'
 
 const PLUGINS = '/usr/lib/cni'
 const CONF_DIR = 'etc/cni/net.d'
@@ -18,10 +19,7 @@ export async function applyReferenceNetwork(cluster: Cluster): Promise<void> {
     }
     const forwarding = ['net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1']
     await machine.exec(['sysctl', '-qw', ...forwarding])
-    mkdirSync(machine.onDisk(BIN_DIR), { recursive: true })
-    for (const plugin of globSync(join(PLUGINS, '*'))) {
-      copyFileSync(plugin, join(machine.onDisk(BIN_DIR), basename(plugin)))
-    }
+    installReferencePlugins(node)
     const target = machine.onDisk(join(CONF_DIR, CONFLIST))
     writeFileSync(`${target}.new`, JSON.stringify(conflist(ranges), null, 2))
     renameSync(`${target}.new`, target)
@@ -36,6 +34,14 @@ export async function removeReferenceNetwork(cluster: Cluster): Promise<void> {
         if (other !== node) await other.machine.exec(['ip', 'route', 'del', range])
       }
     }
+  }
+}
+
+/** As a distribution's package does. */
+export function installReferencePlugins({ machine }: ClusterNode): void {
+  mkdirSync(machine.onDisk(BIN_DIR), { recursive: true })
+  for (const plugin of globSync(join(PLUGINS, '*'))) {
+    copyFileSync(plugin, join(machine.onDisk(BIN_DIR), basename(plugin)))
   }
 }
 

@@ -1,11 +1,12 @@
 // Runs scenarios one after the other, in the order of the list.
 import type { Cluster } from '../cluster.ts'
 import type { Report } from '../report.ts'
+import { agents } from './agents.ts'
 import { connectivity } from './connectivity.ts'
 import { disruption } from './disruption.ts'
 import type { Scenario } from './scenario.ts'
 
-const ALL: readonly Scenario[] = [...connectivity, ...disruption]
+const ALL: readonly Scenario[] = [...connectivity, ...agents, ...disruption]
 
 export async function runScenarios(
   cluster: Cluster,

@@ -1,0 +1,92 @@
+// Our network as its users install it: the image imported on every node, `kubectl apply -f deploy/sinabro.yaml`; and its agents' ends.
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { run } from '../lab/command.ts'
+import { TREE } from '../lab/places.ts'
+import type { Cluster } from './cluster.ts'
+import type { ClusterNode } from './node.ts'
+
+const MANIFEST = join(TREE, 'deploy/sinabro.yaml')
+const BUNDLE = join(TREE, 'agent/build/sinabro.mjs')
+const NAMESPACE = 'kube-system'
+const DAEMON_SET = 'daemonset/sinabro'
+const SELECTOR = 'app.kubernetes.io/name=sinabro'
+const BUILD_TIMEOUT_MS = 300_000
+/** A label no node has. */
+const NOWHERE = 'sinabro.test/nowhere'
+
+export async function importImage(cluster: Cluster): Promise<void> {
+  const archive = await imageArchive()
+  await Promise.all(cluster.nodes.map((node) => node.importImages([archive])))
+}
+
+export async function applySinabro(cluster: Cluster): Promise<void> {
+  await cluster.kubectl('apply', '-f', MANIFEST)
+}
+
+export async function waitSinabro(cluster: Cluster): Promise<void> {
+  await onSinabro(cluster, 'rollout', 'status', DAEMON_SET, '--timeout=120s')
+}
+
+/** No agent anywhere, as after a botched upgrade; pods stay. */
+export async function stopAgents(cluster: Cluster): Promise<void> {
+  await patchSelector(cluster, 'true')
+  await onSinabro(cluster, 'wait', '--for=delete', 'pod', '-l', SELECTOR, '--timeout=60s')
+}
+
+export async function startAgents(cluster: Cluster): Promise<void> {
+  await patchSelector(cluster, null)
+  await waitSinabro(cluster)
+}
+
+/** All agents anew, by the DaemonSet's own strategy. */
+export async function rollAgents(cluster: Cluster): Promise<void> {
+  await onSinabro(cluster, 'rollout', 'restart', DAEMON_SET)
+  await waitSinabro(cluster)
+}
+
+/** SIGKILL to the agent's process on this node; kubelet starts it again. */
+export async function killAgent(node: ClusterNode): Promise<void> {
+  await node.machine.exec(['pkill', '-KILL', '-f', '/usr/lib/sinabro/sinabro.mjs'])
+}
+
+/** What `sinabro ARGS` says in the agent's pod of this node. */
+export async function askAgent(
+  cluster: Cluster,
+  node: ClusterNode,
+  ...args: readonly string[]
+): Promise<string> {
+  const path = 'jsonpath={.items[0].metadata.name}'
+  const field = `spec.nodeName=${node.name}`
+  const select = ['-l', SELECTOR, '--field-selector', field]
+  const pod = await onSinabro(cluster, 'get', 'pods', ...select, '-o', path)
+  return onSinabro(cluster, 'exec', pod, '-c', 'agent', '--', 'sinabro', ...args)
+}
+
+export async function deleteSinabro(cluster: Cluster): Promise<void> {
+  await cluster.kubectl('delete', '-f', MANIFEST, '--wait')
+}
+
+function onSinabro(cluster: Cluster, ...args: readonly string[]): Promise<string> {
+  return cluster.kubectl('-n', NAMESPACE, ...args)
+}
+
+async function patchSelector(cluster: Cluster, value: string | null): Promise<void> {
+  const patch = { spec: { template: { spec: { nodeSelector: { [NOWHERE]: value } } } } }
+  await onSinabro(cluster, 'patch', DAEMON_SET, '--patch', JSON.stringify(patch))
+}
+
+/** What `npm run image` made of the build; made here if the build is newer. */
+async function imageArchive(): Promise<string> {
+  const { version } = JSON.parse(readFileSync(join(TREE, 'package.json'), 'utf8')) as {
+    version: string
+  }
+  const architecture = process.arch === 'x64' ? 'amd64' : process.arch
+  const archive = join(TREE, `deploy/image/build/sinabro-${version}-${architecture}.tar`)
+  if (!existsSync(BUNDLE)) throw new Error(`${basename(BUNDLE)} is missing: npm run build`)
+  if (!existsSync(archive) || statSync(archive).mtimeMs < statSync(BUNDLE).mtimeMs) {
+    const main = join(TREE, 'deploy/image/main.ts')
+    await run([process.execPath, main], { timeoutMs: BUILD_TIMEOUT_MS })
+  }
+  return archive
+}
