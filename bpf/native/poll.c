@@ -4,6 +4,8 @@
  *
  * A poller is referred to by two: the JavaScript handle and libuv. Either may go first, so the
  * memory goes with the last.
+ *
+ * netlink/native/poll.c does the same and is not shared: that package is built and used alone too.
  */
 #include "args.h"
 
