@@ -15,6 +15,9 @@ export const ALIAS_PREFIX = 'sinabro:'
 export const OVERLAY_ALIAS = `${ALIAS_PREFIX}overlay`
 export const POD_ALIAS_PREFIX = `${ALIAS_PREFIX}pod/`
 
+/** Device group of a pod's host end from its creation until it first comes up: nothing ever moved through it (ADR 0048). */
+export const UNBORN_GROUP = 91
+
 export const OVERLAY_DEVICE = 'sb-vxlan'
 
 /** The first file a runtime reads wins: containerd sorts by name. */

@@ -1,5 +1,6 @@
 // Every named place where a fault round kills: crash points of the agent, system calls of the executable; and how each is reached.
 import { IPAM_CRASH_POINTS } from '@sinabro/agent/ipam/crash-point.ts'
+import { POD_CRASH_POINTS } from '@sinabro/agent/pods/crash-points.ts'
 
 /** What has to happen on the node so that the agent passes a point. */
 export type Scene =
@@ -28,12 +29,6 @@ export interface ExecutablePoint {
 }
 
 export type Point = AgentPoint | ExecutablePoint
-
-const POD_POINTS = [
-  ...['pods.pair', 'pods.settings', 'pods.programs', 'pods.endpoints', 'pods.inside'],
-  ...['pods.up', 'pods.routes'],
-  ...['pods.unwire.endpoints', 'pods.unwire.pair', 'pods.unwire.pins'],
-]
 
 function sceneOf(point: string): Scene {
   const [, what, step] = point.split('.')
@@ -80,7 +75,7 @@ function executablePoints(
 }
 
 export const POINTS: readonly Point[] = [
-  ...[...IPAM_CRASH_POINTS, ...POD_POINTS].map(
+  ...[...IPAM_CRASH_POINTS, ...POD_CRASH_POINTS].map(
     (name): AgentPoint => ({ victim: 'agent', name, scene: sceneOf(name) }),
   ),
   ...executablePoints('ADD', { ...WITH_AGENT, answer: 'connect,sendto,write' }, true),

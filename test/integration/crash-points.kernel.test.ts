@@ -1,55 +1,42 @@
-// The agent ends itself at each named point of its work, once; the next agent finds the pieces and ends in the same state.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { CniFailure, eventually, type Lab, type LabNode } from '../lab/index.ts'
-import { raise, whatStaysWrong } from './stage.ts'
+// The agent ends itself at every named point of its work, once; the next agent finds the pieces and ends in the same state.
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { FaultNode } from '../faults/node.ts'
+import { POINTS } from '../faults/points.ts'
+import { Lab } from '../lab/index.ts'
 
-const NAME = 'crash-points'
-
-/** In the order in which a pod's life passes them. */
-const POINTS = [
-  ...['ipam.record.written', 'ipam.record.renamed', 'ipam.record.durable'],
-  ...['pods.pair', 'pods.settings', 'pods.programs', 'pods.endpoints', 'pods.inside'],
-  ...['pods.up', 'pods.routes'],
-  ...['pods.unwire.endpoints', 'pods.unwire.pair', 'pods.unwire.pins'],
-  ...['ipam.record.removed', 'ipam.record.removal-durable'],
-]
-
-/** An ADD that lost its agent does not wait ten seconds for the next one. */
-const IMPATIENT = { connectWaitMs: 100 }
+const AGENT_POINTS = POINTS.filter(({ victim }) => victim === 'agent')
+/** An ADD that is repeated waits ten seconds for the agent that it lost: meanwhile another node goes on. */
+const NODES = 2
+const POINT_TIMEOUT_MS = 60_000
 
 let lab: Lab
-let node: LabNode
 
 beforeAll(async () => {
-  lab = await raise(NAME, { nodes: 1 })
-  node = lab.node(1)
-  await node.addPod('stays')
+  lab = await Lab.up({ name: `test-crash-points-${process.pid}`, nodes: NODES })
 })
 
 afterAll(() => lab?.down())
 
-/** A refusal is what a runtime has to live with; anything else is a bug. */
-async function asRuntime<T>(call: Promise<T>): Promise<T | undefined> {
-  try {
-    return await call
-  } catch (error) {
-    if (error instanceof CniFailure) return undefined
-    throw error
-  }
-}
-
-describe.each(POINTS)('crash at %s', (point) => {
-  test('leaves nothing that the next agent does not put right', async () => {
-    await node.agent.kill('SIGKILL')
-    node.agent.start({ args: ['--crash-at', point] })
-    await node.agent.waitReady()
-    const pod = await asRuntime(node.addPod('passes', { plugin: IMPATIENT }))
-    if (pod !== undefined) await pod.remove()
-    await eventually(`the agent to end at ${point}`, () => node.agent.pids().length === 0)
-    node.agent.start()
-    await node.agent.waitReady()
-    expect(node.pods().map(({ name }) => name)).toEqual(['stays'])
-    expect(await whatStaysWrong(node)).toEqual([])
-    await node.pod('stays').check()
-  })
-})
+test(
+  `after a crash at each of ${AGENT_POINTS.length} points nothing is left that the next agent does not put right`,
+  async () => {
+    const points = [...AGENT_POINTS]
+    const passed: string[] = []
+    const wrong: string[] = []
+    const take = async (node: FaultNode): Promise<void> => {
+      await node.begin()
+      for (let point = points.shift(); point !== undefined; point = points.shift()) {
+        const found = await node.round({ kind: 'point', point })
+        if (found.length === 0) passed.push(point.name)
+        else await node.reset()
+        for (const line of found) wrong.push(`${point.name}: ${line}`)
+      }
+    }
+    const noExecutable = 'kill-at: no executable is killed here'
+    await Promise.all(lab.nodes.map((node) => take(new FaultNode(node, noExecutable))))
+    console.log(`${passed.length} of ${AGENT_POINTS.length} points passed: ${passed.join(' ')}`)
+    expect(wrong).toEqual([])
+    expect(passed.toSorted()).toEqual(AGENT_POINTS.map(({ name }) => name).toSorted())
+  },
+  AGENT_POINTS.length * POINT_TIMEOUT_MS,
+)

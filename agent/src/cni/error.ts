@@ -38,6 +38,7 @@ const BY_CODE: ReadonlyMap<string, { cniCode: number; what: string }> = new Map(
   // pods
   ['interface-taken', { cniCode: codes.interfaceTaken, what: 'the interface name is taken' }],
   ['netns-gone', { cniCode: codes.invalidNetns, what: 'not a network namespace' }],
+  ['netns-unusable', { cniCode: codes.invalidNetns, what: 'not a network namespace' }],
   ['netns-own', { cniCode: codes.invalidNetns, what: "the node's own network namespace" }],
   ['no-mtu', { cniCode: codes.tryAgainLater, what: 'the underlay is not known yet' }],
   ['check-failed', { cniCode: codes.checkFailed, what: 'not as ADD left it' }],

@@ -17,7 +17,12 @@ const VERSIONS = ['0.4.0', '1.0.0', '1.1.0']
 
 /** What the runtime reads. Every member has a meaning for the executable: see cni/src/wire.ts, NetworkConfig. */
 export function formatConflist({ socket, stateDir, portmapVersions }: ConflistOptions): string {
-  const own = { type: CNI_PLUGIN, socket, stateDir, capabilities: { ips: true, mac: true, bandwidth: true } }
+  const own = {
+    type: CNI_PLUGIN,
+    socket,
+    stateDir,
+    capabilities: { ips: true, mac: true, bandwidth: true },
+  }
   const portmap = { type: PORTMAP, capabilities: { portMappings: true } }
   const conflist = {
     cniVersion: '1.0.0',

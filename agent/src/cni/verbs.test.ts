@@ -26,14 +26,16 @@ afterAll(() => here.close())
 let records: Map<string, Allocation>
 let wired: Set<string>
 let failure: unknown
+let diskFailure: unknown
 let log: string[]
 let verbs: Verbs
 
 const ipam = {
-  async allocate(request: AllocationRequest): Promise<Allocation> {
+  async begin(request: AllocationRequest) {
     const text = keyText(request.key)
+    const stored = diskFailure === undefined ? Promise.resolve() : Promise.reject(diskFailure)
     const known = records.get(text)
-    if (known !== undefined) return known
+    if (known !== undefined) return { allocation: known, stored }
     const allocation = {
       ...request,
       addresses: ['10.244.1.2'],
@@ -42,8 +44,8 @@ const ipam = {
       hostDevice: 'sbaaaaaaaaaaaaa',
       createdAt: '',
     }
-    records.set(text, allocation)
-    return allocation
+    if (diskFailure === undefined) records.set(text, allocation)
+    return { allocation, stored }
   },
   async release(key: AttachmentKey) {
     log.push('release')
@@ -58,8 +60,10 @@ const pods = {
     allocation: Allocation,
     _netns: NetworkNamespace,
     signal: AbortSignal,
+    stored: Promise<void>,
   ): Promise<PodRow> {
     if (failure !== undefined) throw failure
+    await stored
     signal.throwIfAborted()
     wired.add(keyText(allocation.key))
     return computePod({ ...allocation, ifname: allocation.key.ifname }, 1450)
@@ -79,6 +83,7 @@ beforeEach(() => {
   records = new Map()
   wired = new Set()
   failure = undefined
+  diskFailure = undefined
   log = []
   verbs = new Verbs({ ipam, pods, hostNamespace: elsewhere, bootId: BOOT, log: silentLog })
 })

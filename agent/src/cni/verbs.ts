@@ -10,6 +10,7 @@ import {
   keyText,
 } from '../ipam/allocation.ts'
 import { parseAsked } from '../ipam/asked.ts'
+import type { Begun } from '../ipam/ipam.ts'
 import { pairMacs } from '../pods/compute.ts'
 import { openPodNamespace } from '../pods/namespace.ts'
 import type { PodRow } from '../pods/rows.ts'
@@ -27,13 +28,18 @@ import { Turns } from './turns.ts'
 
 export interface VerbsDeps {
   readonly ipam: {
-    allocate(request: AllocationRequest): Promise<Allocation>
+    begin(request: AllocationRequest): Promise<Begun>
     release(key: AttachmentKey): Promise<unknown>
     get(key: AttachmentKey): Allocation | undefined
     list(): readonly Allocation[]
   }
   readonly pods: {
-    add(allocation: Allocation, netns: NetworkNamespace, signal: AbortSignal): Promise<PodRow>
+    add(
+      allocation: Allocation,
+      netns: NetworkNamespace,
+      signal: AbortSignal,
+      stored: Promise<void>,
+    ): Promise<PodRow>
     remove(allocation: Allocation): Promise<void>
     removeDevice(hostDevice: string): Promise<void>
     check(allocation: Allocation, netns: NetworkNamespace): Promise<void>
@@ -82,9 +88,10 @@ export class Verbs {
         const message = `${text} has other limits since an earlier ADD (${formatBandwidth(known.bandwidth)}): DEL it first`
         throw new CniError(codes.invalidConfig, message)
       }
-      const allocation = await ipam.allocate({
+      const { allocation, stored } = await ipam.begin({
         key,
         netns: request.netns,
+        netnsCookie: String(netns.cookie()),
         sequence: request.sequence,
         ...(asked.length === 0 ? {} : { addresses: asked }),
         ...(mac === undefined ? {} : { mac }),
@@ -93,7 +100,7 @@ export class Verbs {
       })
       try {
         running.throwIfAborted()
-        const pod = await pods.add(allocation, netns, running)
+        const pod = await pods.add(allocation, netns, running, stored)
         return computeResult(pod, request.netns)
       } catch (error) {
         // The pods room took its part back. An address whose wiring could not be undone stays with this key till its DEL.

@@ -15,6 +15,8 @@ import { TC_HANDLE, TC_PRIORITY } from '../marks.ts'
 export interface Device {
   readonly name: string
   readonly index: number
+  /** Made a moment ago: nothing is on it, so nothing is looked for. */
+  readonly isNew?: boolean
 }
 
 /** The programs of one device, by direction as seen from the host: ingress is what comes out of the pod, the tunnel or the wire. */
@@ -41,6 +43,8 @@ export class Hooks {
 
   /** Idempotent; a packet meets the old program or the new one, never none. */
   async attach(device: Device, programs: HookPrograms): Promise<void> {
+    if (device.isNew === true && this.mode === 'clsact')
+      return await this.#attachFirst(device, programs)
     for (const [direction, program] of listed(programs)) {
       await TcAttachment.attach({
         ...this.#hook(device, direction, program.name),
@@ -48,6 +52,18 @@ export class Hooks {
         mode: this.mode,
       })
     }
+  }
+
+  /** In one message. */
+  async #attachFirst({ index }: Device, programs: HookPrograms): Promise<void> {
+    const mark = { index, priority: TC_PRIORITY, handle: TC_HANDLE }
+    const outcomes = await this.#options.netlink.batch(({ qdiscs, filters }) => [
+      qdiscs.replace({ index, kind: 'clsact' }),
+      ...listed(programs).map(([parent, { fd, name }]) =>
+        filters.replaceBpf({ ...mark, parent, fd, name }),
+      ),
+    ])
+    for (const one of outcomes) if (one.status === 'rejected') throw one.reason
   }
 
   /** Whether exactly these programs are there, in the mode that is wanted and in no other. */

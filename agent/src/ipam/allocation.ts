@@ -14,6 +14,8 @@ export interface AllocationRequest {
   readonly key: AttachmentKey
   /** Path of the container's network namespace, as the runtime gave it. */
   readonly netns: string
+  /** SO_NETNS_COOKIE of what was at that path: in one boot no other namespace ever has it, whereas paths are used again. */
+  readonly netnsCookie?: string
   readonly podNamespace?: string
   readonly podName?: string
   readonly podUid?: string

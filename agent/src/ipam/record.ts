@@ -67,6 +67,7 @@ export function decodeRecord(name: string, text: string): Allocation {
     incarnation: count(record, 'incarnation'),
     hostDevice,
     createdAt: string(record, 'createdAt'),
+    ...optional(record, 'netnsCookie'),
     ...optional(record, 'podNamespace'),
     ...optional(record, 'podName'),
     ...optional(record, 'podUid'),

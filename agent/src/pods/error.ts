@@ -5,6 +5,8 @@ export type PodErrorCode =
   | 'interface-taken'
   /** The path is no network namespace (any more). */
   | 'netns-gone'
+  /** What is at the path is a namespace, but of another kind, or may not be opened. */
+  | 'netns-unusable'
   /** The path is the node's own namespace: its addresses and routes are not ours to change. */
   | 'netns-own'
   /** CHECK: something is missing or changed; the message lists all of it. */

@@ -1,22 +1,35 @@
 // A pod's network namespace by its path: opened if it is one and not the node's, recognised when it is gone.
 import { statfsSync } from 'node:fs'
-import { type Link, NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
+import { isCode, type Link, NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { PodError } from './error.ts'
 
 /** `NSFS_MAGIC` of include/uapi/linux/magic.h. */
 const NSFS_MAGIC = 0x6e736673
 
-/** The caller closes it. @throws PodError netns-gone, netns-own */
+/** The caller closes it. @throws PodError netns-gone, netns-unusable, netns-own */
 export function openPodNamespace(path: string, host: NetworkNamespace): NetworkNamespace {
   if (isNamespaceGone(path)) {
     throw new PodError('netns-gone', `${path}: there is no network namespace`)
   }
-  const netns = NetworkNamespace.open(path)
+  const netns = open(path)
   if (netns.isSame(host)) {
     netns.close()
     throw new PodError('netns-own', `${path} is the node's own network namespace`)
   }
   return netns
+}
+
+/** A namespace of processes or mounts lies in the same file system, and is told from one of the network only once it is open. */
+function open(path: string): NetworkNamespace {
+  try {
+    return NetworkNamespace.open(path)
+  } catch (cause) {
+    if (isCode(cause, 'ENOENT')) {
+      throw new PodError('netns-gone', `${path}: there is no network namespace`, { cause })
+    }
+    const what = 'cannot be opened as a network namespace; is it one of another kind?'
+    throw new PodError('netns-unusable', `${path}: ${what}`, { cause })
+  }
 }
 
 /**

@@ -190,7 +190,7 @@ test('check() names everything that is missing', async () => {
   })
 })
 
-const BIRTH = ['pair', 'settings', 'programs', 'endpoints', 'inside', 'up', 'routes'] as const
+const BIRTH = ['pair', 'settings', 'programs', 'endpoints', 'inside', 'up'] as const
 const DEATH = ['unwire.endpoints', 'unwire.pair', 'unwire.pins'] as const
 
 describe.each(BIRTH)('at point pods.%s', (point) => {

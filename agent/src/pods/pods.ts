@@ -7,6 +7,7 @@
 import type { NetworkNamespace } from '@sinabro/node-netlink'
 import { type Allocation, type AttachmentKey, keyText } from '../ipam/allocation.ts'
 import { type CrashPoint, noCrash } from '../ipam/crash-point.ts'
+import { readEra } from '../ipam/era.ts'
 import { KernelSettings } from '../kernel-settings.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Health } from '../runtime/health.ts'
@@ -20,9 +21,9 @@ import { computePod, parseAlias } from './compute.ts'
 import { PodError } from './error.ts'
 import { followPods } from './follow.ts'
 import { followMacs, PodMacs } from './macs.ts'
-import type { PodRow } from './rows.ts'
-import { type LivePod, type ObservableDatapath, PodsTarget, podKey } from './target.ts'
-import { unwire, type WireDeps, wire } from './wire.ts'
+import type { LivePod, PodRow } from './rows.ts'
+import { type ObservableDatapath, PodsTarget, podKey } from './target.ts'
+import { isUnborn, isUnmarked, unwire, type WireDeps, wire } from './wire.ts'
 
 export interface PodsDeps extends Omit<WireDeps, 'crashPoint' | 'settings' | 'macs'> {
   /** The node's own, where `netlink` is. */
@@ -56,6 +57,8 @@ export class Pods {
   readonly #deps: PodsDeps
   readonly #wire: WireDeps & { readonly datapath: PodsDeps['datapath'] }
   readonly #busy = new Set<string>()
+  /** Repairs under way, by pod. */
+  readonly #repairs = new Map<string, Repair>()
   /** Devices without a single record mean a state folder that was lost, or is another one: no reason to cut pods off. */
   readonly #hadRecords: boolean
   /** Keys of living pods by host device. */
@@ -85,7 +88,10 @@ export class Pods {
         ...this.#wire,
         live: this.live,
         hostNamespace: deps.hostNamespace,
+        era: readEra(deps.hostNamespace),
+        log: deps.log,
         podMtu: () => deps.podMtu(),
+        whileIdle: (key, run) => this.#whileIdle(key, run),
         isLive: (device) => this.#devices.has(device),
         isBusy: (key) => this.#busy.has(key),
         onGone: (pod) => deps.onGone?.(pod.key) ?? this.#bury(pod),
@@ -134,21 +140,29 @@ export class Pods {
   }
 
   /**
-   * Wires the pod of an allocation; repeated for one that is wired it verifies, repairs and answers the same. If it fails, what
-   * this call made is gone again; a pod that was there before stays.
+   * Wires the pod of an allocation; repeated for one that is wired it verifies, repairs and answers the same. Nothing moves before
+   * its record is `stored`. If it fails, what this call made is gone again; a pod that was there before stays.
    */
-  async add(allocation: Allocation, netns: NetworkNamespace, signal: AbortSignal): Promise<PodRow> {
+  async add(
+    allocation: Allocation,
+    netns: NetworkNamespace,
+    signal: AbortSignal,
+    stored: Promise<unknown> = Promise.resolve(),
+  ): Promise<PodRow> {
     const mtu = this.#deps.podMtu()
     if (mtu === undefined) throw new PodError('no-mtu', 'the MTU of the underlay is not known yet')
     const pod = livePod(allocation, mtu)
     const key = podKey(pod)
-    const wasThere = this.live.has(key) && (await this.#hasDevice(pod))
     return await this.#exclusively(key, async () => {
+      const known = this.live.get(key)
+      const wasThere = known !== undefined && (await this.#hasDevice(pod))
       if (!wasThere) this.live.upsert(pod)
       try {
-        const host = await wire(this.#wire, pod, netns, signal)
+        const host = await wire(this.#wire, pod, netns, signal, stored)
         // Of one that was there before, only a look inside can tell.
         if (!wasThere) this.#wire.macs.know(pod, host.index, pod.podMac)
+        // The same container may be in another namespace by now.
+        if (wasThere && known.netnsCookie !== pod.netnsCookie) this.live.upsert(pod)
         return { ...pod, mtu: host.mtu }
       } catch (error) {
         if (!wasThere) await this.#undo(pod, error)
@@ -181,6 +195,8 @@ export class Pods {
       await netlink.links.del(link.index)
       // What was said of devices without a record is to be looked at again.
       this.#reconciler.kick()
+    } else if (link !== undefined && isUnmarked(link) && isUnborn(link)) {
+      await netlink.links.del(link.index)
     }
     datapath.forgetDevice(hostDevice)
   }
@@ -229,15 +245,44 @@ export class Pods {
   async #exclusively<T>(key: string, run: () => Promise<T>): Promise<T> {
     this.#busy.add(key)
     try {
+      const repair = this.#repairs.get(key)
+      repair?.abort.abort(new Error('a verb came'))
+      await repair?.ended
       return await run()
     } finally {
       this.#busy.delete(key)
     }
   }
+
+  /** Given up without a word when a verb comes: it does the rest, or undoes it. */
+  async #whileIdle(key: string, run: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    if (this.#busy.has(key)) return
+    const abort = new AbortController()
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>()
+    this.#repairs.set(key, { abort, ended })
+    try {
+      await run(abort.signal)
+    } catch (error) {
+      if (!abort.signal.aborted) throw error
+    } finally {
+      this.#repairs.delete(key)
+      end()
+    }
+  }
+}
+
+interface Repair {
+  readonly abort: AbortController
+  readonly ended: Promise<void>
 }
 
 function livePod(allocation: Allocation, mtu: number): LivePod {
-  const { key, netns, podNamespace, podName } = allocation
+  const { key, netns, netnsCookie, era, podNamespace, podName } = allocation
   const row = computePod({ ...allocation, ifname: key.ifname, podNamespace, podName }, mtu)
-  return { ...row, key, netns }
+  return {
+    ...row,
+    ...{ key, netns },
+    ...(netnsCookie === undefined ? {} : { netnsCookie }),
+    ...(era === undefined ? {} : { era }),
+  }
 }

@@ -1,5 +1,7 @@
 // What should be true in the kernel for one local pod. Everything here is derived from its allocation, so it is the same after a restart.
 import type { Bandwidth } from '../bandwidth/limits.ts'
+import type { AttachmentKey } from '../ipam/allocation.ts'
+import type { Era } from '../ipam/era.ts'
 
 /** The part of an allocation that decides a pod's wiring. */
 export interface PodIdentity {
@@ -39,4 +41,12 @@ export interface PodAddress {
   /** 32 or 128: nothing is on-link for a pod but its gateway. */
   readonly prefixLen: number
   readonly gateway: string
+}
+
+/** A pod with an allocation, and where it lives. */
+export interface LivePod extends PodRow {
+  readonly key: AttachmentKey
+  readonly netns: string
+  readonly netnsCookie?: string
+  readonly era?: Era
 }

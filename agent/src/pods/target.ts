@@ -1,28 +1,22 @@
 // Local pods in the kernel, as a reconciler's target: found by our alias, repaired from the host's side, removed without a record.
 import type { Link, Neighbour, NetworkNamespace } from '@sinabro/node-netlink'
 import { isShaped, shape } from '../bandwidth/shape.ts'
-import { type AttachmentKey, keyText } from '../ipam/allocation.ts'
 import { ROUTE_PROTOCOL } from '../marks.ts'
 import type { Target } from '../state/target.ts'
 import { parseAlias } from './compute.ts'
-import { PodError } from './error.ts'
 import { followMtu } from './mtu.ts'
 import { insideOf, isNamespaceGone } from './namespace.ts'
-import type { PodRow } from './rows.ts'
+import { type RemakeDeps, remake } from './remake.ts'
+import type { LivePod } from './rows.ts'
 import {
   type Device,
   findHostEnd,
+  isUnborn,
+  isUnmarked,
   type PodDatapath,
   type PodEndpoint,
   repairHostSide,
-  type WireDeps,
 } from './wire.ts'
-
-/** A pod with an allocation, and where it lives. */
-export interface LivePod extends PodRow {
-  readonly key: AttachmentKey
-  readonly netns: string
-}
 
 /** What the kernel and the maps hold of one pod. */
 export interface PodActual {
@@ -44,15 +38,15 @@ export interface ObservableDatapath extends PodDatapath {
   pinnedDevices(): string[]
 }
 
-export interface PodsTargetDeps extends WireDeps {
+export interface PodsTargetDeps extends RemakeDeps {
   readonly datapath: ObservableDatapath
   readonly live: { values(): LivePod[] }
   readonly hostNamespace: NetworkNamespace
-  /** What pods get now; undefined while nothing is known of the underlay, and then each keeps what it has. */
-  podMtu(): number | undefined
   isLive(hostDevice: string): boolean
   /** A verb is working on it: it is somewhere between two states, and not ours to judge. */
   isBusy(key: string): boolean
+  /** Runs unless a verb is working on it; a verb that comes aborts the signal and waits. */
+  whileIdle(key: string, run: (signal: AbortSignal) => Promise<void>): Promise<void>
   /** Its device and its namespace are both gone. */
   onGone(pod: LivePod): Promise<void>
   /** False while what looks like nobody's device may be a running pod's: records that nobody can read, or none at all. */
@@ -145,7 +139,8 @@ export class PodsTarget implements Target<LivePod, PodActual> {
     for (const [key, pod] of found) {
       if (this.#deps.isBusy(key)) continue
       const { device } = pod
-      if (!records.has(key) && !this.#deps.mayRemoveUnrecorded()) {
+      const isDoomed = device !== undefined && isUnborn(device)
+      if (!records.has(key) && !isDoomed && !this.#deps.mayRemoveUnrecorded()) {
         if (device !== undefined) unrecorded.push(device.name)
         continue
       }
@@ -192,9 +187,12 @@ export class PodsTarget implements Target<LivePod, PodActual> {
     return undefined
   }
 
-  async update(row: LivePod): Promise<void> {
+  update(row: LivePod): Promise<void> {
+    return this.#deps.whileIdle(podKey(row), (signal) => this.#repair(row, signal))
+  }
+
+  async #repair(row: LivePod, signal: AbortSignal): Promise<void> {
     const { netlink, macs, hostNamespace } = this.#deps
-    if (this.#deps.isBusy(podKey(row))) return
     const host = await findHostEnd(netlink, row)
     if (host !== undefined) {
       if (macs.isDoubtful(row)) await macs.look(row, host, hostNamespace)
@@ -204,8 +202,7 @@ export class PodsTarget implements Target<LivePod, PodActual> {
       return await repairHostSide(this.#deps, row, fitting)
     }
     if (isNamespaceGone(row.netns)) return await this.#deps.onGone(row)
-    const message = `${keyText(row.key)}: device ${row.hostDevice} is gone, its namespace is not`
-    throw new PodError('device-lost', message)
+    await remake(this.#deps, row, signal)
   }
 
   async #holdToLimits({ bandwidth, netns }: LivePod, host: Link): Promise<void> {
@@ -235,11 +232,12 @@ class Found {
   readonly neighbours = new Map<string, string>()
 }
 
-/** By alias; by name only when a record has that name and the device was not marked yet. */
+/** By alias; by name only when a record has that name and the device was not marked yet, or it cannot be anything else. */
 function identify(link: Link, recorded: ReadonlyMap<string, string>): string | undefined {
   const alias = parseAlias(link.alias)
   if (alias !== undefined) return podKey(alias)
-  return link.kind === 'veth' && link.alias === undefined ? recorded.get(link.name) : undefined
+  if (!isUnmarked(link)) return undefined
+  return recorded.get(link.name) ?? (isUnborn(link) ? link.name : undefined)
 }
 
 function isUsable(neighbour: Neighbour): neighbour is Neighbour & { readonly mac: string } {

@@ -1,13 +1,16 @@
 // Wires one pod, step by step in the order of its birth, and takes it apart again. Each step may be repeated: it leaves the same state.
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isCode, type Link, type NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { shape } from '../bandwidth/shape.ts'
 import type { CrashPoint } from '../ipam/crash-point.ts'
-import { KernelSettings } from '../kernel-settings.ts'
-import { ROUTE_PROTOCOL } from '../marks.ts'
+import type { KernelSettings } from '../kernel-settings.ts'
+import { ROUTE_PROTOCOL, UNBORN_GROUP } from '../marks.ts'
 import { parseAlias } from './compute.ts'
 import { PodError } from './error.ts'
+import { configurePodEnd } from './inside.ts'
 import type { PodMacs } from './macs.ts'
-import type { PodAddress, PodRow } from './rows.ts'
+import { requireAll } from './outcomes.ts'
+import type { PodRow } from './rows.ts'
 
 /** What the wiring of pods needs of the datapath. */
 export interface PodDatapath {
@@ -23,6 +26,8 @@ export interface PodDatapath {
 export interface Device {
   readonly name: string
   readonly index: number
+  /** Made a moment ago: nothing is on it, so nothing is looked for. */
+  readonly isNew?: boolean
 }
 
 export interface PodEndpoint {
@@ -49,6 +54,7 @@ export interface WireDeps {
 /**
  * Makes the pod whole; what is already there and right stays as it is, so this also finishes an interrupted birth. The order
  * is what keeps it isolated: nothing moves before programs and map rows are in place, because the host end is down till then.
+ * It comes up only when the pod's record is on disk (`stored`), which is why the two may be made at the same time (ADR 0048).
  * On failure what was done stays: the caller undoes it with `unwire`.
  */
 export async function wire(
@@ -56,29 +62,31 @@ export async function wire(
   row: PodRow,
   netns: NetworkNamespace,
   signal: AbortSignal,
+  stored: Promise<unknown>,
 ): Promise<Link> {
   using inPod = RouteNetlink.open({ netns })
-  const host = await pair(deps, row, netns, inPod)
-  const podIndex = host.peerIndex
-  if (podIndex === undefined) throw new PodError('device-lost', `${host.name} has no other end`)
+  const { host, isNew } = await ensurePair(deps, row, netns, inPod)
+  const { index, peerIndex } = host
+  if (peerIndex === undefined) throw new PodError('device-lost', `${host.name} has no other end`)
   await deps.crashPoint('pods.pair')
+  // Nothing here waits for the kernel, so this is where the first half of the record is heard of and its second half begun.
+  if (isNew) await nextTurn()
   signal.throwIfAborted()
   settleHostEnd(deps.settings, row)
   await deps.crashPoint('pods.settings')
-  await deps.datapath.attachPod(host)
+  await deps.datapath.attachPod({ name: host.name, index, isNew })
   await deps.crashPoint('pods.programs')
   signal.throwIfAborted()
   setEndpoints(deps, row, host)
   await deps.crashPoint('pods.endpoints')
-  await configurePodEnd(inPod, netns, row, podIndex)
-  await shape(deps.netlink, host.index, row.bandwidth?.ingress)
-  await shape(inPod, podIndex, row.bandwidth?.egress)
+  await configurePodEnd(inPod, netns, row, peerIndex)
+  await shape(deps.netlink, index, row.bandwidth?.ingress)
+  await shape(inPod, peerIndex, row.bandwidth?.egress)
   await deps.crashPoint('pods.inside')
+  await stored
   signal.throwIfAborted()
-  await deps.netlink.links.set(host.index, { isUp: true })
+  await bringUp(deps, row, index)
   await deps.crashPoint('pods.up')
-  await routeToPod(deps, row, host.index)
-  await deps.crashPoint('pods.routes')
   signal.throwIfAborted()
   return host
 }
@@ -104,56 +112,58 @@ export async function repairHostSide(deps: WireDeps, row: PodRow, host: Link): P
   if (host.isUp) await routeToPod(deps, row, host.index)
 }
 
+interface Pair {
+  readonly host: Link
+  /** Not one that was there already. */
+  readonly isNew: boolean
+}
+
 /** The pair as it should be, made if need be. Asked for optimistically: in the usual case nothing is there yet. */
-async function pair(
-  deps: WireDeps,
+async function ensurePair(
+  { netlink, datapath }: WireDeps,
   row: PodRow,
   netns: NetworkNamespace,
   inPod: RouteNetlink,
-): Promise<Link> {
+): Promise<Pair> {
   try {
-    await addPair(deps.netlink, row, netns)
+    await addPair(netlink, row, netns)
   } catch (error) {
     if (!isCode(error, 'EEXIST')) throw error
-    const host = await findHostEnd(deps.netlink, row)
+    const host = await findHostEnd(netlink, row)
     const inside = await inPod.links.get({ name: row.ifname })
     const isPair = host !== undefined && inside !== undefined && host.peerIndex === inside.index
     // With another MAC it is that of an earlier incarnation, whose neighbours and rows know another.
     if (isPair && host.mac === row.hostMac) {
       // Cut short between making it and marking it.
-      if (host.alias !== row.alias) await deps.netlink.links.set(host.index, { alias: row.alias })
-      return host
+      if (host.alias !== row.alias) await netlink.links.set(host.index, { alias: row.alias })
+      return { host, isNew: false }
     }
+    const cause = { cause: error }
     if (inside !== undefined) {
-      throw new PodError(
-        'interface-taken',
-        `the namespace already has an interface ${row.ifname}`,
-        {
-          cause: error,
-        },
-      )
+      const message = `the namespace already has an interface ${row.ifname}`
+      throw new PodError('interface-taken', message, cause)
     }
     if (host === undefined) {
-      throw new PodError('interface-taken', `${row.hostDevice} is somebody else's device`, {
-        cause: error,
-      })
+      throw new PodError('interface-taken', `${row.hostDevice} is somebody else's device`, cause)
     }
     // Ours, but of an earlier incarnation, or its other end is not in this namespace: what it belonged to is gone.
-    await deps.netlink.links.del(host.index)
-    deps.datapath.forgetDevice(host.name)
-    await addPair(deps.netlink, row, netns)
+    await netlink.links.del(host.index)
+    datapath.forgetDevice(host.name)
+    await addPair(netlink, row, netns)
   }
-  const host = await deps.netlink.links.get({ name: row.hostDevice })
+  const host = await netlink.links.get({ name: row.hostDevice })
   if (host === undefined) throw new PodError('device-lost', `${row.hostDevice} vanished`)
-  return host
+  return { host, isNew: true }
 }
 
+/** Down on the node's side, and unborn: the group is set in the moment of creation, the alias a moment later. */
 function addPair(netlink: RouteNetlink, row: PodRow, netns: NetworkNamespace): Promise<void> {
   return netlink.links.add({
     name: row.hostDevice,
     kind: 'veth',
     mac: row.hostMac,
     mtu: row.mtu,
+    group: UNBORN_GROUP,
     isUp: false,
     alias: row.alias,
     addrGenMode: 'none',
@@ -162,11 +172,27 @@ function addPair(netlink: RouteNetlink, row: PodRow, netns: NetworkNamespace): P
 }
 
 /** Our device by name; one that was made but not yet marked has no alias. */
-export async function findHostEnd(netlink: RouteNetlink, row: PodRow): Promise<Link | undefined> {
-  const link = await netlink.links.get({ name: row.hostDevice })
+export async function findHostEnd(
+  netlink: RouteNetlink,
+  { hostDevice }: PodRow,
+): Promise<Link | undefined> {
+  const link = await netlink.links.get({ name: hostDevice })
   if (link === undefined || link.kind !== 'veth') return undefined
   const isOurs = link.alias === undefined || parseAlias(link.alias) !== undefined
   return isOurs ? link : undefined
+}
+
+/** Of the kind that pods get, and without an alias: ours if a record, or its group, says so. */
+export function isUnmarked({ kind, alias }: Link): boolean {
+  return kind === 'veth' && alias === undefined
+}
+
+/**
+ * A host end that never was up, so its ADD was never answered and nothing ever moved through it: it may go without anybody asking
+ * whose it is, even if there is no record of it (ADR 0048).
+ */
+export function isUnborn({ kind, group, isUp, name }: Link): boolean {
+  return kind === 'veth' && group === UNBORN_GROUP && !isUp && /^sb[a-z2-7]{13}$/.test(name)
 }
 
 /** The MTU is that of the device, which follows the underlay (mtu.ts). */
@@ -178,9 +204,6 @@ function setEndpoints(deps: WireDeps, row: PodRow, { index: ifindex, mtu }: Link
   for (const { address } of row.addresses) deps.datapath.setEndpoint(address, endpoint)
 }
 
-/** LOOPBACK_IFINDEX of include/net/flow.h: the same in every namespace. */
-const LOOPBACK_INDEX = 1
-
 /** Nothing but our own programs decides what a pod may send: no reverse-path filter, no router advertisements. */
 function settleHostEnd(settings: KernelSettings, { hostDevice, addresses }: PodRow): void {
   settings.set(`ipv4/conf/${hostDevice}/rp_filter`, '0')
@@ -190,68 +213,33 @@ function settleHostEnd(settings: KernelSettings, { hostDevice, addresses }: PodR
   settings.set(`ipv6/conf/${hostDevice}/accept_ra`, '0')
 }
 
-async function configurePodEnd(
-  inPod: RouteNetlink,
-  netns: NetworkNamespace,
-  row: PodRow,
-  index: number,
-): Promise<void> {
-  await inPod.links.set(LOOPBACK_INDEX, { isUp: true })
-  await inPod.links.set(index, { isUp: true })
-  for (const { address, prefixLen, gateway } of row.addresses) {
-    // nodad: nobody else is on this link, and a second of waiting is a second of start-up.
-    const spec = { index, address, prefixLen, flags: ['nodad'] } as const
-    try {
-      await inPod.addresses.replace(spec)
-    } catch (error) {
-      if (!isCode(error, 'EACCES')) throw error
-      // Sandboxes may start with IPv6 off by their defaults. Asked for only then: it costs a thread in the pod's namespace.
-      new KernelSettings(netns).set(`ipv6/conf/${row.ifname}/disable_ipv6`, '0')
-      await inPod.addresses.replace(spec)
-    }
-    await inPod.neighbours.replace({
-      index,
-      address: gateway,
-      mac: row.hostMac,
-      state: 'permanent',
-    })
-  }
-  for (const address of row.addresses) await addDefaultRoute(inPod, index, address)
+/** The birth itself: in one message the host end stops being unborn, comes up and is routed to. */
+async function bringUp({ netlink, macs }: WireDeps, row: PodRow, index: number): Promise<void> {
+  requireAll(
+    await netlink.batch((verbs) => [
+      verbs.links.set(index, { isUp: true, group: 0 }),
+      ...routesToPod(verbs, row, macs.of(row), index),
+    ]),
+  )
 }
 
-async function addDefaultRoute(
-  inPod: RouteNetlink,
-  index: number,
-  { family, gateway }: PodAddress,
-): Promise<void> {
-  try {
-    await inPod.routes.add({
-      dst: 'default',
-      family,
-      via: gateway,
-      index,
-      onlink: true,
-      protocol: ROUTE_PROTOCOL,
-    })
-  } catch (error) {
-    // Another interface of the same container was first, or this is a repeated ADD.
-    if (!isCode(error, 'EEXIST')) throw error
-  }
+async function routeToPod({ netlink, macs }: WireDeps, row: PodRow, index: number): Promise<void> {
+  requireAll(await netlink.batch((verbs) => routesToPod(verbs, row, macs.of(row), index)))
 }
 
-async function routeToPod(
-  { netlink, macs }: Pick<WireDeps, 'netlink' | 'macs'>,
-  row: PodRow,
+function routesToPod(
+  { neighbours, routes }: Pick<RouteNetlink, 'neighbours' | 'routes'>,
+  { addresses }: PodRow,
+  mac: string,
   index: number,
-): Promise<void> {
-  const mac = macs.of(row)
-  for (const { address, prefixLen } of row.addresses) {
-    await netlink.neighbours.replace({ index, address, mac, state: 'permanent' })
-    await netlink.routes.replace({
+): Promise<void>[] {
+  return addresses.flatMap(({ address, prefixLen }) => [
+    neighbours.replace({ index, address, mac, state: 'permanent' }),
+    routes.replace({
       dst: `${address}/${prefixLen}`,
       index,
       scope: 'link',
       protocol: ROUTE_PROTOCOL,
-    })
-  }
+    }),
+  ])
 }

@@ -29,7 +29,7 @@ export async function lockDirectory(dir: string): Promise<Lock> {
   } catch (error) {
     if (codeOf(error) !== 'EADDRINUSE') throw error
     throw new LockError(
-      `${dir}: another agent works with this directory; stop it first, or give this one another. Who it is: ss -xlp src '@${name}'`,
+      `${dir}: an agent works with this directory: stop it first (a second agent needs a --state-dir of its own). Who it is: ss -xlp src '@${name}'`,
       { cause: error },
     )
   }

@@ -8,6 +8,7 @@ import { Datapath } from '../../datapath/datapath.ts'
 import { probeFeatures } from '../../features/features.ts'
 import type { Allocation } from '../../ipam/allocation.ts'
 import type { CrashPoint } from '../../ipam/crash-point.ts'
+import { readEra } from '../../ipam/era.ts'
 import { Ipam } from '../../ipam/ipam.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { Health } from '../../runtime/health.ts'
@@ -79,7 +80,7 @@ export class Stage {
       clock,
       log,
     })
-    const ipam = await Ipam.open({ dir: options.stateDir, clock, log })
+    const ipam = await Ipam.open({ dir: options.stateDir, era: readEra(this.node), clock, log })
     ipam.setRanges(ranges)
     const pods = createPods({
       netlink,
