@@ -63,4 +63,4 @@ export const WRITTEN: Readonly<Record<string, string>> = {
 }
 
 /** Where the runtime mounts something, or a program wants a place. */
-export const FOLDERS: readonly string[] = ['dev', 'proc', 'run', 'sys', 'tmp', 'var/run', 'var/lib']
+export const FOLDERS: readonly string[] = ['dev', 'proc', 'run', 'sys', 'tmp', 'var/lib']

@@ -9,6 +9,7 @@ import {
   readdirSync,
   realpathSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -33,6 +34,8 @@ export function layOut(root: string, into: string): Layers {
   putText(layers.own, '/usr/share/doc/sinabro/NOTICE', packageLicences(root))
   for (const [path, text] of Object.entries(WRITTEN)) putText(layers.own, path, text)
   for (const folder of FOLDERS) mkdirSync(join(layers.foreign, folder), { recursive: true })
+  // Runtimes name pods' namespaces by the older path: /var/run/netns/….
+  symlinkSync('../run', join(layers.foreign, 'var/run'))
   copyDebianLicences(layers.foreign, foreign)
   put(root, layers.foreign, nodeLicence(root))
   normalise(into)
