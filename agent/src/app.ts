@@ -15,7 +15,9 @@ import { createCni } from './cni/cni.ts'
 import { type AgentConfig, formatSource, libDir, socketPath, version } from './config.ts'
 import { createSource } from './create-source.ts'
 import { Datapath } from './datapath/datapath.ts'
+import { choosePodDevice } from './features/choose.ts'
 import { probeFeatures } from './features/features.ts'
+import { FEATURE_NAMES } from './features/table.ts'
 import { keyText } from './ipam/allocation.ts'
 import { announcePools } from './ipam/announce.ts'
 import { readBootTimeUs, readEra } from './ipam/era.ts'
@@ -92,8 +94,10 @@ async function start(
   }
   const features = await probeFeatures(config.withoutFeatures)
   features.require()
+  const podDevice = choosePodDevice(config.podDevice, features)
   if (!features.has('map_batch')) pretendNoBatch()
-  log.debug({ tookMs: features.tookMs }, 'kernel features tried')
+  const absent = FEATURE_NAMES.filter((name) => !features.has(name))
+  log.info({ tookMs: Math.round(features.tookMs), absent }, 'kernel features')
   const cluster = createCluster()
   const source = await lifecycle.begin('cluster', {
     start: async () => {
@@ -154,7 +158,13 @@ async function start(
   })
   // What is gone without a DEL is the reclaim job's: it looks twice.
   const onGone = (): Promise<void> => Promise.resolve()
-  const pods = createPods({ ...kernel, ipam, onGone, podMtu: () => overlay.podMtu() })
+  const pods = createPods({
+    ...kernel,
+    podDevice,
+    ipam,
+    onGone,
+    podMtu: () => overlay.podMtu(),
+  })
   const socket = socketPath(config.runDir)
   const cni = createCni({
     ipam,

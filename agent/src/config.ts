@@ -20,6 +20,8 @@ export interface AgentConfig {
   /** Names of devices; empty: those with a default route or an InternalIP. */
   readonly uplinks: readonly string[]
   readonly attach: 'auto' | 'tcx' | 'clsact'
+  /** What new pods hang on. */
+  readonly podDevice: 'auto' | 'veth' | 'netkit'
   /** To be done without although the kernel has them. */
   readonly withoutFeatures: readonly FeatureName[]
   readonly masquerade: 'nftables' | 'none'

@@ -6,9 +6,13 @@
 #include "hop.h"
 #include "verdict.h"
 
-/* `to` is the pod that has the destination address. PASS_LOCAL, or what else became of it. */
+/*
+ * `to` is the pod that has the destination address. PASS_LOCAL, or what else became of it.
+ * `is_sending`: the program runs where a device sends, not where one received. The kernel redirects
+ * into a peer from the latter only, and drops without a word what asks for it from elsewhere.
+ */
 static __always_inline int arrive(struct __sk_buff *skb, const struct packet *p,
-				  const struct endpoint *to)
+				  const struct endpoint *to, bool is_sending)
 {
 	int outcome = hop__check(skb, p, to->mtu);
 	void *data, *end;
@@ -26,8 +30,8 @@ static __always_inline int arrive(struct __sk_buff *skb, const struct packet *p,
 
 	/* The peer's stack looks at none of ours: not at our marks, nor at when we meant to send. */
 	skb->tstamp = 0;
-	if (unlikely(to->flags & ENDPOINT_SHAPED)) {
-		skb->mark = SB_DONE;	/* sb_to_pod runs next, and has nothing left to do (ADR 0017) */
+	if (unlikely(is_sending || to->flags & ENDPOINT_SHAPED)) {	/* ADR 0056, 0017 */
+		skb->mark = SB_DONE;	/* sb_to_pod runs next, and has nothing left to do */
 		redirect__note(skb, REDIRECT_DEVICE, to->ifindex);
 		bpf_redirect(to->ifindex, 0);
 		return PASS_LOCAL;

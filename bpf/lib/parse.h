@@ -61,6 +61,13 @@ static __always_inline __u32 packet__l3_len(const struct packet *p)
 	return p->l4 - ETH_HLEN + p->l4_len;
 }
 
+/* What the device says the packet is, is what we have read. A pod on netkit chooses it (AF_PACKET, and
+ * the kernel never looks again); on others it comes from the Ethernet header. */
+static __always_inline bool packet__is_protocol(const struct __sk_buff *skb, const struct packet *p)
+{
+	return skb->protocol == (p->flags & PACKET_IPV6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP));
+}
+
 #include "parse_rare.h"
 
 static __always_inline int parse_tcp(const struct tcphdr *tcp, struct packet *p)

@@ -53,6 +53,7 @@ enum endpoint_flag {
 	ENDPOINT_LOCAL_POD = 1 << 0,	/* behind ifindex, by redirect to its peer */
 	ENDPOINT_NODE_OWN = 1 << 1,	/* an address of this node: delivered by the kernel's stack */
 	ENDPOINT_SHAPED = 1 << 2,	/* a pod held to a rate by a qdisc on ifindex: goes through it */
+	ENDPOINT_NETKIT = 1 << 3,	/* a pod whose pair is netkit: programs run where packets are sent */
 };
 
 struct endpoint {

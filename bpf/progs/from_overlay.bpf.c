@@ -52,7 +52,7 @@ __rare int go(struct __sk_buff *skb, const struct packet *p, __u64 way)
 	if (way__kind(way) != WAY_LOCAL)
 		return PASS_STACK;
 	target = endpoint__find(&p->key.daddr);
-	return endpoint__is_pod(target) ? arrive(skb, p, target) : PASS_STACK;
+	return endpoint__is_pod(target) ? arrive(skb, p, target, false) : PASS_STACK;
 }
 
 /* Errors come from routers on the way too, so the row of their flow does not vouch for the source. */
@@ -143,7 +143,7 @@ static __always_inline int from_overlay(struct __sk_buff *skb)
 		}
 		if (likely(known && way__generation(way) == generation)) {
 			flow__touch(flow, &p);
-			return way__kind(way) == WAY_LOCAL && target ? arrive(skb, &p, target) :
+			return way__kind(way) == WAY_LOCAL && target ? arrive(skb, &p, target, false) :
 								      PASS_STACK;
 		}
 	}

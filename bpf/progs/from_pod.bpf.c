@@ -69,7 +69,7 @@ static __always_inline int leave(struct __sk_buff *skb, const struct packet *p,
 
 /* Not on the fast path: a way just chosen, or that of an ICMP error. */
 __rare int go(struct __sk_buff *skb, const struct packet *p, const struct config *config,
-			 __u64 way)
+			 __u64 way, bool is_netkit)
 {
 	const struct endpoint *target;
 
@@ -78,7 +78,7 @@ __rare int go(struct __sk_buff *skb, const struct packet *p, const struct config
 	switch (way__kind(way)) {
 	case WAY_LOCAL:
 		target = endpoint__find(&p->key.daddr);
-		return endpoint__is_pod(target) ? arrive(skb, p, target) : PASS_STACK;
+		return endpoint__is_pod(target) ? arrive(skb, p, target, is_netkit) : PASS_STACK;
 	case WAY_NODE:
 		return send(skb, p, config, way);
 	case WAY_UPLINK:
@@ -91,7 +91,7 @@ __rare int go(struct __sk_buff *skb, const struct packet *p, const struct config
 /* An ICMP error goes the way of the packets it answers: a translated flow's must meet its translator,
  * and any other must not meet a conntrack that does not know its flow. It never begins a flow. */
 __rare int go_error(struct __sk_buff *skb, const struct packet *p,
-			       const struct config *config)
+			       const struct config *config, bool is_netkit)
 {
 	struct flow_key about = {};
 	const struct flow *flow;
@@ -111,7 +111,7 @@ __rare int go_error(struct __sk_buff *skb, const struct packet *p,
 	way = READ_ONCE(flow->way);
 	if (way__kind(way) != WAY_STACK && way__generation(way) != READ_ONCE(config->generation))
 		return PASS_STACK_ERROR;
-	return go(skb, p, config, way);
+	return go(skb, p, config, way, is_netkit);
 }
 
 static __always_inline int from_pod(struct __sk_buff *skb)
@@ -121,7 +121,7 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	struct packet p = {};
 	struct flow *flow;
 	__u32 generation;
-	bool is_known;
+	bool is_known, is_netkit;
 	int outcome;
 	__u64 way = 0;
 
@@ -140,10 +140,13 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	source = endpoint__find(&p.key.saddr);
 	if (unlikely(!endpoint__is_behind(source, skb->ifindex)))
 		return guard__foreign_source(&p);
+	is_netkit = source->flags & ENDPOINT_NETKIT;
+	if (unlikely(is_netkit && !packet__is_protocol(skb, &p)))
+		return DROP_BAD_HEADER;
 
 	if (unlikely(p.flags & PACKET_RARE)) {
 		if (p.flags & PACKET_ICMP_ERROR)
-			return go_error(skb, &p, config);
+			return go_error(skb, &p, config, is_netkit);
 		fragment__resolve(&p);
 		if (p.flags & PACKET_PORTS_UNKNOWN)
 			return PASS_STACK_FRAGMENT;
@@ -171,7 +174,7 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 			target = endpoint__find(&p.key.daddr);
 			if (likely(endpoint__is_pod(target) &&
 				   target->incarnation == flow->target_incarnation))
-				return arrive(skb, &p, target);
+				return arrive(skb, &p, target, is_netkit);
 			is_known = false;
 		}
 	}
@@ -180,7 +183,7 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	outcome = choose(&p, config, source->incarnation, is_known, &way);
 	if (unlikely(flow__lacks_room(outcome)) && flows__reclaim())
 		outcome = choose(&p, config, source->incarnation, is_known, &way);
-	return outcome == CONTINUE ? go(skb, &p, config, way) : outcome;
+	return outcome == CONTINUE ? go(skb, &p, config, way, is_netkit) : outcome;
 }
 
 SEC("tc")

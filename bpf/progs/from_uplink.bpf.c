@@ -99,7 +99,7 @@ __rare int go(struct __sk_buff *skb, const struct packet *p, __u64 way)
 	if (way__kind(way) != WAY_LOCAL)
 		return PASS_STACK;
 	target = endpoint__find(&p->key.daddr);
-	return endpoint__is_pod(target) ? arrive(skb, p, target) : PASS_STACK;
+	return endpoint__is_pod(target) ? arrive(skb, p, target, false) : PASS_STACK;
 }
 
 __rare int go_error(struct __sk_buff *skb, const struct packet *p, const struct config *config)
@@ -170,7 +170,7 @@ static __always_inline int native(struct __sk_buff *skb, struct packet *p,
 		way = READ_ONCE(flow->way);
 		if (likely(way__generation(way) == READ_ONCE(config->generation))) {
 			flow__touch(flow, p);
-			return way__kind(way) == WAY_LOCAL ? arrive(skb, p, target) : PASS_STACK;
+			return way__kind(way) == WAY_LOCAL ? arrive(skb, p, target, false) : PASS_STACK;
 		}
 	}
 	if (ipcache__range(&p->key.saddr, config->own_node, &node) == RANGE_OWN)

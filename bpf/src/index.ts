@@ -57,6 +57,6 @@ export {
   type TcHook,
   type TcMode,
 } from './tc.ts'
-export { listTcx, type Namespace, probeTcx, type TcxPlace } from './tcx.ts'
+export { listNetkit, listTcx, type Namespace, probeTcx, type TcxPlace } from './tcx.ts'
 export { TypedMap, TypedPerCpuMap } from './typed-map.ts'
 export { type XdpAttached, XdpAttachment, type XdpAttachOptions, type XdpHook } from './xdp.ts'

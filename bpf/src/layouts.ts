@@ -41,6 +41,7 @@ export type Config = Infer<typeof config>
 export const ENDPOINT_LOCAL_POD = 1 << 0
 export const ENDPOINT_NODE_OWN = 1 << 1
 export const ENDPOINT_SHAPED = 1 << 2
+export const ENDPOINT_NETKIT = 1 << 3
 
 /** Value of sb_endpoints, whose key is `addr`. */
 export const endpoint = struct('endpoint', {

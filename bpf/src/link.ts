@@ -8,6 +8,7 @@ import {
   type Direction,
   linkTypes,
   nameOf,
+  netkitTypes,
   tcxTypes,
 } from './attach-type.ts'
 import { type CgroupPlace, openCgroup } from './cgroup.ts'
@@ -52,6 +53,8 @@ export type LinkInfo = LinkOwner &
         readonly ifindex: number
         readonly direction: Direction | undefined
       }
+    /** It names the end that it is on by an index of that one's namespace, which says nothing here: see listNetkit(). */
+    | { readonly kind: 'netkit'; readonly direction: Direction | undefined }
     | { readonly kind: 'xdp'; readonly ifindex: number }
     | {
         readonly kind: 'cgroup'
@@ -90,6 +93,23 @@ export class BpfLink {
     const op = `attach ${program.name} to device ${ifindex} tcx ${direction}`
     if (fd === -constants.errno.EINVAL && !probeTcx()) throw tcxUnsupported(op)
     return new BpfLink(check(fd, op))
+  }
+
+  /**
+   * Attaches to a netkit pair, by its primary end: 'ingress' judges what the other end sends, 'egress' what is sent to it. Takes the
+   * place of the policy. On the thread pool, as createTcx().
+   * @throws BpfError ENXIO if the device is no netkit, EACCES if it is not the primary
+   */
+  static async createNetkit(place: TcxPlace & { readonly program: BpfProgram }): Promise<BpfLink> {
+    const { ifindex, direction, netns, program } = place
+    const fd = await native().linkCreate(
+      netns?.fd ?? -1,
+      program.fd,
+      ifindex,
+      netkitTypes[direction],
+      orderFlags.first,
+    )
+    return new BpfLink(check(fd, `attach ${program.name} to device ${ifindex} netkit ${direction}`))
   }
 
   /**
@@ -143,6 +163,10 @@ export class BpfLink {
     if (type === linkTypes.tcx) {
       const { ifindex, attachType } = bpfLinkInfoDevice.decode(member)
       return { ...owner, kind: 'tcx', ifindex, direction: nameOf(tcxTypes, attachType) }
+    }
+    if (type === linkTypes.netkit) {
+      const { attachType } = bpfLinkInfoDevice.decode(member)
+      return { ...owner, kind: 'netkit', direction: nameOf(netkitTypes, attachType) }
     }
     if (type === linkTypes.xdp) {
       return { ...owner, kind: 'xdp', ifindex: bpfLinkInfoDevice.decode(member).ifindex }

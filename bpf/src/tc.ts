@@ -1,19 +1,19 @@
-// Our program on a device's tc hook, by tcx or clsact: put there, replaced without a gap, found again, taken off.
+// Our program on a device's tc hook, by tcx, clsact or netkit: put there, replaced without a gap, found again, taken off.
 import type { RouteNetlink } from '@sinabro/node-netlink'
 import type { Direction } from './attach-type.ts'
-import type { AttachedProgram } from './attached.ts'
 import { BpfLink, type LinkInfo } from './link.ts'
 import { dropPinnedLink, keepPinnedLink } from './pinned-link.ts'
 import type { BpfProgram } from './program.ts'
-import { listTcx, type Namespace } from './tcx.ts'
+import { listNetkit, listTcx, type Namespace } from './tcx.ts'
 
-export type TcMode = 'tcx' | 'clsact'
+/** netkit devices have hooks of their own, before those of tc; of the others 'netkit' is refused with ENXIO. */
+export type TcMode = 'tcx' | 'clsact' | 'netkit'
 
 /** One hook and how our attachment on it is recognised. */
 export interface TcHook {
   readonly ifindex: number
   readonly direction: Direction
-  /** Where the tcx link is pinned: a path of its own for each hook. */
+  /** Where the link of tcx or netkit is pinned: a path of its own for each hook. */
   readonly pinPath: string
   /** Of the clsact filter, together our mark. */
   readonly priority: number
@@ -45,13 +45,25 @@ export interface TcAttached {
  */
 async function attach(options: TcAttachOptions): Promise<void> {
   // What the other mode left goes after the new one is in place: twice is better than not at all.
-  if (options.mode === 'tcx') {
+  if (options.mode === 'netkit') {
+    await attachNetkit(options)
+  } else if (options.mode === 'tcx') {
     await attachTcx(options)
     await detachClsact(options)
   } else {
     await attachClsact(options)
     await dropPinnedLink(options.pinPath)
   }
+}
+
+async function attachNetkit(options: TcAttachOptions): Promise<void> {
+  const { pinPath, program } = options
+  await keepPinnedLink({
+    pinPath,
+    program,
+    isHere: (link) => isOn(link, options),
+    create: () => BpfLink.createNetkit(options),
+  })
 }
 
 async function attachTcx(options: TcAttachOptions): Promise<void> {
@@ -64,8 +76,9 @@ async function attachTcx(options: TcAttachOptions): Promise<void> {
   })
 }
 
-function isOn(link: LinkInfo, { ifindex, direction }: TcHook): boolean {
-  return link.kind === 'tcx' && link.ifindex === ifindex && link.direction === direction
+function isOn(link: LinkInfo, hook: TcHook): boolean {
+  if (link.kind === 'netkit') return listNetkit(hook).some(({ linkId }) => linkId === link.id)
+  return link.kind === 'tcx' && link.ifindex === hook.ifindex && link.direction === hook.direction
 }
 
 async function attachClsact(options: TcAttachOptions): Promise<void> {
@@ -98,18 +111,18 @@ async function detachClsact(hook: TcHook): Promise<boolean> {
 
 /** What of ours is on the hook: nothing, one, or (between two modes) both. */
 async function list(hook: TcHook): Promise<TcAttached[]> {
-  return [...listOurTcx(hook), ...(await listClsact(hook))]
+  return [...listPinned(hook), ...(await listClsact(hook))]
 }
 
-function listOurTcx(hook: TcHook): TcAttached[] {
+function listPinned(hook: TcHook): TcAttached[] {
   using link = BpfLink.openPinned(hook.pinPath)
   if (link === undefined) return []
   const info = link.info()
-  if (!isOn(info, hook)) return []
-  const ours = (attached: AttachedProgram) => attached.linkId === info.id
-  return listTcx(hook)
-    .filter(ours)
-    .map(({ programId }) => ({ mode: 'tcx', programId }))
+  const { id, kind } = info
+  if ((kind !== 'tcx' && kind !== 'netkit') || !isOn(info, hook)) return []
+  return (kind === 'netkit' ? listNetkit : listTcx)(hook)
+    .filter(({ linkId }) => linkId === id)
+    .map(({ programId }) => ({ mode: kind, programId }))
 }
 
 async function listClsact(hook: TcHook): Promise<TcAttached[]> {

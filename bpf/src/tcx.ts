@@ -1,5 +1,5 @@
-// The tcx hooks of a device (Linux 6.6): what is on them, and whether this kernel has them.
-import { type Direction, tcxTypes } from './attach-type.ts'
+// The tcx and netkit hooks of a device (Linux 6.6, 6.7): what is on them.
+import { type Direction, netkitTypes, tcxTypes } from './attach-type.ts'
 import { type AttachedProgram, queryAttached } from './attached.ts'
 import { BpfError } from './error.ts'
 
@@ -24,6 +24,22 @@ export function listTcx(place: TcxPlace): AttachedProgram[] {
     return query(place, op)
   } catch (error) {
     if (isInvalid(error) && !probeTcx()) throw tcxUnsupported(op)
+    throw error
+  }
+}
+
+/** The same for a netkit pair, by its primary end; nothing is on a device that is none. */
+export function listNetkit({ ifindex, direction, netns }: TcxPlace): AttachedProgram[] {
+  try {
+    return queryAttached({
+      op: `BPF_PROG_QUERY device ${ifindex} netkit ${direction}`,
+      target: ifindex,
+      attachType: netkitTypes[direction],
+      netnsFd: netns?.fd ?? -1,
+      hasLinkIds: true,
+    })
+  } catch (error) {
+    if (error instanceof BpfError && error.code === 'ENXIO') return []
     throw error
   }
 }

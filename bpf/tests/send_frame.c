@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sends frames as they are, one per line of hex on stdin, out of a device: for what a test run refuses. */
+/*
+ * Sends frames as they are, one per line of hex on stdin, out of a device: for what a test run refuses.
+ * PROTOCOL, in hex: what the socket says they are, whatever they are.
+ */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -29,15 +33,17 @@ int main(int argc, char **argv)
 	char line[2 * FRAME_MAX + 2];
 	int fd = socket(AF_PACKET, SOCK_RAW, 0);
 
-	if (argc != 2 || fd < 0) {
-		fprintf(stderr, "usage: send_frame DEVICE < frames, as root\n");
+	if (argc < 2 || argc > 3 || fd < 0) {
+		fprintf(stderr, "usage: send_frame DEVICE [PROTOCOL] < frames, as root\n");
 		return 2;
 	}
 	to.sll_ifindex = if_nametoindex(argv[1]);
 	while (fgets(line, sizeof(line), stdin)) {
 		int size = parse_hex(line, frame);
 
-		if (size >= 14)
+		if (argc == 3)
+			to.sll_protocol = htons(strtoul(argv[2], NULL, 16));
+		else if (size >= 14)
 			memcpy(&to.sll_protocol, frame + 12, 2);
 		/* ENOBUFS: a program on the device's egress dropped it, as it should. */
 		if (sendto(fd, frame, size, 0, (struct sockaddr *)&to, sizeof(to)) < 0 &&

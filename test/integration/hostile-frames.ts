@@ -20,9 +20,11 @@ export class Sender {
     execFileSync('gcc', ['-O2', '-o', this.#program, SOURCE])
   }
 
-  async send(from: Pod | Machine, frames: Iterable<Uint8Array>): Promise<void> {
+  /** @param protocol what the socket says the frames are; absent: what they are */
+  async send(from: Pod | Machine, frames: Iterable<Uint8Array>, protocol?: number): Promise<void> {
     const lines = Array.from(frames, (frame) => Buffer.from(frame).toString('hex'))
-    await from.exec([this.#program, 'eth0'], { input: `${lines.join('\n')}\n` })
+    const says = protocol === undefined ? [] : [protocol.toString(16)]
+    await from.exec([this.#program, 'eth0', ...says], { input: `${lines.join('\n')}\n` })
   }
 
   remove(): void {

@@ -129,6 +129,12 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         .default('auto', 'auto: clsact on pods; elsewhere tcx where the kernel has it'),
     )
     .addOption(
+      new Option('--pod-device <kind>', 'what new pods hang on; those that are there keep theirs')
+        .env('SINABRO_POD_DEVICE')
+        .choices(['auto', 'veth', 'netkit'])
+        .default('auto', 'auto: netkit where the kernel has it, else veth'),
+    )
+    .addOption(
       new Option(
         '--without-features <names>',
         "do as on a kernel without these, comma separated: names that 'sinabro doctor' shows",

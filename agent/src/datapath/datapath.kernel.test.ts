@@ -73,6 +73,7 @@ test('maps, configuration and the size of the flow table outlive the process', a
     podMac: '02:00:00:00:00:01',
     hostMac: '06:00:00:00:00:01',
     mtu: 1450,
+    isNetkit: false,
     isShaped: true,
   }
   first.setEndpoint('10.0.0.1', endpoint)
@@ -118,6 +119,7 @@ test('own addresses are exactly those given, beside the pods’', async () => {
     podMac: '02:00:00:00:00:01',
     hostMac: '06:00:00:00:00:01',
     mtu: 0,
+    isNetkit: false,
     isShaped: false,
   }
   datapath.setEndpoint('10.0.0.5', pod)

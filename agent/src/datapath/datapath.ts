@@ -3,6 +3,7 @@ import type { BpfProgram, TcMode } from '@sinabro/libbpf-ts'
 import {
   DEFAULT_SWEEP,
   ENDPOINT_LOCAL_POD,
+  ENDPOINT_NETKIT,
   ENDPOINT_NODE_OWN,
   ENDPOINT_SHAPED,
   type Endpoint,
@@ -25,7 +26,7 @@ const SWEEP_INTERVAL_MS = 30_000
 export interface DatapathOptions {
   readonly bpfDir: string
   /** auto: whichever suits the kind of device. */
-  readonly attach: 'auto' | TcMode
+  readonly attach: 'auto' | Exclude<TcMode, 'netkit'>
   readonly features: Features
   /** In the node's namespace. */
   readonly netlink: RouteNetlink
@@ -37,6 +38,11 @@ export interface DatapathOptions {
   readonly log: Log
 }
 
+/** The host's end of a pod's pair. */
+export interface PodDevice extends Device {
+  readonly kind?: string
+}
+
 export interface PodEndpoint {
   readonly ifindex: number
   readonly id: number
@@ -45,6 +51,7 @@ export interface PodEndpoint {
   readonly hostMac: string
   /** Largest IP packet its device takes. */
   readonly mtu: number
+  readonly isNetkit: boolean
   /** What is sent to it has to pass the qdisc of its host end. */
   readonly isShaped: boolean
 }
@@ -65,10 +72,11 @@ export class Datapath {
   readonly maps: DatapathMaps
   readonly config: ConfigRow
   readonly #podHooks: Hooks
+  readonly #netkitHooks: Hooks
   readonly #overlayHooks: Hooks
   readonly #uplinkHooks: Hooks
   readonly #objects: LoadedObjects
-  readonly #podPrograms: HookPrograms
+  readonly #podPrograms: Required<HookPrograms>
   readonly #overlayPrograms: HookPrograms
   readonly #uplinkPrograms: HookPrograms
   readonly #options: DatapathOptions
@@ -90,6 +98,7 @@ export class Datapath {
     }
     // A tcx link waits for all CPUs, twice per pod and with the kernel's configuration locked (ADR 0040).
     this.#podHooks = new Hooks({ ...place, mode: attach === 'auto' ? 'clsact' : attach })
+    this.#netkitHooks = new Hooks({ ...place, mode: 'netkit' })
     const overlayMode = attach === 'auto' ? (features.has('tcx') ? 'tcx' : 'clsact') : attach
     this.#overlayHooks = new Hooks({ ...place, mode: overlayMode })
     const linksDir = pinPaths(bpfDir).uplinks
@@ -137,12 +146,27 @@ export class Datapath {
     })
   }
 
-  attachPod(device: Device): Promise<void> {
-    return this.#podHooks.attach(device, this.#podPrograms)
+  async attachPod(device: PodDevice): Promise<void> {
+    for (const [hooks, programs] of this.#podAttachments(device)) {
+      await hooks.attach(device, programs)
+    }
   }
 
-  isPodAttached(device: Device): Promise<boolean> {
-    return this.#podHooks.isAttached(device, this.#podPrograms)
+  async isPodAttached(device: PodDevice): Promise<boolean> {
+    for (const [hooks, programs] of this.#podAttachments(device)) {
+      if (!(await hooks.isAttached(device, programs))) return false
+    }
+    return true
+  }
+
+  /** What a netkit pod sends is judged where it sends it; what is sent to it, like any other pod's, at the host's end (ADR 0056). */
+  #podAttachments({ kind }: PodDevice): (readonly [Hooks, HookPrograms])[] {
+    if (kind !== 'netkit') return [[this.#podHooks, this.#podPrograms]]
+    const { ingress, egress } = this.#podPrograms
+    return [
+      [this.#netkitHooks, { ingress }],
+      [this.#podHooks, { egress }],
+    ]
   }
 
   attachOverlay(device: Device): Promise<void> {
@@ -187,8 +211,9 @@ export class Datapath {
     return this.#podHooks.pinnedDevices()
   }
 
-  setEndpoint(address: string, { isShaped, ...endpoint }: PodEndpoint): void {
-    const flags = ENDPOINT_LOCAL_POD | (isShaped ? ENDPOINT_SHAPED : 0)
+  setEndpoint(address: string, { isNetkit, isShaped, ...endpoint }: PodEndpoint): void {
+    const flags =
+      ENDPOINT_LOCAL_POD | (isNetkit ? ENDPOINT_NETKIT : 0) | (isShaped ? ENDPOINT_SHAPED : 0)
     this.maps.endpoints.set(address, { ...endpoint, flags })
   }
 
@@ -202,7 +227,8 @@ export class Datapath {
     for (const [address, row] of this.maps.endpoints.entries()) {
       const { flags, ...endpoint } = row
       if ((flags & ENDPOINT_LOCAL_POD) === 0) continue
-      yield [address, { ...endpoint, isShaped: (flags & ENDPOINT_SHAPED) !== 0 }]
+      const isNetkit = (flags & ENDPOINT_NETKIT) !== 0
+      yield [address, { ...endpoint, isNetkit, isShaped: (flags & ENDPOINT_SHAPED) !== 0 }]
     }
   }
 

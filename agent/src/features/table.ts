@@ -21,7 +21,7 @@ export const FEATURES = {
   vxlan_metadata: { use: 'the overlay device', without: none, isRequired: true },
   clsact: { use: 'programs on pods', without: none, isRequired: true },
   tcx: { use: 'programs on the overlay device and uplinks', without: 'clsact filters' },
-  netkit: { without: 'veth' },
+  netkit: { use: 'pods', without: 'veth' },
   map_batch: { use: 'reading and writing whole maps', without: 'one call per row' },
   run_statistics: { use: 'RUNS and AVERAGE of programs', without: 'these columns stay empty' },
   btf: { use: 'words of the verifier', without: 'its complaints name no types' },

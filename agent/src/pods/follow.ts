@@ -36,7 +36,7 @@ export async function followPods(options: FollowOptions): Promise<void> {
     onError: fail,
   })
   signal.addEventListener('abort', () => end(), { once: true })
-  for (const link of await netlink.links.list({ kind: 'veth' })) drift.know(link)
+  for (const link of await netlink.links.list()) drift.know(link)
   // Whatever happened before we listened.
   onDrift()
   if (signal.aborted) end()

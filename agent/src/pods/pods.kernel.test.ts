@@ -62,6 +62,7 @@ test('add() leaves a pod whole: both ends, addresses, routes, neighbours, progra
         podMac: row.podMac,
         hostMac: row.hostMac,
         mtu: 1450,
+        isNetkit: stage.podDevice === 'netkit',
         isShaped: false,
       })}`,
       expect.stringMatching(/^endpoint fd00:10:244:1::/),

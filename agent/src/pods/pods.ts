@@ -18,6 +18,7 @@ import type { RowStatus } from '../state/row-status.ts'
 import { Table } from '../state/table.ts'
 import { check } from './check.ts'
 import { computePod, parseAlias } from './compute.ts'
+import type { PodDevice } from './device.ts'
 import { PodError } from './error.ts'
 import { followPods } from './follow.ts'
 import { followMacs, PodMacs } from './macs.ts'
@@ -105,6 +106,11 @@ export class Pods {
       log,
       refreshMs,
     })
+  }
+
+  /** What new pods hang on. */
+  get podDevice(): PodDevice {
+    return this.#deps.podDevice
   }
 
   start(jobs: Jobs): void {

@@ -89,6 +89,7 @@ export class PodsTarget implements Target<LivePod, PodActual> {
         endpoint !== undefined &&
         endpoint.ifindex === device.index &&
         endpoint.mtu === device.mtu &&
+        endpoint.isNetkit === (device.kind === 'netkit') &&
         endpoint.podMac === podMac &&
         endpoint.isShaped === (row.bandwidth?.ingress !== undefined) &&
         endpoint.hostMac === row.hostMac

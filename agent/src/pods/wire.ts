@@ -6,6 +6,7 @@ import type { CrashPoint } from '../ipam/crash-point.ts'
 import type { KernelSettings } from '../kernel-settings.ts'
 import { ROUTE_PROTOCOL, UNBORN_GROUP } from '../marks.ts'
 import { parseAlias } from './compute.ts'
+import { isPodDevice, type PodDevice, pairSpec } from './device.ts'
 import { PodError } from './error.ts'
 import { configurePodEnd } from './inside.ts'
 import type { PodMacs } from './macs.ts'
@@ -26,6 +27,7 @@ export interface PodDatapath {
 export interface Device {
   readonly name: string
   readonly index: number
+  readonly kind?: string
   /** Made a moment ago: nothing is on it, so nothing is looked for. */
   readonly isNew?: boolean
 }
@@ -37,6 +39,7 @@ export interface PodEndpoint {
   readonly podMac: string
   readonly hostMac: string
   readonly mtu: number
+  readonly isNetkit: boolean
   /** What is sent to it has to pass the qdisc of its host end. */
   readonly isShaped: boolean
 }
@@ -46,6 +49,8 @@ export interface WireDeps {
   readonly netlink: RouteNetlink
   readonly settings: KernelSettings
   readonly datapath: PodDatapath
+  /** Of new pods; those that are there keep what they have. */
+  readonly podDevice: PodDevice
   readonly macs: PodMacs
   /** Called after each thing that was done to the kernel. */
   readonly crashPoint: CrashPoint
@@ -74,7 +79,7 @@ export async function wire(
   signal.throwIfAborted()
   settleHostEnd(deps.settings, row)
   await deps.crashPoint('pods.settings')
-  await deps.datapath.attachPod({ name: host.name, index, isNew })
+  await deps.datapath.attachPod({ ...host, isNew })
   await deps.crashPoint('pods.programs')
   signal.throwIfAborted()
   setEndpoints(deps, row, host)
@@ -120,13 +125,13 @@ interface Pair {
 
 /** The pair as it should be, made if need be. Asked for optimistically: in the usual case nothing is there yet. */
 async function ensurePair(
-  { netlink, datapath }: WireDeps,
+  { netlink, datapath, podDevice }: WireDeps,
   row: PodRow,
   netns: NetworkNamespace,
   inPod: RouteNetlink,
 ): Promise<Pair> {
   try {
-    await addPair(netlink, row, netns)
+    await netlink.links.add(pairSpec(podDevice, row, netns))
   } catch (error) {
     if (!isCode(error, 'EEXIST')) throw error
     const host = await findHostEnd(netlink, row)
@@ -149,26 +154,11 @@ async function ensurePair(
     // Ours, but of an earlier incarnation, or its other end is not in this namespace: what it belonged to is gone.
     await netlink.links.del(host.index)
     datapath.forgetDevice(host.name)
-    await addPair(netlink, row, netns)
+    await netlink.links.add(pairSpec(podDevice, row, netns))
   }
   const host = await netlink.links.get({ name: row.hostDevice })
   if (host === undefined) throw new PodError('device-lost', `${row.hostDevice} vanished`)
   return { host, isNew: true }
-}
-
-/** Down on the node's side, and unborn: the group is set in the moment of creation, the alias a moment later. */
-function addPair(netlink: RouteNetlink, row: PodRow, netns: NetworkNamespace): Promise<void> {
-  return netlink.links.add({
-    name: row.hostDevice,
-    kind: 'veth',
-    mac: row.hostMac,
-    mtu: row.mtu,
-    group: UNBORN_GROUP,
-    isUp: false,
-    alias: row.alias,
-    addrGenMode: 'none',
-    peer: { name: row.ifname, netns, mac: row.podMac, mtu: row.mtu },
-  })
 }
 
 /** Our device by name; one that was made but not yet marked has no alias. */
@@ -177,30 +167,32 @@ export async function findHostEnd(
   { hostDevice }: PodRow,
 ): Promise<Link | undefined> {
   const link = await netlink.links.get({ name: hostDevice })
-  if (link === undefined || link.kind !== 'veth') return undefined
+  if (link === undefined || !isPodDevice(link)) return undefined
   const isOurs = link.alias === undefined || parseAlias(link.alias) !== undefined
   return isOurs ? link : undefined
 }
 
 /** Of the kind that pods get, and without an alias: ours if a record, or its group, says so. */
-export function isUnmarked({ kind, alias }: Link): boolean {
-  return kind === 'veth' && alias === undefined
+export function isUnmarked(link: Link): boolean {
+  return isPodDevice(link) && link.alias === undefined
 }
 
 /**
  * A host end that never was up, so its ADD was never answered and nothing ever moved through it: it may go without anybody asking
  * whose it is, even if there is no record of it (ADR 0048).
  */
-export function isUnborn({ kind, group, isUp, name }: Link): boolean {
-  return kind === 'veth' && group === UNBORN_GROUP && !isUp && /^sb[a-z2-7]{13}$/.test(name)
+export function isUnborn(link: Link): boolean {
+  const { group, isUp, name } = link
+  return isPodDevice(link) && group === UNBORN_GROUP && !isUp && /^sb[a-z2-7]{13}$/.test(name)
 }
 
 /** The MTU is that of the device, which follows the underlay (mtu.ts). */
-function setEndpoints(deps: WireDeps, row: PodRow, { index: ifindex, mtu }: Link): void {
+function setEndpoints(deps: WireDeps, row: PodRow, { index: ifindex, mtu, kind }: Link): void {
   const { endpointId: id, incarnation, hostMac } = row
   const podMac = deps.macs.of(row)
+  const isNetkit = kind === 'netkit'
   const isShaped = row.bandwidth?.ingress !== undefined
-  const endpoint = { ifindex, id, incarnation, podMac, hostMac, mtu, isShaped }
+  const endpoint = { ifindex, id, incarnation, podMac, hostMac, mtu, isNetkit, isShaped }
   for (const { address } of row.addresses) deps.datapath.setEndpoint(address, endpoint)
 }
 

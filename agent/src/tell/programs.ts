@@ -1,5 +1,5 @@
 // Which programs are loaded and what hangs where: read from the kernel, hook by hook, ours and others'.
-import { type BpfProgram, type Direction, listTcx } from '@sinabro/libbpf-ts'
+import { type BpfProgram, type Direction, listNetkit, listTcx } from '@sinabro/libbpf-ts'
 import type { Link, NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import type { AttachedView, ProgramsView } from '../api/views.ts'
 import type { Features } from '../features/features.ts'
@@ -50,21 +50,25 @@ export async function describePrograms(options: ProgramsOptions): Promise<Progra
 }
 
 interface OnHook {
-  readonly way: 'tcx' | 'clsact'
+  readonly way: 'tcx' | 'clsact' | 'netkit'
   readonly programId: number
   readonly isOurs: boolean
 }
 
-/** tcx runs before clsact; within clsact the lower priority does. */
+/** netkit's own runs before all; tcx runs before clsact; within clsact the lower priority does. */
 async function listHook(
-  { index }: Link,
+  { index, kind }: Link,
   direction: Direction,
   { netlink, netns, features, ownLinks }: ProgramsOptions,
 ): Promise<OnHook[]> {
   const place = { ifindex: index, direction, ...(netns === undefined ? {} : { netns }) }
   const tcx = features.has('tcx') ? listTcx(place) : []
+  const netkit = kind === 'netkit' ? listNetkit(place) : []
   const filters = await netlink.filters.list({ index, parent: direction })
   return [
+    ...netkit.map(({ programId, linkId }): OnHook => {
+      return { way: 'netkit', programId, isOurs: ownLinks.has(linkId) }
+    }),
     ...tcx.map(({ programId, linkId }): OnHook => {
       return { way: 'tcx', programId, isOurs: ownLinks.has(linkId) }
     }),

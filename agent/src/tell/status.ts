@@ -5,7 +5,7 @@ import { podKey } from '../pods/target.ts'
 import type { Rooms } from './rooms.ts'
 
 export function describeAgent(
-  { config, features, cluster, recorder, ipam, datapath, overlay }: Rooms,
+  { config, features, cluster, recorder, ipam, datapath, overlay, pods }: Rooms,
   startedAt: string,
 ): Omit<Status, 'ready' | 'healthy' | 'components'> {
   const { self } = overlay.plan()
@@ -19,6 +19,7 @@ export function describeAgent(
     podCount: ipam.list().length,
     ranges: ipam.usage(),
     facts: {
+      'pod device': pods.podDevice,
       attach: datapath.attachMode,
       mtu: overlay.podMtu()?.toString() ?? 'unknown',
       tunnel:
@@ -27,7 +28,10 @@ export function describeAgent(
           : `vxlan from ${self.tunnelAddress}, port ${config.tunnelPort}, vni ${config.vni}`,
       'own addresses': self?.ownAddresses.join(', ') ?? 'none',
     },
-    features: features.view(datapath.unusedFeatures),
+    features: features.view([
+      ...datapath.unusedFeatures,
+      ...(pods.podDevice === 'netkit' ? [] : (['netkit'] as const)),
+    ]),
     conditions: recorder.conditions(),
     events: recorder.events(),
     problems: [

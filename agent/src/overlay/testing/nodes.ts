@@ -3,7 +3,6 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { TcMode } from '@sinabro/libbpf-ts'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import type { NodeRow } from '../../cluster/rows.ts'
 import { Datapath } from '../../datapath/datapath.ts'
@@ -34,7 +33,7 @@ export function nodeRow(n: number, change: Partial<NodeRow> = {}): NodeRow {
 
 export interface StartOptions {
   readonly tunnelFamily?: 'auto' | 4 | 6
-  readonly attach?: 'auto' | TcMode
+  readonly attach?: 'auto' | 'tcx' | 'clsact'
   readonly uplinks?: readonly string[]
   /** Counts what the overlay asks of the kernel. */
   readonly calls?: Calls
@@ -103,7 +102,7 @@ export class TestNode {
       uplinks,
     })
     const ipam = { list: () => [], release: async () => undefined, quarantined: () => [] }
-    const pods = createPods({ ...room, ipam, podMtu: () => overlay.podMtu() })
+    const pods = createPods({ podDevice: 'veth', ...room, ipam, podMtu: () => overlay.podMtu() })
     overlay.start(jobs)
     pods.start(jobs)
     return {

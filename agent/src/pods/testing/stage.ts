@@ -14,12 +14,16 @@ import { systemClock } from '../../runtime/clock.ts'
 import { Health } from '../../runtime/health.ts'
 import { Jobs } from '../../runtime/jobs.ts'
 import { silentLog } from '../../runtime/log.ts'
+import type { PodDevice } from '../device.ts'
 import { createPods, type Pods } from '../pods.ts'
 
 const features = await probeFeatures()
+const podDeviceOfRun = process.env.SINABRO_POD_DEVICE === 'netkit' ? 'netkit' : 'veth'
 
 export interface StageOptions {
   readonly attach?: 'tcx' | 'clsact'
+  /** Default: what SINABRO_POD_DEVICE says, so that the same tests run on both. */
+  readonly podDevice?: PodDevice
   readonly ranges?: readonly string[]
 }
 
@@ -44,6 +48,10 @@ export class Stage {
     this.#options = options
     this.netlink = RouteNetlink.open({ netns: this.node })
     execFileSync('mount', ['-t', 'bpf', 'bpf', this.#folder])
+  }
+
+  get podDevice(): PodDevice {
+    return this.#options.podDevice ?? podDeviceOfRun
   }
 
   get bpfDir(): string {
@@ -83,6 +91,7 @@ export class Stage {
     const ipam = await Ipam.open({ dir: options.stateDir, era: readEra(this.node), clock, log })
     ipam.setRanges(ranges)
     const pods = createPods({
+      podDevice: this.podDevice,
       netlink,
       hostNamespace: this.node,
       datapath,
