@@ -49,6 +49,29 @@ test('CHECK passes for a whole pod and fails for one that lost its address', asy
   await pod.remove()
 })
 
+test('CHECK does not mind a default route that a later plug-in has put in the place of ours', async () => {
+  const pod = await node.addPod('rerouted')
+  const route = ['default', 'via', '169.254.1.1', 'dev', 'eth0', 'onlink']
+  await pod.exec(['ip', 'route', 'del', 'default'])
+  await pod.exec(['ip', 'route', 'add', ...route, 'metric', '7', 'proto', 'static'])
+  await pod.check()
+  await pod.remove()
+})
+
+test('a running pod whose device somebody deletes is reached again', async () => {
+  const pod = await node.addPod('cut-off')
+  const device = pod.result.interfaces?.find(({ sandbox }) => sandbox === undefined)?.name ?? ''
+  await node.exec(['ip', 'link', 'del', device])
+  await eventually('the pod to have its network back', async () => {
+    return (await whatIsWrong(node)).length === 0
+  })
+  for (const family of [4, 6] as const) {
+    expect(await ping({ machine: node.machine, name: 'node1' }, pod.address(family))).toBe(true)
+  }
+  await pod.check()
+  await pod.remove()
+})
+
 test('DEL repeated succeeds, and nothing is left after the first', async () => {
   const pod = await node.addPod('gone')
   await pod.del()
