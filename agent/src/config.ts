@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import type { FlowState } from './api/views.ts'
 import type { FeatureName } from './features/table.ts'
+import type { TunnelMode } from './overlay/rows.ts'
 import type { LogLevel } from './runtime/log.ts'
 
 export interface AgentConfig {
@@ -14,6 +15,7 @@ export interface AgentConfig {
   readonly cniBinDir: string
   readonly tunnelPort: number
   readonly vni: number
+  readonly tunnel: TunnelMode
   readonly tunnelFamily: 'auto' | 4 | 6
   /** Ranges of the whole cluster beyond those of the Node objects. */
   readonly clusterCidrs: readonly string[]

@@ -19,6 +19,8 @@ export const POD_ALIAS_PREFIX = `${ALIAS_PREFIX}pod/`
 export const UNBORN_GROUP = 91
 
 export const OVERLAY_DEVICE = 'sb-vxlan'
+/** Without a tunnel: a bridge without ports, which has the node's own addresses in the pod network. */
+export const OWN_DEVICE = 'sb0'
 
 /** The first file a runtime reads wins: containerd sorts by name. */
 export const CONFLIST_FILE = '05-sinabro.conflist'

@@ -1,4 +1,4 @@
-// Two ways to connect the same pods, two on one node and one on another: ours, and the reference ptp plug-in over a kernel VXLAN.
+// Ways to connect the same pods, two on one node and one on another: ours in each tunnel mode, and on one node the reference ptp plug-in.
 import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -29,21 +29,25 @@ export interface PodStand extends AsyncDisposable {
 
 /** Both ends of every measurement run on it, the kernel's work for them too. */
 export const CPU = 1
-/** What VXLAN over IPv4 leaves of the underlay's 1500. */
+/** As our pods have it: what VXLAN over IPv4 leaves of the underlay's 1500. */
 const POD_MTU = 1450
-const VNI = 7
 
-export async function ownStand(name: string, dir: string): Promise<PodStand> {
+export async function ownStand(
+  name: string,
+  dir: string,
+  tunnel: 'bpf' | 'kernel' = 'bpf',
+): Promise<PodStand> {
   return await raise(name, dir, async (node) => {
-    node.agent.start({ from: 'bundle' })
+    node.agent.start({ from: 'bundle', args: ['--tunnel', tunnel] })
     await node.agent.waitReady()
     return ownPlugin(new Runtime(node.machine).networkList())
   })
 }
 
+/** Its nodes do not know of each other. */
 export async function routedStand(name: string, dir: string): Promise<PodStand> {
-  return await raise(name, dir, async (node, lab) => {
-    await joinKernelOverlay(node, lab)
+  return await raise(name, dir, async (node) => {
+    await node.exec(['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv4.conf.all.rp_filter=0'])
     const subnets = node.plan.podCidrs.slice(0, 1)
     const plugin = referencePlugin('ptp', subnets, join(dir, `${name}-${node.name}`))
     return { ...plugin, config: { ...plugin.config, mtu: POD_MTU } }
@@ -53,13 +57,13 @@ export async function routedStand(name: string, dir: string): Promise<PodStand> 
 async function raise(
   name: string,
   dir: string,
-  prepare: (node: LabNode, lab: Lab) => Promise<Plugin>,
+  prepare: (node: LabNode) => Promise<Plugin>,
 ): Promise<PodStand> {
   const caller = await compile('plugin-caller', dir)
   const lab = await Lab.up({ name, nodes: 2, families: 'ipv4', canReplace: true })
   try {
     const pods = async (node: LabNode, count: number): Promise<BenchPod[]> => {
-      const plugin = await prepare(node, lab)
+      const plugin = await prepare(node)
       const runtime = new PluginCaller(node, caller, join(dir, name))
       const calls = await runtime.containers(count)
       await runtime.call('ADD', plugin, calls)
@@ -114,33 +118,4 @@ async function startServer(pod: BenchPod, load: string): Promise<void> {
   if (line !== 'listening') throw new LabError('command', 'the load did not listen')
   child.stdout.destroy()
   child.unref()
-}
-
-/** What a routed overlay of the kernel's own looks like: a VXLAN device, and route, neighbour and forwarding entry per node. */
-async function joinKernelOverlay(node: LabNode, lab: Lab): Promise<void> {
-  const [local = ''] = node.plan.internalIps
-  const ip = (...args: string[]) => node.exec(['ip', ...args])
-  const id = ['type', 'vxlan', 'id', String(VNI), 'dstport', '4789', 'local', local, 'nolearning']
-  await ip('link', 'add', 'vx0', 'address', overlayMac(local), 'mtu', String(POD_MTU), ...id)
-  await ip('link', 'set', 'vx0', 'up')
-  await ip('address', 'add', `${gateway(node)}/32`, 'dev', 'vx0')
-  await node.exec(['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv4.conf.all.rp_filter=0'])
-  for (const peer of lab.nodes.filter((other) => other !== node)) {
-    const [remote = ''] = peer.plan.internalIps
-    const [range = ''] = peer.plan.podCidrs
-    const mac = overlayMac(remote)
-    await node.exec(['bridge', 'fdb', 'append', mac, 'dev', 'vx0', 'dst', remote])
-    await ip('neigh', 'replace', gateway(peer), 'lladdr', mac, 'dev', 'vx0', 'nud', 'permanent')
-    await ip('route', 'replace', range, 'via', gateway(peer), 'dev', 'vx0', 'onlink')
-  }
-}
-
-function gateway(node: LabNode): string {
-  return (node.plan.podCidrs[0] ?? '').split('/')[0] ?? ''
-}
-
-/** 02:00 and the four bytes of the address. */
-function overlayMac(address: string): string {
-  const bytes = address.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'))
-  return ['02', '00', ...bytes].join(':')
 }

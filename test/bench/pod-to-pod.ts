@@ -1,5 +1,5 @@
 // What a packet between pods costs: round trips, short connections and bytes per second of one CPU that both ends share, on one
-// node and across two, beside pods of the ptp plug-in that the kernel routes, with and without kube-proxy's kind of rules.
+// node beside pods of the ptp plug-in that the kernel routes, across two beside our own mode kernel, with and without kube-proxy's rules.
 import { type Bench, type BenchContext, LAB_NAME } from './bench.ts'
 import { compile } from './compile.ts'
 import { CPU, ownStand, type PodStand, type Route, routedStand } from './pod-stands.ts'
@@ -16,7 +16,7 @@ const kinds = {
 type Kind = keyof typeof kinds
 const places = [
   ['sameNode', 'same node', 'ptp, kernel routes'],
-  ['across', 'across', 'ptp, kernel VXLAN'],
+  ['across', 'across', 'sinabro --tunnel kernel'],
 ] as const
 
 export const podToPod: Bench = {
@@ -25,10 +25,12 @@ export const podToPod: Bench = {
     const load = await compile('load', context.dir)
     await using ours = await ownStand(`${LAB_NAME}-ours`, context.dir)
     await using routed = await routedStand(`${LAB_NAME}-ptp`, context.dir)
-    for (const stand of [ours, routed]) await stand.serve(load)
-    const rows = await everyWay(context, ours, routed, load, '')
+    await using kernel = await ownStand(`${LAB_NAME}-kernel`, context.dir, 'kernel')
+    const peers = { sameNode: routed, across: kernel }
+    for (const stand of [ours, routed, kernel]) await stand.serve(load)
+    const rows = await everyWay(context, ours, peers, load, '')
     const sizes: string[] = []
-    for (const stand of [ours, routed]) {
+    for (const stand of [ours, routed, kernel]) {
       const listed = await stand.loadRules(proxyRules(RULES))
       const { chains, rules } = sizeOfRules(listed)
       sizes.push(`${chains} chains, ${rules} rules`)
@@ -36,14 +38,14 @@ export const podToPod: Bench = {
     context.say(
       `rules on every node: ${RULES.services} services of ${RULES.endpointsPerService} endpoints; loaded ${sizes.join('; ')}`,
     )
-    return [...rows, ...(await everyWay(context, ours, routed, load, ', rules'))]
+    return [...rows, ...(await everyWay(context, ours, peers, load, ', rules'))]
   },
 }
 
 async function everyWay(
   { runs }: BenchContext,
   ours: PodStand,
-  routed: PodStand,
+  peers: Readonly<Record<'sameNode' | 'across', PodStand>>,
   load: string,
   suffix: string,
 ): Promise<BenchRow[]> {
@@ -67,7 +69,7 @@ async function everyWay(
         { unit: kinds[kind].unit, better: 'higher' as const },
       ]),
     )
-    const sides = { ours: side('sinabro', ours), peer: side(peerName + suffix, routed) }
+    const sides = { ours: side('sinabro', ours), peer: side(peerName + suffix, peers[place]) }
     rows.push(...(await compare('pod-to-pod', metrics, sides, runs)))
   }
   return rows

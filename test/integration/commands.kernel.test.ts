@@ -38,14 +38,22 @@ test('addresses, nodes, programs and flows tell of a pod, its way and its traffi
   })
   expect(await show('nodes')).toMatchObject([
     { name: 'node1', isSelf: true, way: 'self', mtu: 1450 },
-    { name: 'node2', way: 'tunnel', mtu: 1450, podCIDRs: ['10.244.2.0/24', 'fd00:10:244:2::/64'] },
+    {
+      name: 'node2',
+      way: 'tunnel',
+      mode: 'bpf',
+      mtu: 1450,
+      podCIDRs: ['10.244.2.0/24', 'fd00:10:244:2::/64'],
+    },
   ])
   const { programs, attached } = (await show('programs')) as {
     programs: { name: string }[]
     attached: { device: string; program: string; state: string }[]
   }
   expect(programs.map(({ name }) => name)).toContain('sb_from_pod')
-  expect(attached).toHaveLength(4)
+  const [onUplink, ...others] = attached.sort((a, b) => (a.device < b.device ? -1 : 1))
+  expect(onUplink).toMatchObject({ device: 'eth0', program: 'sb_from_uplink' })
+  expect(others).toHaveLength(4)
   expect(attached.every(({ state }) => state === 'current')).toBe(true)
   for (const to of there.addresses) {
     expect(await show('flows', '--to', to, '--pod', 'default/here')).toMatchObject({

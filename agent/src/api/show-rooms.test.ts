@@ -50,17 +50,19 @@ test('showAddresses()', () => {
 })
 
 test('showNodes()', () => {
-  const node = { podCIDRs: ['10.1.0.0/24'], internalIPs: ['192.0.2.1'] }
+  const node = { podCIDRs: ['10.1.0.0/24'], internalIPs: ['192.0.2.1'], mode: 'kernel' } as const
   expect(
     showNodes([
       { ...node, name: 'a', isSelf: true, way: 'self', mtu: 1450, tunnelAddress: '192.0.2.1' },
       { ...node, name: 'b', isSelf: false, podCIDRs: [], way: 'none', message: 'no podCIDRs' },
+      { ...node, name: 'c', isSelf: false, way: 'tunnel', mtu: 1450 },
     ]),
   ).toBe(
     [
-      'NAME  POD RANGES   ADDRESSES  TUNNEL     MTU   WAY   MESSAGE',
+      'NAME  POD RANGES   ADDRESSES  TUNNEL     MTU   WAY              MESSAGE',
       'a     10.1.0.0/24  192.0.2.1  192.0.2.1  1450  self',
-      'b     -            192.0.2.1  -          -     none  no podCIDRs',
+      'b     -            192.0.2.1  -          -     none             no podCIDRs',
+      'c     10.1.0.0/24  192.0.2.1  -          1450  tunnel (kernel)',
     ].join('\n'),
   )
 })
@@ -68,6 +70,7 @@ test('showNodes()', () => {
 test('showPrograms()', () => {
   const program = { name: 'sb_to_pod', id: 7, type: 'sched_cls', jitedBytes: 99 }
   const text = showPrograms({
+    mode: 'none',
     programs: [{ ...program, verifiedInstructions: 1234, runs: 4, runTimeNs: 484 }],
     attached: [
       {
@@ -87,6 +90,8 @@ test('showPrograms()', () => {
       '',
       'DEVICE  DIRECTION  WAY  PROGRAM  STATE    OF',
       'sb1     egress     tcx  id 9     foreign  pod/1/2/default/web/eth0',
+      '',
+      'tunnel mode none: there is no overlay device',
     ].join('\n'),
   )
 })

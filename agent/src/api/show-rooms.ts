@@ -48,13 +48,13 @@ export function showNodes(nodes: readonly NodeView[]): string {
       node.internalIPs.join(',') || '-',
       node.tunnelAddress ?? '-',
       node.mtu === undefined ? '-' : String(node.mtu),
-      node.way,
+      node.way === 'tunnel' ? `tunnel (${node.mode})` : node.way,
       node.message ?? '',
     ]),
   ])
 }
 
-export function showPrograms({ programs, attached }: ProgramsView): string {
+export function showPrograms({ programs, mode, attached }: ProgramsView): string {
   const loaded = formatTable([
     ['PROGRAM', 'ID', 'TYPE', 'VERIFIED', 'JITED', 'RUNS', 'AVERAGE'],
     ...programs.map((one) => [
@@ -79,8 +79,13 @@ export function showPrograms({ programs, attached }: ProgramsView): string {
       one.of,
     ]),
   ])
-  return `${loaded}\n\n${hooks}`
+  const foot = { bpf: '', kernel: NOT_ON_OVERLAY, none: NO_OVERLAY }[mode]
+  return `${loaded}\n\n${hooks}${foot}`
 }
+
+const NOT_ON_OVERLAY =
+  '\n\ntunnel mode kernel: none on the overlay device; what comes by the tunnel is judged on the uplinks'
+const NO_OVERLAY = '\n\ntunnel mode none: there is no overlay device'
 
 export function showFlows({ flows, matched, rows }: FlowsView): string {
   const foot =

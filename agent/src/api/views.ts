@@ -1,4 +1,5 @@
 // Shapes of what the agent tells about its rooms over the socket, and what `--output json` prints. Members are added, never renamed.
+import type { TunnelMode } from '../overlay/rows.ts'
 
 export interface PodRef {
   readonly namespace: string
@@ -47,15 +48,18 @@ export interface NodeView {
   readonly tunnelAddress?: string
   /** Largest IP packet that reaches pods there. */
   readonly mtu?: number
-  /** How its pods are reached: 'self', 'tunnel', or 'none' when they are not; `message` says why. */
-  readonly way: 'self' | 'tunnel' | 'none'
+  /** How its pods are reached: 'self', 'tunnel', 'direct' by the link, or 'none' when they are not; `message` says why. */
+  readonly way: 'self' | 'tunnel' | 'direct' | 'none'
+  /** The tunnel mode of the node that was asked; those of others it does not know. */
+  readonly mode: TunnelMode
   readonly message?: string
 }
 
 export interface ProgramsView {
   /** Loaded by this agent. */
   readonly programs: readonly ProgramView[]
-  /** On devices of ours, in the order they run at each hook. */
+  readonly mode: TunnelMode
+  /** On devices of ours and on uplinks, in the order they run at each hook. */
   readonly attached: readonly AttachedView[]
 }
 
@@ -72,7 +76,7 @@ export interface ProgramView {
 
 export interface AttachedView {
   readonly device: string
-  /** What the device's alias says of whose it is. */
+  /** What the device's alias says of whose it is; 'uplink' for those of the node. */
   readonly of: string
   /** As the host sees it: ingress is what comes out of the pod or the tunnel. */
   readonly direction: 'ingress' | 'egress'

@@ -102,6 +102,12 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
     .addOption(bpfDirOption())
     .addOption(cniConfDirOption())
     .addOption(cniBinDirOption())
+    .addOption(
+      new Option('--tunnel <mode>', 'how pods of different nodes reach each other')
+        .env('SINABRO_TUNNEL')
+        .choices(['bpf', 'kernel', 'none'])
+        .default('bpf', 'bpf: VXLAN by our programs; kernel: VXLAN by its tables; none: routes'),
+    )
     .addOption(tunnelPortOption())
     .addOption(vniOption())
     .addOption(

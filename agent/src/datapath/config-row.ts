@@ -55,16 +55,38 @@ export class ConfigRow {
   }
 
   /**
+   * The same, and where the way to other nodes is of another sort than before every flow is judged again. In one write, lest
+   * a crash comes between; and once more, for packets that met the row half written.
+   */
+  changeWays(change: Parameters<ConfigRow['change']>[0]): void {
+    const before = this.#row
+    const after = { ...before, ...change }
+    const sortOf = ({ flags, overlayIfindex }: Config): string =>
+      `${flags & ~CONFIG_READY} ${overlayIfindex !== 0}`
+    if (!this.isReady || sortOf(before) === sortOf(after)) {
+      this.change(change)
+      return
+    }
+    const generation = nextGeneration(before.generation)
+    this.#write({ ...after, flags: after.flags | CONFIG_READY, generation })
+    this.bumpGeneration()
+  }
+
+  /**
    * Makes every flow be judged again. Only after the maps say what is new: a program reads the generation first, so what it
    * then finds is at least as new as that. 0 is skipped, it means "never written".
    */
   bumpGeneration(): void {
-    const next = (this.#row.generation + 1) >>> 0
-    this.#write({ ...this.#row, generation: next === 0 ? FIRST_GENERATION : next })
+    this.#write({ ...this.#row, generation: nextGeneration(this.#row.generation) })
   }
 
   #write(row: Config): void {
     this.#map.set(ROW, row)
     this.#row = row
   }
+}
+
+function nextGeneration(generation: number): number {
+  const next = (generation + 1) >>> 0
+  return next === 0 ? FIRST_GENERATION : next
 }

@@ -232,6 +232,16 @@ test('mtu: an uplink that is too small for IPv6, and pods above what the way car
   expect(await ask('mtu')).toEqual(ok('mtu'))
 })
 
+test('without a tunnel its header needs no room, and nobody is in its way', async () => {
+  await agentSays({ facts: { mtu: '1280', 'tunnel mode': 'none' } })
+  await netlink.links.add({ kind: 'veth', name: 'eth0', peer: { name: 'peer0' }, isUp: true })
+  inside('ip addr add 192.0.2.1/24 dev eth0; ip route add default via 192.0.2.9')
+  inside('ip link set eth0 mtu 1280')
+  expect(await ask('mtu')).toEqual(ok('mtu'))
+  await addVxlan('flannel.1', 8472, undefined, 1)
+  expect(await ask('foreign tunnel')).toEqual(ok('foreign tunnel'))
+})
+
 test('kernel features: this kernel has them; a missing JIT and missing types are said', async () => {
   expect(await ask('kernel features')).toEqual(ok('kernel features'))
   const without = (name: FeatureName) => new Features(FEATURE_NAMES, [name])
@@ -371,7 +381,14 @@ test('systemd-networkd: routes it may remove, and devices of ours that it took',
 test('foreign routes: another network in the range of pods', async () => {
   expect(await ask('foreign routes')).toEqual(skipped('only a running agent knows'))
   const peer: NodeView = {
-    ...{ name: 'b', isSelf: false, podCIDRs: ['fd00:2::/64'], internalIPs: [], way: 'tunnel' },
+    ...{
+      name: 'b',
+      isSelf: false,
+      podCIDRs: ['fd00:2::/64'],
+      internalIPs: [],
+      way: 'tunnel',
+      mode: 'bpf',
+    },
   }
   await agentSays({}, [peer])
   await netlink.links.add({ kind: 'bridge', name: 'cni0', isUp: true })

@@ -100,6 +100,12 @@ export class World {
     return this.#agent
   }
 
+  /** That of the agent; without one, a tunnel is taken for granted. */
+  async hasTunnel(): Promise<boolean> {
+    const agent = await this.agent()
+    return 'error' in agent || agent.status.facts['tunnel mode'] !== 'none'
+  }
+
   /** @throws Skip without an agent */
   async running(): Promise<Exclude<AgentWord, { error: string }>> {
     const agent = await this.agent()

@@ -1,6 +1,7 @@
 // Who is masqueraded towards whom.
 import { expect, test } from 'vitest'
 import { computeRuleSet } from './compute.ts'
+import { formatRuleSet } from './ruleset.ts'
 
 const nodes = [
   {
@@ -44,4 +45,13 @@ test('computeRuleSet() adds the cluster ranges of the settings, once', () => {
 test('computeRuleSet() is undefined while this node is unknown or has no range', () => {
   expect(computeRuleSet(nodes, { ...settings, nodeName: 'c' })).toBeUndefined()
   expect(computeRuleSet([{ name: 'a', podCIDRs: [], internalIPs: [] }], settings)).toBeUndefined()
+})
+
+test('formatRuleSet() guards the port of the tunnel, if there is one', () => {
+  const { tunnelPort: _none, ...routed } = settings
+  const withTunnel = computeRuleSet(nodes, settings)
+  const without = computeRuleSet(nodes, routed)
+  if (withTunnel === undefined || without === undefined) throw new TypeError('rules')
+  expect(formatRuleSet('t', withTunnel).match(/udp dport 8472/g)).toHaveLength(4)
+  expect(formatRuleSet('t', without)).not.toContain('udp dport')
 })

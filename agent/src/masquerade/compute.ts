@@ -13,7 +13,8 @@ export interface MasqueradeSettings {
   readonly clusterCIDRs: readonly string[]
   /** Routed networks carry pod addresses between nodes, so there other nodes see them too. */
   readonly keepsTowardsNodes: boolean
-  readonly tunnelPort: number
+  /** Absent without a tunnel. */
+  readonly tunnelPort?: number
 }
 
 /** Undefined while this node is not known or has no range: then there is nobody to masquerade. */
@@ -31,7 +32,7 @@ export function computeRuleSet(
       ...nodes.flatMap((node) => node.podCIDRs),
       ...addresses.map((address) => `${address}/${address.includes(':') ? 128 : 32}`),
     ]),
-    tunnelPort: settings.tunnelPort,
+    ...(settings.tunnelPort === undefined ? {} : { tunnelPort: settings.tunnelPort }),
   }
 }
 

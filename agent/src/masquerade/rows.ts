@@ -7,7 +7,7 @@ export interface RuleSet {
   /** Destinations that see the pod's own address. */
   readonly keep: readonly string[]
   /** Outer UDP port of the tunnel, which no pod may use in this node's name. */
-  readonly tunnelPort: number
+  readonly tunnelPort?: number
 }
 
 /** The table as it lies in the kernel: nft's own text of it, to see whether somebody changed it. */

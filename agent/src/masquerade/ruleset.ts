@@ -17,6 +17,9 @@ export function formatRuleSet(table: string, rules: RuleSet): string {
   }
   const v4 = (prefixes: readonly string[]): string[] => prefixes.filter((one) => !one.includes(':'))
   const v6 = (prefixes: readonly string[]): string[] => prefixes.filter((one) => one.includes(':'))
+  const { tunnelPort } = rules
+  const tunnel = (ends: readonly string[]): string[] =>
+    tunnelPort === undefined ? [] : ends.map((end) => `    udp dport ${tunnelPort} ${end}`)
   return [
     formatRemoval(table),
     `table inet ${table} {`,
@@ -26,18 +29,20 @@ export function formatRuleSet(table: string, rules: RuleSet): string {
     set('keep6', 'ipv6_addr', v6(rules.keep)),
     '  chain forward {',
     '    type filter hook forward priority filter + 5; policy accept;',
-    `    udp dport ${rules.tunnelPort} ip saddr @pods4 ip daddr != @keep4 drop`,
-    `    udp dport ${rules.tunnelPort} ip6 saddr @pods6 ip6 daddr != @keep6 drop`,
+    ...tunnel([
+      `ip saddr @pods4 ip daddr != @keep4 drop`,
+      `ip6 saddr @pods6 ip6 daddr != @keep6 drop`,
+    ]),
     '    ct state invalid ip saddr @pods4 ip daddr != @keep4 drop',
     '    ct state invalid ip6 saddr @pods6 ip6 daddr != @keep6 drop',
     '  }',
     '  chain prerouting {',
     '    type filter hook prerouting priority raw; policy accept;',
-    `    udp dport ${rules.tunnelPort} fib daddr type local notrack`,
+    ...tunnel(['fib daddr type local notrack']),
     '  }',
     '  chain output {',
     '    type filter hook output priority raw; policy accept;',
-    `    udp dport ${rules.tunnelPort} fib saddr type local notrack`,
+    ...tunnel(['fib saddr type local notrack']),
     '  }',
     '  chain postrouting {',
     '    type nat hook postrouting priority srcnat + 5; policy accept;',

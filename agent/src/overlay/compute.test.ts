@@ -1,13 +1,14 @@
 // The overlay as derived from Node objects: rows, what leaves a node out, and the arithmetic of addresses and MTUs.
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { NodeRow } from '../cluster/rows.ts'
 import {
   computeNeighbours,
   computeOverlay,
   computeRoutes,
+  computeVacantRoutes,
+  mtuOver,
   overlayMac,
   ownAddress,
-  tunnelMtu,
 } from './compute.ts'
 import { Memo } from './memo.ts'
 import type { OverlayPlan, PeerRow } from './rows.ts'
@@ -21,7 +22,7 @@ const node = (name: string, internalIPs: string[], podCIDRs: string[]): NodeRow 
 })
 const one = node('one', ['192.168.0.1', 'fd0a::1'], ['10.244.1.0/24', 'fd00:10:244:1::/64'])
 const two = node('two', ['192.168.0.2', 'fd0a::2'], ['10.244.2.0/24', 'fd00:10:244:2::/64'])
-const auto = { nodeName: 'one', tunnelFamily: 'auto' } as const
+const auto = { nodeName: 'one', tunnel: 'bpf', tunnelFamily: 'auto' } as const
 
 test('computeOverlay() says who we are and who the others are', () => {
   expect(computeOverlay([two, one], auto)).toEqual({
@@ -51,7 +52,7 @@ test('computeOverlay() says who we are and who the others are', () => {
 })
 
 test('computeOverlay() tunnels in the family that is asked for', () => {
-  const plan = computeOverlay([one, two], { nodeName: 'one', tunnelFamily: 6 })
+  const plan = computeOverlay([one, two], { ...auto, tunnelFamily: 6 })
   expect(plan.self).toMatchObject({ tunnelAddress: 'fd0a::1', tunnelFamily: 6 })
   expect(plan.peers[0]).toMatchObject({
     tunnelAddress: 'fd0a::2',
@@ -99,10 +100,17 @@ const peersOf = (plan: OverlayPlan) => {
 }
 
 test('computeRoutes() and computeNeighbours() reach each range by its own address', () => {
+  const type = 'unicast'
   const { routes, neighbours } = peersOf(computeOverlay([one, two], auto))
   expect(routes).toEqual([
-    { dst: '10.244.2.0/24', via: '10.244.2.1', prefsrc: '10.244.1.1', index: 9 },
-    { dst: 'fd00:10:244:2::/64', via: 'fd00:10:244:2::1', prefsrc: 'fd00:10:244:1::1', index: 9 },
+    { type, dst: '10.244.2.0/24', via: '10.244.2.1', prefsrc: '10.244.1.1', index: 9 },
+    {
+      type,
+      dst: 'fd00:10:244:2::/64',
+      via: 'fd00:10:244:2::1',
+      prefsrc: 'fd00:10:244:1::1',
+      index: 9,
+    },
   ])
   expect(neighbours).toEqual([
     { address: '10.244.2.1', mac: '0e:5b:c0:a8:00:02', index: 9 },
@@ -137,7 +145,65 @@ test('overlayMac() is unicast, locally administered and another one per address'
   for (const mac of macs) expect(mac).toMatch(/^0e(:[0-9a-f]{2}){5}$/)
 })
 
-test('tunnelMtu() takes off what the outer family costs', () => {
-  expect(tunnelMtu(1500, 4)).toBe(1450)
-  expect(tunnelMtu(1500, 6)).toBe(1430)
+test('computeVacantRoutes() covers what no pod has', () => {
+  const { self } = computeOverlay([one], auto)
+  expect(self && computeVacantRoutes(self)).toEqual([
+    { type: 'unreachable', dst: '10.244.1.0/24' },
+    { type: 'unreachable', dst: 'fd00:10:244:1::/64' },
+  ])
+})
+
+test.each([
+  ['bpf', 4, 1450],
+  ['bpf', 6, 1430],
+  ['kernel', 4, 1450],
+  ['none', 6, 1500],
+] as const)('mtuOver() takes off what mode %s costs over IPv%i', (tunnel, family, mtu) => {
+  expect(mtuOver(1500, tunnel, family)).toBe(mtu)
+})
+
+describe('without a tunnel', () => {
+  const none = { ...auto, tunnel: 'none' } as const
+
+  test('each range is routed to the node’s address of its family', () => {
+    const { routes } = peersOf(computeOverlay([one, two], none))
+    expect(routes).toMatchObject([
+      { dst: '10.244.2.0/24', via: '192.168.0.2', prefsrc: '10.244.1.1' },
+      { dst: 'fd00:10:244:2::/64', via: 'fd0a::2', prefsrc: 'fd00:10:244:1::1' },
+    ])
+  })
+
+  test.each([
+    ['the other node', one, { ...two, internalIPs: ['fd0a::2'] }, 'two'],
+    ['this node', { ...one, internalIPs: ['fd0a::1'] }, two, 'one'],
+  ])('a range of a family that %s has no address of is refused, the other is routed', (...row) => {
+    const [, own, other, lacking] = row
+    const plan = computeOverlay([own, other], none)
+    expect(plan.self).toBeDefined()
+    expect(plan.peers[0]?.ranges).toEqual([
+      { family: 6, prefix: 'fd00:10:244:2::/64', gateway: 'fd0a::2' },
+    ])
+    expect(plan.problems).toMatchObject([
+      {
+        node: 'two',
+        code: 'no-common-family',
+        message: expect.stringContaining(
+          `10.244.2.0/24: ${lacking} has no InternalIP of family IPv4`,
+        ),
+      },
+    ])
+  })
+
+  test('another address of this node may make another way', () => {
+    const memo = new Memo<NodeRow, PeerRow>()
+    expect(computeOverlay([one, two], none, memo).peers[0]?.ranges).toHaveLength(2)
+    const bare = { ...one, internalIPs: ['192.168.0.1'] }
+    expect(computeOverlay([bare, two], none, memo).peers[0]?.ranges).toHaveLength(1)
+  })
+
+  test('a node without any address has no part in it', () => {
+    const plan = computeOverlay([one, { ...two, internalIPs: [] }], none)
+    expect(plan.peers).toEqual([])
+    expect(plan.problems).toMatchObject([{ code: 'no-tunnel-address' }])
+  })
 })

@@ -8,10 +8,12 @@ import type {
   OverlayNeighbourRow,
   OverlayPlan,
   OverlayProblem,
-  OverlayRouteRow,
+  PeerRouteRow,
   PeerRow,
   RouteAt,
   SelfRow,
+  TunnelMode,
+  VacantRouteRow,
 } from './rows.ts'
 
 /** Bytes that the tunnel adds to an IP packet: outer IP, UDP 8, VXLAN 8, inner Ethernet 14 (RFC 7348 §5). */
@@ -19,6 +21,7 @@ const OVERHEAD: Readonly<Record<Family, number>> = { 4: 50, 6: 70 }
 
 export interface OverlayOptions {
   readonly nodeName: string
+  readonly tunnel: TunnelMode
   /** auto: the family of this node's first InternalIP. The same for all nodes of a cluster. */
   readonly tunnelFamily: 'auto' | Family
 }
@@ -38,24 +41,28 @@ export function computeOverlay(
     return { peers: [], problems }
   }
   const family = options.tunnelFamily === 'auto' ? familyOf(firstAddress) : options.tunnelFamily
-  const self = computeSelf(own, family, problems)
+  const { tunnel } = options
+  const self = computeSelf(own, { family, tunnel, problems })
   if (self === undefined) return { peers: [], problems }
   const takenBy = new Map(own.internalIPs.map((address) => [address, own.name]))
   const peers: PeerRow[] = []
   for (const node of [...nodes].sort((a, b) => (a.name < b.name ? -1 : 1))) {
     if (node === own) continue
-    const peer = computePeer(node, family, { takenBy, problems, memo })
+    const peer = computePeer(node, own, { family, tunnel, takenBy, problems, memo })
     if (peer !== undefined) peers.push(peer)
   }
   return { self, peers, problems }
 }
 
-function computeSelf(
-  node: NodeRow,
-  family: Family,
-  problems: OverlayProblem[],
-): SelfRow | undefined {
-  const tunnelAddress = tunnelAddressOf(node, family, problems)
+interface Common {
+  readonly family: Family
+  readonly tunnel: TunnelMode
+  readonly problems: OverlayProblem[]
+}
+
+function computeSelf(node: NodeRow, common: Common): SelfRow | undefined {
+  const { problems } = common
+  const tunnelAddress = tunnelAddressOf(node, common)
   if (tunnelAddress === undefined) return undefined
   if (node.podCIDRs.length === 0) {
     problems.push({ node: node.name, code: 'no-range', message: 'the Node has no podCIDRs yet' })
@@ -63,7 +70,7 @@ function computeSelf(
   return {
     name: node.name,
     tunnelAddress,
-    tunnelFamily: family,
+    tunnelFamily: familyOf(tunnelAddress),
     overlayMac: overlayMac(tunnelAddress),
     nodeAddresses: node.internalIPs,
     ranges: node.podCIDRs,
@@ -71,18 +78,14 @@ function computeSelf(
   }
 }
 
-interface Peers {
+interface Peers extends Common {
   readonly takenBy: Map<string, string>
-  readonly problems: OverlayProblem[]
   readonly memo: Memo<NodeRow, PeerRow>
 }
 
-function computePeer(
-  node: NodeRow,
-  family: Family,
-  { takenBy, problems, memo }: Peers,
-): PeerRow | undefined {
-  const tunnelAddress = tunnelAddressOf(node, family, problems)
+function computePeer(node: NodeRow, own: NodeRow, peers: Peers): PeerRow | undefined {
+  const { tunnel, takenBy, problems, memo } = peers
+  const tunnelAddress = tunnelAddressOf(node, peers)
   if (tunnelAddress === undefined) return undefined
   for (const address of node.internalIPs) {
     const other = takenBy.get(address)
@@ -96,39 +99,71 @@ function computePeer(
   if (node.podCIDRs.length === 0) {
     problems.push({ node: node.name, code: 'no-range', message: 'the Node has no podCIDRs yet' })
   }
-  return memo.get(node, tunnelAddress, () => ({
+  const routers =
+    tunnel === 'none'
+      ? node.podCIDRs.map((range) => routerOf(range, node, own, problems))
+      : undefined
+  return memo.get(node, `${tunnelAddress} ${routers}`, () => ({
     name: node.name,
     tunnelAddress,
     overlayMac: overlayMac(tunnelAddress),
     nodeAddresses: node.internalIPs,
-    ranges: node.podCIDRs.map((prefix) => ({
-      family: familyOf(prefix),
-      prefix,
-      gateway: ownAddress(prefix),
-    })),
+    ranges: node.podCIDRs.flatMap((prefix, at) => {
+      const gateway = routers === undefined ? ownAddress(prefix) : routers[at]
+      return gateway === undefined ? [] : [{ family: familyOf(prefix), prefix, gateway }]
+    }),
   }))
 }
 
-function tunnelAddressOf(
+/** Without a tunnel: the address of the node that the range is routed to. */
+function routerOf(
+  range: string,
   node: NodeRow,
-  family: Family,
+  own: NodeRow,
   problems: OverlayProblem[],
 ): string | undefined {
-  const address = node.internalIPs.find((one) => familyOf(one) === family)
+  const family = familyOf(range)
+  const without = [own, node].find((one) => addressOf(one, family) === undefined)
+  if (without === undefined) return addressOf(node, family)
+  const message = `no route to its range ${range}: ${without.name} has no InternalIP of family IPv${family}`
+  problems.push({ node: node.name, code: 'no-common-family', message })
+  return undefined
+}
+
+/** Without a tunnel any address will do: each family is routed by its own. */
+function tunnelAddressOf(node: NodeRow, { family, tunnel, problems }: Common): string | undefined {
+  const other = tunnel === 'none' ? node.internalIPs[0] : undefined
+  const address = addressOf(node, family) ?? other
   if (address === undefined) {
-    const message = `the Node has no InternalIP of family IPv${family}, which the tunnel uses`
-    problems.push({ node: node.name, code: 'no-tunnel-address', message })
+    const of = tunnel === 'none' ? '' : ` of family IPv${family}, which the tunnel uses`
+    problems.push({
+      node: node.name,
+      code: 'no-tunnel-address',
+      message: `the Node has no InternalIP${of}`,
+    })
   }
   return address
 }
 
+function addressOf({ internalIPs }: NodeRow, family: Family): string | undefined {
+  return internalIPs.find((one) => familyOf(one) === family)
+}
+
 /** Routes to those ranges of a peer whose family this node has an own address of. */
-export function computeRoutes(self: SelfRow, { ranges }: PeerRow, at: RouteAt): OverlayRouteRow[] {
-  return ranges.flatMap(({ family, prefix, gateway }) => {
-    const own = self.ownAddresses.find((address) => familyOf(address) === family)
+export function computeRoutes(
+  self: SelfRow,
+  { ranges }: Pick<PeerRow, 'ranges'>,
+  at: RouteAt,
+): PeerRouteRow[] {
+  return ranges.flatMap(({ family, prefix: dst, gateway: via }) => {
+    const prefsrc = self.ownAddresses.find((address) => familyOf(address) === family)
     // Without an own address the source would be the uplink's, and answers would come past the tunnel.
-    return own === undefined ? [] : [{ dst: prefix, via: gateway, prefsrc: own, ...at }]
+    return prefsrc === undefined ? [] : [{ type: 'unicast' as const, dst, via, prefsrc, ...at }]
   })
+}
+
+export function computeVacantRoutes({ ranges }: SelfRow): VacantRouteRow[] {
+  return ranges.map((dst) => ({ type: 'unreachable', dst }))
 }
 
 export function computeNeighbours(
@@ -138,9 +173,9 @@ export function computeNeighbours(
   return ranges.map(({ gateway: address }) => ({ index, address, mac }))
 }
 
-/** The largest IP packet of a pod that fits through the tunnel. */
-export function tunnelMtu(underlayMtu: number, family: Family): number {
-  return underlayMtu - OVERHEAD[family]
+/** The largest IP packet of a pod that gets to another node. */
+export function mtuOver(underlayMtu: number, tunnel: TunnelMode, family: Family): number {
+  return tunnel === 'none' ? underlayMtu : underlayMtu - OVERHEAD[family]
 }
 
 /** A node's own address in a range: the network address + 1, never given to a pod. */

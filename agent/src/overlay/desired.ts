@@ -7,23 +7,27 @@ import {
   computeNeighbours,
   computeOverlay,
   computeRoutes,
+  computeVacantRoutes,
+  mtuOver,
   type OverlayOptions,
-  tunnelMtu,
 } from './compute.ts'
-import type { OverlayDeviceRow } from './device-target.ts'
+import type { OverlayDeviceRow } from './device.ts'
 import { computeIds, type IdState } from './ids.ts'
 import { Memo } from './memo.ts'
 import type { OwnRangeRow } from './own-range-target.ts'
 import { readUsedIds } from './peer-target.ts'
 import type {
+  OverlayFdbRow,
   OverlayNeighbourRow,
   OverlayPlan,
   OverlayProblem,
   OverlayRouteRow,
   PeerMapRow,
+  PeerRange,
+  PeerRouteRow,
   PeerRow,
 } from './rows.ts'
-import type { UnderlayState } from './underlay.ts'
+import type { UnderlayState, Way } from './underlay.ts'
 import type { UplinksState } from './uplinks.ts'
 
 export interface DesiredOptions extends OverlayOptions {
@@ -43,7 +47,8 @@ export class DesiredOverlay {
   readonly #peers = new Memo<NodeRow, PeerRow>()
   readonly #mapRows = new Memo<PeerRow, PeerMapRow>()
   readonly #neighbours = new Memo<PeerRow, OverlayNeighbourRow[]>()
-  readonly #routes = new Memo<PeerRow, OverlayRouteRow[]>()
+  readonly #fdb = new Memo<PeerRow, OverlayFdbRow>()
+  readonly #routes = new Memo<PeerRow, PeerRouteRow[]>()
   #plan: OverlayPlan = { peers: [], problems: [] }
   #planRevision = -1
   #ids: IdState | undefined
@@ -72,7 +77,23 @@ export class DesiredOverlay {
     const unfit = uplinks.state.problems.map(
       (text) => ({ node: nodeName, code: 'uplink', message: text }) as const,
     )
-    return [...this.plan().problems, ...full, ...unfit]
+    return [...this.plan().problems, ...this.#distant(), ...full, ...unfit]
+  }
+
+  /** Without a tunnel: ranges that are not reached, because a router is between here and their node. */
+  #distant(): OverlayProblem[] {
+    const { tunnel, underlay } = this.#options
+    const { ways } = underlay.state ?? {}
+    if (tunnel !== 'none' || ways === undefined) return []
+    return this.plan().peers.flatMap(({ name: node, ranges }) =>
+      ranges.flatMap(({ prefix, gateway }): OverlayProblem[] => {
+        const way = ways.get(gateway)
+        if (isOnLink(way)) return []
+        const what = way === undefined ? 'no route leads there' : `the way there is by ${way.via}`
+        const message = `no route to its range ${prefix}: ${gateway} is not on the same link (${what})`
+        return [{ node, code: 'not-on-link', message }]
+      }),
+    )
   }
 
   /** Largest IP packet of a pod; undefined until the underlay is known. */
@@ -80,21 +101,40 @@ export class DesiredOverlay {
     const { self } = this.plan()
     const underlay = this.#options.underlay.state
     if (self === undefined || underlay === undefined) return undefined
-    return tunnelMtu(underlay.mtu, self.tunnelFamily)
+    return this.#mtuOver(underlay.mtu)
+  }
+
+  #mtuOver(underlayMtu: number): number {
+    const { tunnel } = this.#options
+    return mtuOver(underlayMtu, tunnel, this.plan().self?.tunnelFamily ?? 4)
   }
 
   /** Addresses of peers that a way is looked for to. */
   wayAddresses(): string[] {
-    return this.plan().peers.map(({ tunnelAddress }) => tunnelAddress)
+    return this.plan().peers.flatMap((peer) => this.#addressesOf(peer))
+  }
+
+  /** Those that pods' packets for the peer go to. */
+  #addressesOf({ tunnelAddress, ranges }: PeerRow): string[] {
+    if (this.#options.tunnel !== 'none') return [tunnelAddress]
+    return [...new Set(ranges.map(({ gateway }) => gateway))]
+  }
+
+  #wayMtu(underlay: UnderlayState, peer: PeerRow): number {
+    const { mtu, ways } = underlay
+    const mtus = this.#addressesOf(peer).map((address) => ways.get(address)?.mtu ?? mtu)
+    return mtus.length === 0 ? mtu : Math.min(...mtus)
   }
 
   deviceRows(): OverlayDeviceRow[] {
     const { self } = this.plan()
-    const mtu = this.podMtu()
-    if (self === undefined || mtu === undefined) return []
-    const { tunnelPort: port, vni } = this.#options
+    const underlay = this.#options.underlay.state
+    if (self === undefined || underlay === undefined) return []
+    const { tunnel, tunnelPort: port, vni } = this.#options
     const { overlayMac: mac, tunnelAddress, ownAddresses: addresses } = self
-    return [{ mac, mtu, port, vni, tunnelAddress, addresses }]
+    const common = { mac, mtu: this.#mtuOver(underlay.mtu), addresses }
+    if (tunnel === 'none') return [{ tunnel, ...common, uplink: underlay.index }]
+    return [{ tunnel, ...common, port, vni, tunnelAddress }]
   }
 
   peerRows(): PeerMapRow[] {
@@ -105,24 +145,45 @@ export class DesiredOverlay {
     return peers.flatMap((peer) => {
       const id = ids.get(peer.name)
       if (id === undefined) return []
-      const mtu = tunnelMtu(wayMtu(underlay, peer), self.tunnelFamily)
-      const { tunnelAddress, overlayMac, nodeAddresses, ranges } = peer
-      return this.#mapRows.get(peer, `${id} ${mtu}`, () => {
-        const prefixes = ranges.map(({ prefix }) => prefix)
-        return { id, tunnelAddress, overlayMac, mtu, nodeAddresses, prefixes }
+      const mtu = this.#mtuOver(this.#wayMtu(underlay, peer))
+      const { tunnelAddress, overlayMac, nodeAddresses } = peer
+      const reached = this.#reached(underlay, peer)
+      const isOnUplink =
+        this.#options.tunnel === 'none' &&
+        reached.every(({ gateway }) => underlay.ways.get(gateway)?.index === underlay.index)
+      const prefixes = reached.map(({ prefix }) => prefix)
+      return this.#mapRows.get(peer, `${id} ${mtu} ${isOnUplink} ${prefixes}`, () => {
+        return { id, tunnelAddress, overlayMac, mtu, isOnUplink, nodeAddresses, prefixes }
       })
     })
+  }
+
+  /** Ranges of the peer that packets have a way to. */
+  #reached({ ways }: UnderlayState, { ranges }: PeerRow): readonly PeerRange[] {
+    if (this.#options.tunnel !== 'none') return ranges
+    return ranges.filter(({ gateway }) => isOnLink(ways.get(gateway)))
   }
 
   ownRangeRows(): OwnRangeRow[] {
     return (this.plan().self?.ranges ?? []).map((prefix) => ({ prefix }))
   }
 
+  /** With a tunnel only: on the link the kernel finds its neighbours itself. */
   neighbourRows(): OverlayNeighbourRow[] {
     const { index } = this.#options.standing
-    if (index === undefined) return []
+    if (index === undefined || this.#options.tunnel === 'none') return []
     return this.plan().peers.flatMap((peer) =>
       this.#neighbours.get(peer, `${index}`, () => computeNeighbours(peer, index)),
+    )
+  }
+
+  fdbRows(): OverlayFdbRow[] {
+    const { index } = this.#options.standing
+    if (index === undefined) return []
+    return this.plan().peers.map((peer) =>
+      this.#fdb.get(peer, `${index}`, () => {
+        return { index, mac: peer.overlayMac, dst: peer.tunnelAddress }
+      }),
     )
   }
 
@@ -131,14 +192,20 @@ export class DesiredOverlay {
     const { index } = this.#options.standing
     const underlay = this.#options.underlay.state
     if (self === undefined || underlay === undefined || index === undefined) return []
-    const { tunnelFamily, ownAddresses } = self
-    return peers.flatMap((peer) => {
-      const way = wayMtu(underlay, peer)
-      const mtu = way < underlay.mtu ? { mtu: tunnelMtu(way, tunnelFamily) } : {}
-      return this.#routes.get(peer, `${ownAddresses} ${index} ${mtu.mtu}`, () =>
-        computeRoutes(self, peer, { index, ...mtu }),
+    const toPeers = peers.flatMap((peer) => {
+      const way = this.#wayMtu(underlay, peer)
+      const mtu = way < underlay.mtu ? { mtu: this.#mtuOver(way) } : {}
+      const ranges = this.#reached(underlay, peer)
+      const at = ranges.map(({ gateway }) =>
+        this.#options.tunnel === 'none' ? underlay.ways.get(gateway)?.index : index,
+      )
+      return this.#routes.get(peer, `${self.ownAddresses} ${at} ${mtu.mtu}`, () =>
+        ranges.flatMap((range, i) =>
+          computeRoutes(self, { ranges: [range] }, { index: at[i] ?? index, ...mtu }),
+        ),
       )
     })
+    return [...toPeers, ...computeVacantRoutes(self)]
   }
 
   #assignIds(peers: readonly PeerRow[]): ReadonlyMap<string, number> {
@@ -154,7 +221,6 @@ export class DesiredOverlay {
 
 const NOTHING_PINNED: ReadonlyMap<string, number> = new Map()
 
-/** What the way to a peer carries, outer headers included. */
-function wayMtu(underlay: UnderlayState, { tunnelAddress }: PeerRow): number {
-  return underlay.ways.get(tunnelAddress)?.mtu ?? underlay.mtu
+function isOnLink(way: Way | undefined): boolean {
+  return way !== undefined && way.via === undefined
 }

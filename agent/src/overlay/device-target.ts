@@ -1,23 +1,13 @@
-// This node's end of the overlay as a reconciler's target: the VXLAN device, its addresses, its programs and what they know of it.
-import { CONFIG_READY, CONFIG_TUNNEL_IPV6, type Config } from '@sinabro/libbpf-ts/layouts'
+// This node's end of the overlay as a reconciler's target: the device of its mode, its addresses, its programs and what they know of it.
+import { CONFIG_READY, type Config } from '@sinabro/libbpf-ts/layouts'
 import type { Link, RouteNetlink } from '@sinabro/node-netlink'
 import type { Datapath } from '../datapath/datapath.ts'
 import type { KernelSettings } from '../kernel-settings.ts'
-import { OVERLAY_ALIAS, OVERLAY_DEVICE } from '../marks.ts'
+import { OVERLAY_ALIAS, ROUTE_PROTOCOL } from '../marks.ts'
+import { configOf, deviceName, isUsable, type OverlayDeviceRow, specOf } from './device.ts'
+import type { TunnelMode } from './rows.ts'
 import { settleDevice } from './settings.ts'
 import type { WatchedTarget } from './watched.ts'
-
-export interface OverlayDeviceRow {
-  readonly mac: string
-  readonly mtu: number
-  /** Outer UDP port. */
-  readonly port: number
-  readonly vni: number
-  /** Outer source address. */
-  readonly tunnelAddress: string
-  /** The node's own addresses in the pod network. */
-  readonly addresses: readonly string[]
-}
 
 export interface OverlayDeviceActual {
   readonly link: Link
@@ -26,6 +16,7 @@ export interface OverlayDeviceActual {
 }
 
 export interface OverlayDeviceDeps {
+  readonly tunnel: TunnelMode
   readonly netlink: RouteNetlink
   readonly settings: KernelSettings
   readonly datapath: Pick<
@@ -54,51 +45,65 @@ export class OverlayDeviceTarget implements WatchedTarget<OverlayDeviceRow, Over
     return this.#index
   }
 
-  key(): string {
-    return OVERLAY_DEVICE
+  key({ tunnel }: OverlayDeviceRow): string {
+    return tunnel
   }
 
-  keyOf(): string {
-    return OVERLAY_DEVICE
+  /** The mode it is a device of: those of others go (ADR 0045). */
+  keyOf({ link }: OverlayDeviceActual): string {
+    return modeOf(link)
+  }
+
+  /** One UDP port and one name: the device of the other tunnel mode has to go first. */
+  claim({ tunnel }: OverlayDeviceRow): string {
+    return deviceName(tunnel)
+  }
+
+  claimOf({ link }: OverlayDeviceActual): string {
+    return deviceName(modeOf(link))
   }
 
   isEqual(row: OverlayDeviceRow, { link, addresses, isAttached }: OverlayDeviceActual): boolean {
-    const { value } = this.#deps.datapath.config
     return (
       isAttached &&
       link.isUp &&
-      link.name === OVERLAY_DEVICE &&
+      link.name === deviceName(row.tunnel) &&
       link.alias === OVERLAY_ALIAS &&
       link.mac === row.mac &&
       link.mtu === row.mtu &&
       isUsable(link, row) &&
-      value.overlayIfindex === link.index &&
-      isConfigured(value, row) &&
+      isConfigured(this.#deps.datapath.config.value, configOf(row, link.index)) &&
       globalOf(addresses).length === row.addresses.length &&
       row.addresses.every((address) => addresses.some((one) => one.address === address))
     )
   }
 
   async list(): Promise<OverlayDeviceActual[]> {
-    const { netlink, datapath } = this.#deps
-    const link = await findOverlayDevice(netlink)
-    this.#index = link?.index
-    if (link === undefined) return []
-    const addresses = await netlink.addresses.list({ index: link.index })
-    return [{ link, addresses, isAttached: await datapath.isOverlayAttached(link) }]
+    const { netlink, datapath, tunnel } = this.#deps
+    const found: OverlayDeviceActual[] = []
+    this.#index = undefined
+    for (const link of await findOverlayDevices(netlink)) {
+      const { index } = link
+      const addresses = await netlink.addresses.list({ index })
+      const isAttached = modeOf(link) !== 'bpf' || (await datapath.isOverlayAttached(link))
+      if (modeOf(link) === tunnel) this.#index = index
+      found.push({ link, addresses, isAttached })
+    }
+    return found
   }
 
   async update(row: OverlayDeviceRow): Promise<void> {
     const { netlink, settings, datapath } = this.#deps
+    const name = deviceName(row.tunnel)
     const link = await this.#ensure(row)
     const { index } = link
     this.#index = index
-    settleDevice(settings, OVERLAY_DEVICE)
-    await datapath.attachOverlay({ name: OVERLAY_DEVICE, index })
+    settleDevice(settings, name)
+    if (row.tunnel === 'bpf') await datapath.attachOverlay({ name, index })
     if (link.alias !== OVERLAY_ALIAS) await netlink.links.set(index, { alias: OVERLAY_ALIAS })
     if (link.mac !== row.mac) await netlink.links.set(index, { mac: row.mac })
     if (link.mtu !== row.mtu) await netlink.links.set(index, { mtu: row.mtu })
-    datapath.config.change({ overlayIfindex: index, ...tunnelConfig(row) })
+    datapath.config.changeWays(configOf(row, index))
     datapath.setOwnAddresses(row.addresses)
     await netlink.links.set(index, { isUp: true })
     for (const address of row.addresses) {
@@ -118,70 +123,65 @@ export class OverlayDeviceTarget implements WatchedTarget<OverlayDeviceRow, Over
   }
 
   async remove({ link }: OverlayDeviceActual): Promise<void> {
-    const { netlink, datapath } = this.#deps
-    datapath.config.change({ overlayIfindex: 0 })
-    datapath.setOwnAddresses([])
-    await netlink.links.del(link.index)
-    datapath.forgetDevice(OVERLAY_DEVICE)
+    const { datapath } = this.#deps
+    if (datapath.config.value.overlayIfindex === link.index) {
+      datapath.config.changeWays({ overlayIfindex: 0 })
+    }
+    await this.#take(link)
+    datapath.forgetDevice(link.name)
   }
 
   async #ensure(row: OverlayDeviceRow): Promise<Link> {
     const { netlink } = this.#deps
-    const known = await findOverlayDevice(netlink)
-    if (known !== undefined && known.name === OVERLAY_DEVICE && isUsable(known, row)) return known
-    if (known !== undefined) await netlink.links.del(known.index)
-    const inTheWay = await netlink.links.get({ name: OVERLAY_DEVICE })
+    const name = deviceName(row.tunnel)
+    const links = await findOverlayDevices(netlink)
+    const known = links.find((link) => modeOf(link) === row.tunnel)
+    if (known !== undefined && known.name === name && isUsable(known, row)) return known
+    if (known !== undefined) await this.#take(known)
+    const inTheWay = await netlink.links.get({ name })
     if (inTheWay !== undefined) {
-      throw new DeviceTakenError(`a device ${OVERLAY_DEVICE} exists that is not ours`)
+      throw new DeviceTakenError(`a device ${name} exists that is not ours`)
     }
-    await netlink.links.add({
-      kind: 'vxlan',
-      name: OVERLAY_DEVICE,
-      alias: OVERLAY_ALIAS,
-      addrGenMode: 'none',
-      mac: row.mac,
-      mtu: row.mtu,
-      port: row.port,
-      collectMetadata: true,
-      learning: false,
-      isUp: false,
-    })
-    const link = await netlink.links.get({ name: OVERLAY_DEVICE })
-    if (link === undefined) throw new Error(`${OVERLAY_DEVICE} vanished as it was made`)
+    await netlink.links.add(specOf(row))
+    const link = await netlink.links.get({ name })
+    if (link === undefined) throw new Error(`${name} vanished as it was made`)
     return link
+  }
+
+  /**
+   * Its routes go with it, and their packets would take the node's default route until there are others. So they are
+   * dropped meanwhile: a connection waits, but for an unreachable it might end.
+   */
+  async #take({ index }: Link): Promise<void> {
+    const { routes, links } = this.#deps.netlink
+    for (const { dst, via } of await routes.list({ protocol: ROUTE_PROTOCOL, index })) {
+      if (via !== undefined) {
+        await routes.replace({ dst, type: 'blackhole', protocol: ROUTE_PROTOCOL })
+      }
+    }
+    await links.del(index)
   }
 }
 
 /** By alias; by name only when a crash came between making and marking it, before it was ever up. */
-export async function findOverlayDevice(netlink: RouteNetlink): Promise<Link | undefined> {
-  const links = await netlink.links.list({ kind: 'vxlan' })
-  return (
-    links.find(({ alias }) => alias === OVERLAY_ALIAS) ??
-    links.find(({ name, alias, isUp }) => name === OVERLAY_DEVICE && alias === undefined && !isUp)
-  )
+export async function findOverlayDevices(netlink: RouteNetlink): Promise<Link[]> {
+  const links = await netlink.links.list()
+  const ofKind = links.filter(({ kind }) => kind === 'vxlan' || kind === 'bridge')
+  return ofKind.filter((link) => {
+    const isUnmarked = link.alias === undefined && !link.isUp
+    return link.alias === OVERLAY_ALIAS || (isUnmarked && link.name === deviceName(modeOf(link)))
+  })
 }
 
-/** What cannot be changed on a living VXLAN device. */
-function isUsable(link: Link, row: OverlayDeviceRow): boolean {
-  return link.vxlan?.collectMetadata === true && link.vxlan.port === row.port
+function modeOf({ kind, vxlan }: Link): TunnelMode {
+  if (kind !== 'vxlan') return 'none'
+  return vxlan?.collectMetadata === true ? 'bpf' : 'kernel'
 }
 
-function isConfigured(config: Config, row: OverlayDeviceRow): boolean {
-  const { flags, ...members } = tunnelConfig(row)
+function isConfigured(config: Config, wanted: ReturnType<typeof configOf>): boolean {
+  const { flags, ...members } = wanted
   const names = Object.keys(members) as (keyof typeof members)[]
   return (config.flags & ~CONFIG_READY) === flags && names.every((n) => config[n] === members[n])
-}
-
-function tunnelConfig({ mac, vni, port, tunnelAddress }: OverlayDeviceRow) {
-  const isIpv6 = tunnelAddress.includes(':')
-  return {
-    flags: isIpv6 ? CONFIG_TUNNEL_IPV6 : 0,
-    overlayMac: mac,
-    tunnelPort: port,
-    vni,
-    tunnelLocal4: isIpv6 ? '::' : tunnelAddress,
-    tunnelLocal6: isIpv6 ? tunnelAddress : '::',
-  }
 }
 
 function hostPrefixLen(address: string): number {

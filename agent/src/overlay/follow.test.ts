@@ -17,8 +17,12 @@ beforeEach(() => {
   })
 })
 
-const at = (kind: 'address' | 'route' | 'neighbour' | 'filter', index: number | undefined) =>
-  ({ kind, change: 'del', [kind]: { index } }) as unknown as RouteEvent
+const at = (kind: 'address' | 'route' | 'neighbour' | 'fdb' | 'filter', index?: number) => {
+  const member = kind === 'fdb' ? 'entry' : kind
+  return { kind, change: 'del', [member]: { index } } as unknown as RouteEvent
+}
+const route = (index: number | undefined, protocol: number) =>
+  ({ kind: 'route', change: 'del', route: { index, protocol } }) as unknown as RouteEvent
 const link = (index: number, name: string, alias?: string, isUp = true, change = 'new') =>
   ({ kind: 'link', change, link: { index, name, alias, isUp } }) as unknown as RouteEvent
 
@@ -32,6 +36,12 @@ test.each([
   ['the device removed', link(3, 'sb-vxlan', 'sinabro:overlay', true, 'del'), 'lost'],
   ['a device in its place', link(9, 'sb-vxlan'), 'lost'],
   ['a route of the node', at('route', 2), 'underlay'],
+  ['a route of ours by an uplink', route(2, 91), 'row'],
+  ['a route of ours by no device', route(undefined, 91), 'row'],
+  ['a route of ours to a pod', route(4, 91), undefined],
+  ['a forwarding entry of it', at('fdb', 3), 'row'],
+  ['a forwarding entry of another device', at('fdb', 2), undefined],
+  ['the device without a tunnel', link(7, 'sb0', 'sinabro:overlay'), 'lost'],
   ['a route over several devices', at('route', undefined), 'underlay'],
   ['an address of the node', at('address', 2), 'underlay'],
   ['another device', link(2, 'eth0'), 'underlay'],

@@ -5,7 +5,7 @@ import {
   RouteMonitor,
   type RouteNetlink,
 } from '@sinabro/node-netlink'
-import { OVERLAY_ALIAS, OVERLAY_DEVICE } from '../marks.ts'
+import { OVERLAY_ALIAS, OVERLAY_DEVICE, OWN_DEVICE, ROUTE_PROTOCOL } from '../marks.ts'
 import { parseAlias } from '../pods/compute.ts'
 
 /** linux/rtnetlink.h: what the kernel keeps of this host's own addresses. */
@@ -24,7 +24,7 @@ export interface FollowOverlayOptions {
 /**
  * underlay: a device, address or route that is not ours, so the way to other nodes may have changed. lost: the overlay device went,
  * came or went down, and what lay on it with it, of which the kernel does not always tell. device: the overlay device itself,
- * its addresses or programs. row: a route or neighbour on it. hook: programs of a device that is not ours.
+ * its addresses or programs. row: a route of ours, or a neighbour or forwarding entry on it. hook: programs of a device that is not ours.
  */
 export type Whose = 'underlay' | 'lost' | 'device' | 'row' | 'hook'
 
@@ -59,7 +59,7 @@ export class OverlayEvents {
 
   know(link: KnownLink): 'overlay' | 'pods' | 'other' {
     const { index, name, alias, isUp } = link
-    if (alias === OVERLAY_ALIAS || name === OVERLAY_DEVICE) {
+    if (alias === OVERLAY_ALIAS || name === OVERLAY_DEVICE || name === OWN_DEVICE) {
       this.#overlay.set(index, isUp)
       return 'overlay'
     }
@@ -81,9 +81,15 @@ export class OverlayEvents {
       case 'route':
         // Local addresses have events of their own.
         if (event.route.table === RT_TABLE_LOCAL) return undefined
-        return event.route.index === undefined ? 'underlay' : this.#at(event.route.index, 'row')
+        if (event.route.index === undefined) {
+          return event.route.protocol === ROUTE_PROTOCOL ? 'row' : 'underlay'
+        }
+        if (this.#pods.has(event.route.index)) return undefined
+        return event.route.protocol === ROUTE_PROTOCOL ? 'row' : this.#at(event.route.index, 'row')
       case 'neighbour':
         return this.#overlay.has(event.neighbour.index) ? 'row' : undefined
+      case 'fdb':
+        return this.#overlay.has(event.entry.index) ? 'row' : undefined
       case 'filter':
         if (this.#overlay.has(event.filter.index)) return 'device'
         return this.#pods.has(event.filter.index) ? undefined : 'hook'

@@ -1,9 +1,9 @@
-// Reaching pods on other nodes by VXLAN, in mode bpf: one device, rows in the maps, routes and neighbours for the stack way (ADR 0042).
+// Reaching pods on other nodes in one of three modes: a device, rows in the maps, routes and what they need (ADR 0042, 0045).
 //
 // createOverlay(deps)    makes the room
-//   .start(jobs)         four reconcilers, and the job that follows nodes and underlay; health 'overlay' is ready once all stands
+//   .start(jobs)         its reconcilers, and the job that follows nodes and underlay; health 'overlay' is ready once all stands
 //   .podMtu()            what a pod's device gets; undefined until the underlay is known
-//   .plan() .problems()  for status
+//   .plan() .problems() .uplinks()  for those who tell of it
 import type { NetworkNamespace, RouteEvent, RouteNetlink } from '@sinabro/node-netlink'
 import type { NodeRow } from '../cluster/rows.ts'
 import type { Datapath } from '../datapath/datapath.ts'
@@ -16,27 +16,32 @@ import type { RowStatus } from '../state/row-status.ts'
 import type { Table } from '../state/table.ts'
 import type { OverlayOptions } from './compute.ts'
 import { DesiredOverlay } from './desired.ts'
-import {
-  type OverlayDeviceActual,
-  type OverlayDeviceRow,
-  OverlayDeviceTarget,
-} from './device-target.ts'
+import { deviceName, type OverlayDeviceRow } from './device.ts'
+import { type OverlayDeviceActual, OverlayDeviceTarget } from './device-target.ts'
 import { followOverlay, type Whose } from './follow.ts'
 import { News, type Told } from './news.ts'
 import { OwnRangeTarget } from './own-range-target.ts'
 import { PeerTarget } from './peer-target.ts'
 import {
+  type ActualFdbEntry,
   type ActualNeighbour,
   type ActualRoute,
+  OverlayFdbTarget,
   OverlayNeighbourTarget,
   OverlayRouteTarget,
 } from './route-target.ts'
-import type { OverlayNeighbourRow, OverlayPlan, OverlayProblem, OverlayRouteRow } from './rows.ts'
-import { settleForwarding } from './settings.ts'
+import type {
+  OverlayFdbRow,
+  OverlayNeighbourRow,
+  OverlayPlan,
+  OverlayProblem,
+  OverlayRouteRow,
+} from './rows.ts'
+import { settleDevice, settleForwarding } from './settings.ts'
 import { Standing } from './standing.ts'
 import { extendUnderlay, readUnderlay, Underlay } from './underlay.ts'
 import { UplinkTarget } from './uplink-target.ts'
-import { readUplinks, Uplinks } from './uplinks.ts'
+import { readUplinks, type UplinkRow, Uplinks } from './uplinks.ts'
 import { type AnyWatched, Watched } from './watched.ts'
 
 export interface OverlayDeps extends OverlayOptions {
@@ -77,6 +82,8 @@ export class Overlay {
   readonly #onUplinks: AnyWatched
   readonly #routes: Watched<OverlayRouteRow, ActualRoute>
   readonly #neighbours: Watched<OverlayNeighbourRow, ActualNeighbour>
+  /** In mode kernel. */
+  readonly #fdb: Watched<OverlayFdbRow, ActualFdbEntry> | undefined
   readonly #all: readonly AnyWatched[]
   readonly #news = new News()
   /** The addresses that uplinks were looked for by. */
@@ -85,7 +92,7 @@ export class Overlay {
   constructor(deps: OverlayDeps) {
     this.#deps = deps
     this.#settings = new KernelSettings(deps.hostNamespace)
-    const { netlink, datapath, nodes, clock, health, log, refreshMs = REFRESH_MS } = deps
+    const { tunnel, netlink, datapath, nodes, clock, health, log, refreshMs = REFRESH_MS } = deps
     const underlay = this.#underlay
     const standing = this.#standing
     const uplinks = this.#uplinks
@@ -100,7 +107,12 @@ export class Overlay {
       maps: datapath.maps,
     })
     this.#desired = desired
-    this.#deviceTarget = new OverlayDeviceTarget({ netlink, datapath, settings: this.#settings })
+    this.#deviceTarget = new OverlayDeviceTarget({
+      tunnel,
+      netlink,
+      datapath,
+      settings: this.#settings,
+    })
     this.#device = new Watched(this.#deviceTarget, () => desired.deviceRows(), common)
     const inMaps = {
       maps: datapath.maps,
@@ -126,12 +138,21 @@ export class Overlay {
       () => desired.routeRows(),
       onDevice,
     )
+    this.#fdb =
+      tunnel === 'kernel'
+        ? new Watched(
+            new OverlayFdbTarget({ netlink, standing }),
+            () => desired.fdbRows(),
+            onDevice,
+          )
+        : undefined
     this.#all = [
       this.#device,
       this.#peers,
       this.#ownRanges,
       this.#onUplinks,
       this.#neighbours,
+      ...(this.#fdb === undefined ? [] : [this.#fdb]),
       this.#routes,
     ]
   }
@@ -148,6 +169,11 @@ export class Overlay {
 
   plan(): OverlayPlan {
     return this.#desired.plan()
+  }
+
+  /** Devices of the node by which it is reached from outside. */
+  uplinks(): readonly UplinkRow[] {
+    return this.#uplinks.state.uplinks
   }
 
   problems(): readonly OverlayProblem[] {
@@ -196,6 +222,7 @@ export class Overlay {
     if (whose === 'row') {
       if (event.kind === 'route') this.#routes.saw(event.change, event.route)
       if (event.kind === 'neighbour') this.#neighbours.saw(event.change, event.neighbour)
+      if (event.kind === 'fdb') this.#fdb?.saw(event.change, event.entry)
     } else if (whose === 'hook') {
       const index = event.kind === 'filter' ? event.filter.index : undefined
       if (this.#uplinks.state.uplinks.some((uplink) => uplink.index === index)) {
@@ -225,9 +252,14 @@ export class Overlay {
     await this.#device.settled()
     const { index } = this.#deviceTarget
     if (!this.#isStanding() || index === undefined) return
-    if (this.#standing.set(index) || isLost) {
+    settleDevice(this.#settings, deviceName(this.#deps.tunnel))
+    // The kernel takes routes away without a word when their device goes down, and without a tunnel that is an uplink.
+    const areRoutesLost = isLost || (this.#deps.tunnel === 'none' && mayHaveChanged)
+    const isAnother = this.#standing.set(index)
+    if (isAnother || areRoutesLost) this.#routes.kick()
+    if (isAnother || isLost) {
       this.#neighbours.kick()
-      this.#routes.kick()
+      this.#fdb?.kick()
     }
     await Promise.all(this.#all.map((watched) => watched.settled()))
     if (!datapath.config.isReady) datapath.config.markReady()

@@ -1,6 +1,6 @@
 // Other nodes in the maps of the datapath, as a reconciler's target; knows when a change means that flows must be judged again.
 import { u32 } from '@sinabro/libbpf-ts'
-import { NODE_VALID, type Node, node } from '@sinabro/libbpf-ts/layouts'
+import { NODE_ON_UPLINK, NODE_VALID, type Node, node } from '@sinabro/libbpf-ts/layouts'
 import type { DatapathMaps } from '../datapath/maps.ts'
 import { formatKey, parseKey } from './prefix.ts'
 import type { PeerMapRow } from './rows.ts'
@@ -44,7 +44,7 @@ export class PeerTarget implements WatchedTarget<PeerMapRow, PeerActual> {
 
   isEqual(row: PeerMapRow, { node, nodeAddresses, prefixes }: PeerActual): boolean {
     return (
-      node?.flags === NODE_VALID &&
+      node?.flags === flagsOf(row) &&
       node.tunnel === row.tunnelAddress &&
       node.mac === row.overlayMac &&
       node.mtu === row.mtu &&
@@ -87,7 +87,7 @@ export class PeerTarget implements WatchedTarget<PeerMapRow, PeerActual> {
       tunnel: row.tunnelAddress,
       mac: row.overlayMac,
       mtu: row.mtu,
-      flags: NODE_VALID,
+      flags: flagsOf(row),
     })
     this.#valid?.add(id)
     for (const address of row.nodeAddresses) {
@@ -98,7 +98,8 @@ export class PeerTarget implements WatchedTarget<PeerMapRow, PeerActual> {
       if (!row.nodeAddresses.includes(address)) this.#dropAddress(id, address)
     }
     // An id that another node had: its row stays behind without NODE_VALID, so that this can be told.
-    let mustJudge = before !== undefined && before.tunnel !== '::' && before.flags !== NODE_VALID
+    // And one that is on the uplink no longer, or only now: its flows' ways are of another sort.
+    let mustJudge = before !== undefined && before.tunnel !== '::' && before.flags !== flagsOf(row)
     for (const prefix of row.prefixes) {
       const key = parseKey(prefix)
       const owner = ipcache.get(key)?.node ?? 0
@@ -154,6 +155,10 @@ function readValidIds(nodes: DatapathMaps['nodes']): Set<number> {
 /** Ids that flow rows may still name: those of living nodes and those left behind by nodes that went. */
 export function readUsedIds(nodes: DatapathMaps['nodes']): Set<number> {
   return new Set(Array.from(writtenNodes(nodes), ([id]) => id))
+}
+
+function flagsOf({ isOnUplink }: PeerMapRow): number {
+  return NODE_VALID | (isOnUplink ? NODE_ON_UPLINK : 0)
 }
 
 function add(to: Map<number, Set<string>>, id: number, one: string): void {

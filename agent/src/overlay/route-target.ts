@@ -1,19 +1,29 @@
-// Kernel routes and neighbours towards other nodes, as reconcilers' targets: all that stands on the overlay device is ours.
-import type { Neighbour, Route, RouteNetlink } from '@sinabro/node-netlink'
+// Kernel routes, neighbours and forwarding entries towards other nodes, as reconcilers' targets: what stands on the overlay device is ours.
+import {
+  type FdbEntry,
+  isCode,
+  type Neighbour,
+  type Route,
+  type RouteNetlink,
+} from '@sinabro/node-netlink'
 import { ROUTE_PROTOCOL } from '../marks.ts'
-import type { OverlayNeighbourRow, OverlayRouteRow } from './rows.ts'
+import type { OverlayFdbRow, OverlayNeighbourRow, OverlayRouteRow } from './rows.ts'
 import type { WatchedTarget } from './watched.ts'
 
 export interface OnOverlayDeps {
-  readonly netlink: Pick<RouteNetlink, 'routes' | 'neighbours'>
+  readonly netlink: Pick<RouteNetlink, 'routes' | 'neighbours' | 'fdb'>
   /** The overlay device, once it stands. */
   readonly standing: { readonly index: number | undefined }
 }
 
 export type ActualRoute = Pick<
   Route,
-  'dst' | 'index' | 'protocol' | 'via' | 'onlink' | 'prefsrc' | 'mtu' | 'metric'
+  'type' | 'dst' | 'index' | 'protocol' | 'via' | 'onlink' | 'prefsrc' | 'mtu' | 'metric'
 >
+
+/** Behind whatever another network put there for the same range: that is for a person to remove, and doctor tells of it. */
+const VACANT_METRIC = 0xffff
+const VACANT = 'unreachable '
 
 export class OverlayRouteTarget implements WatchedTarget<OverlayRouteRow, ActualRoute> {
   readonly name = 'overlay routes'
@@ -23,20 +33,27 @@ export class OverlayRouteTarget implements WatchedTarget<OverlayRouteRow, Actual
     this.#deps = deps
   }
 
-  key(row: OverlayRouteRow): string {
-    return row.dst
+  key({ type, dst }: OverlayRouteRow): string {
+    return type === 'unreachable' ? `${VACANT}${dst}` : dst
   }
 
-  keyOf(actual: ActualRoute): string {
-    return actual.dst
+  keyOf({ type, dst }: ActualRoute): string {
+    return type === 'unreachable' ? `${VACANT}${dst}` : dst
   }
 
-  isOurs({ index, protocol }: ActualRoute): boolean {
-    return protocol === ROUTE_PROTOCOL && index !== undefined && index === this.#deps.standing.index
+  /** Those without a gateway are pods'. */
+  isOurs({ type, index, protocol, via }: ActualRoute): boolean {
+    if (protocol !== ROUTE_PROTOCOL) return false
+    const isOnDevice = index !== undefined && index === this.#deps.standing.index
+    return type !== 'unicast' || via !== undefined || isOnDevice
   }
 
   isEqual(row: OverlayRouteRow, actual: ActualRoute): boolean {
+    if (row.type === 'unreachable') {
+      return actual.type === row.type && actual.metric === VACANT_METRIC
+    }
     return (
+      actual.type === row.type &&
       actual.index === row.index &&
       actual.protocol === ROUTE_PROTOCOL &&
       actual.via === row.via &&
@@ -49,21 +66,86 @@ export class OverlayRouteTarget implements WatchedTarget<OverlayRouteRow, Actual
   async list(): Promise<ActualRoute[]> {
     const { netlink, standing } = this.#deps
     if (standing.index === undefined) return []
-    return netlink.routes.list({ protocol: ROUTE_PROTOCOL, index: standing.index })
+    const routes = await netlink.routes.list({ protocol: ROUTE_PROTOCOL })
+    return routes.filter((route) => this.isOurs(route))
   }
 
   /** Enough to remove it by; what is absent goes without complaint. */
-  async find(dst: string): Promise<ActualRoute | undefined> {
-    const { index } = this.#deps.standing
-    return index === undefined ? undefined : { dst, index, protocol: ROUTE_PROTOCOL, onlink: true }
+  async find(key: string): Promise<ActualRoute> {
+    const common = { protocol: ROUTE_PROTOCOL, onlink: true }
+    if (!key.startsWith(VACANT)) return { ...common, type: 'unicast', dst: key }
+    return { ...common, type: 'unreachable', dst: key.slice(VACANT.length) }
   }
 
   async update(row: OverlayRouteRow): Promise<void> {
-    await this.#deps.netlink.routes.replace({ ...row, onlink: true, protocol: ROUTE_PROTOCOL })
+    const { routes } = this.#deps.netlink
+    const { dst } = row
+    const protocol = ROUTE_PROTOCOL
+    if (row.type === 'unreachable') {
+      await routes.replace({ ...row, metric: VACANT_METRIC, protocol })
+      return
+    }
+    const replace = () => routes.replace({ ...row, onlink: true, protocol })
+    try {
+      await replace()
+    } catch (error) {
+      if (!isCode(error, 'EINVAL')) throw error
+      // IPv6 takes no gateway that the route in its place leads to by another device.
+      await routes.replace({ dst, type: 'blackhole', protocol })
+      await replace()
+    }
   }
 
-  async remove({ dst, index, metric, protocol }: ActualRoute): Promise<void> {
-    await this.#deps.netlink.routes.del({ dst, index, metric, protocol })
+  async remove({ type, dst, index, metric, protocol }: ActualRoute): Promise<void> {
+    const device = type === 'unicast' ? { index } : {}
+    await this.#deps.netlink.routes.del({ type, dst, metric, protocol, ...device })
+  }
+}
+
+export type ActualFdbEntry = Pick<FdbEntry, 'index' | 'mac' | 'dst' | 'state'>
+
+export class OverlayFdbTarget implements WatchedTarget<OverlayFdbRow, ActualFdbEntry> {
+  readonly name = 'overlay fdb'
+  readonly #deps: OnOverlayDeps
+
+  constructor(deps: OnOverlayDeps) {
+    this.#deps = deps
+  }
+
+  key({ mac, dst }: OverlayFdbRow): string {
+    return `${mac} ${dst}`
+  }
+
+  keyOf({ mac, dst }: ActualFdbEntry): string {
+    return `${mac} ${dst}`
+  }
+
+  isOurs({ index }: ActualFdbEntry): boolean {
+    return index === this.#deps.standing.index
+  }
+
+  isEqual(row: OverlayFdbRow, actual: ActualFdbEntry): boolean {
+    return actual.index === row.index && actual.state === 'permanent'
+  }
+
+  async list(): Promise<ActualFdbEntry[]> {
+    const { netlink, standing } = this.#deps
+    return standing.index === undefined ? [] : netlink.fdb.list({ index: standing.index })
+  }
+
+  async update(row: OverlayFdbRow): Promise<void> {
+    await this.#deps.netlink.fdb.replace({ ...row, state: 'permanent' })
+  }
+
+  /** Enough to remove it by. */
+  async find(key: string): Promise<ActualFdbEntry | undefined> {
+    const { index } = this.#deps.standing
+    const [mac = '', dst = ''] = key.split(' ')
+    return index === undefined ? undefined : { index, mac, dst, state: 'permanent' }
+  }
+
+  async remove({ index, mac, dst }: ActualFdbEntry): Promise<void> {
+    await this.#deps.netlink.fdb.del({ index, mac, dst })
   }
 }
 

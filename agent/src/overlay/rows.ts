@@ -2,10 +2,13 @@
 
 export type Family = 4 | 6
 
+/** How pods reach those of other nodes: a VXLAN device fed by our programs, one fed by the kernel's tables, or routes alone. */
+export type TunnelMode = 'bpf' | 'kernel' | 'none'
+
 /** This node in the overlay. */
 export interface SelfRow {
   readonly name: string
-  /** Outer source of what we send, and what others know us by. */
+  /** What others know us by; with a tunnel the outer source of what we send. */
   readonly tunnelAddress: string
   readonly tunnelFamily: Family
   readonly overlayMac: string
@@ -18,7 +21,7 @@ export interface SelfRow {
 
 export interface PeerRow {
   readonly name: string
-  /** Outer destination. */
+  /** With a tunnel the outer destination. */
   readonly tunnelAddress: string
   readonly overlayMac: string
   /** Every InternalIP: packets with one of these as outer source come from this node. */
@@ -29,7 +32,7 @@ export interface PeerRow {
 export interface PeerRange {
   readonly family: Family
   readonly prefix: string
-  /** The peer's own address in this range, by which we route the rest of it. */
+  /** By which we route it: the peer's own address in this range, or without a tunnel its InternalIP of this family. */
   readonly gateway: string
 }
 
@@ -38,6 +41,8 @@ export interface OverlayProblem {
   readonly code:
     | 'no-tunnel-address'
     | 'no-range'
+    | 'no-common-family'
+    | 'not-on-link'
     | 'duplicate-address'
     | 'too-many-nodes'
     | 'uplink'
@@ -59,11 +64,20 @@ export interface RouteAt {
 }
 
 /** A kernel route to a range of a peer. */
-export interface OverlayRouteRow extends RouteAt {
+export interface PeerRouteRow extends RouteAt {
+  readonly type: 'unicast'
   readonly dst: string
   readonly via: string
   readonly prefsrc: string
 }
+
+/** Addresses of a range of our own that no pod has: answered by this node instead of sent to its default route. */
+export interface VacantRouteRow {
+  readonly type: 'unreachable'
+  readonly dst: string
+}
+
+export type OverlayRouteRow = PeerRouteRow | VacantRouteRow
 
 export interface OverlayNeighbourRow {
   /** Of the overlay device. */
@@ -72,13 +86,24 @@ export interface OverlayNeighbourRow {
   readonly mac: string
 }
 
+/** Which tunnel address is behind a MAC, for the kernel's VXLAN device. */
+export interface OverlayFdbRow {
+  /** Of the overlay device. */
+  readonly index: number
+  readonly mac: string
+  readonly dst: string
+}
+
 /** What the maps hold of one peer. */
 export interface PeerMapRow {
   readonly id: number
   readonly tunnelAddress: string
   readonly overlayMac: string
-  /** Largest IP packet the tunnel to it carries. */
+  /** Largest IP packet that reaches a pod there. */
   readonly mtu: number
+  /** Without a tunnel, and by the link that this node is known by: pods' packets need not pass the stack. */
+  readonly isOnUplink: boolean
   readonly nodeAddresses: readonly string[]
+  /** Ranges that are reached. */
   readonly prefixes: readonly string[]
 }

@@ -2,10 +2,15 @@
 import { NODE_VALID } from '@sinabro/libbpf-ts/layouts'
 import type { NodeView } from '../api/views.ts'
 import type { NodeRow } from '../cluster/rows.ts'
+import { parseKey } from '../overlay/prefix.ts'
 import type { Rooms } from './rooms.ts'
 
 /** This node first, the others by name. */
-export function describeNodes(rooms: Pick<Rooms, 'cluster' | 'overlay' | 'datapath'>): NodeView[] {
+export function describeNodes(
+  rooms: Pick<Rooms, 'config' | 'cluster' | 'overlay' | 'datapath'>,
+): NodeView[] {
+  const { tunnel } = rooms.config
+  const way: NodeView['way'] = tunnel === 'none' ? 'direct' : 'tunnel'
   const { self, peers, problems } = rooms.overlay.plan()
   const messages = new Map<string, string>()
   for (const { node, message } of [...problems, ...rooms.overlay.problems()]) {
@@ -17,9 +22,10 @@ export function describeNodes(rooms: Pick<Rooms, 'cluster' | 'overlay' | 'datapa
     .map((node) => {
       const isSelf = node.name === self?.name
       const tunnelAddress = isSelf ? self.tunnelAddress : tunnels.get(node.name)
-      const common = { ...view(node), isSelf, ...some('tunnelAddress', tunnelAddress) }
+      const outer = tunnel === 'none' ? undefined : tunnelAddress
+      const common = { ...view(node), isSelf, mode: tunnel, ...some('tunnelAddress', outer) }
       if (isSelf) return { ...common, way: 'self' as const, ...some('mtu', rooms.overlay.podMtu()) }
-      const row = tunnelAddress === undefined ? undefined : readNode(rooms, tunnelAddress)
+      const row = tunnelAddress === undefined ? undefined : readNode(rooms, tunnelAddress, node)
       const message =
         messages.get(node.name) ??
         (tunnelAddress === undefined
@@ -28,7 +34,7 @@ export function describeNodes(rooms: Pick<Rooms, 'cluster' | 'overlay' | 'datapa
       if (row === undefined) return { ...common, way: 'none' as const, message }
       return {
         ...common,
-        way: 'tunnel' as const,
+        way,
         mtu: row.mtu,
         ...some('message', messages.get(node.name)),
       }
@@ -36,11 +42,18 @@ export function describeNodes(rooms: Pick<Rooms, 'cluster' | 'overlay' | 'datapa
     .sort((a, b) => Number(b.isSelf) - Number(a.isSelf) || (a.name < b.name ? -1 : 1))
 }
 
-/** What the programs know of the node that has this address. */
-function readNode({ datapath }: Pick<Rooms, 'datapath'>, tunnelAddress: string) {
-  const id = datapath.maps.nodeIds.get(tunnelAddress)
-  const row = id === undefined ? undefined : datapath.maps.nodes.get(id)
-  return row !== undefined && (row.flags & NODE_VALID) !== 0 ? row : undefined
+/** What the programs know of the node that has this address; undefined if no range of it is reached, though it has some. */
+function readNode(
+  { datapath }: Pick<Rooms, 'datapath'>,
+  tunnelAddress: string,
+  { podCIDRs }: NodeRow,
+) {
+  const { nodeIds, nodes, ipcache } = datapath.maps
+  const id = nodeIds.get(tunnelAddress)
+  const row = id === undefined ? undefined : nodes.get(id)
+  if (row === undefined || (row.flags & NODE_VALID) === 0) return undefined
+  const isReached = podCIDRs.some((range) => ipcache.get(parseKey(range))?.node === id)
+  return isReached || podCIDRs.length === 0 ? row : undefined
 }
 
 function view({ name, podCIDRs, internalIPs }: NodeRow) {

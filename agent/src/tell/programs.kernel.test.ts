@@ -35,7 +35,9 @@ test.each(modes)('describePrograms() with %s', async (attach) => {
       netlink: stage.netlink,
       netns: stage.node,
       features: stage.features,
+      mode: 'bpf',
       programs,
+      uplinks: [],
       ownLinks,
     })
   }

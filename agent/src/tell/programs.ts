@@ -4,6 +4,7 @@ import type { Link, NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink
 import type { AttachedView, ProgramsView } from '../api/views.ts'
 import type { Features } from '../features/features.ts'
 import { ALIAS_PREFIX, TC_HANDLE, TC_PRIORITY } from '../marks.ts'
+import type { TunnelMode } from '../overlay/rows.ts'
 
 export interface ProgramsOptions {
   readonly netlink: Pick<RouteNetlink, 'links' | 'filters'>
@@ -11,6 +12,9 @@ export interface ProgramsOptions {
   readonly netns?: NetworkNamespace
   readonly features: Features
   readonly programs: readonly BpfProgram[]
+  readonly mode: TunnelMode
+  /** Names of the node's own devices that programs hang on. */
+  readonly uplinks: readonly string[]
   /** Link ids that our pins hold. */
   readonly ownLinks: ReadonlySet<number>
 }
@@ -21,19 +25,21 @@ export async function describePrograms(options: ProgramsOptions): Promise<Progra
   const names = new Map(options.programs.map(({ id, name }) => [id, name]))
   const links = await options.netlink.links.list()
   const attached: AttachedView[] = []
-  for (const link of links.filter(({ alias }) => alias?.startsWith(ALIAS_PREFIX))) {
+  const isUplink = ({ name }: Link): boolean => options.uplinks.includes(name)
+  const isOurs = ({ alias }: Link): boolean => alias?.startsWith(ALIAS_PREFIX) === true
+  for (const link of links.filter((one) => isOurs(one) || isUplink(one))) {
     for (const direction of DIRECTIONS) {
       for (const one of await listHook(link, direction, options)) {
         const program = names.get(one.programId)
-        const isOurs = program !== undefined || one.isOurs
+        const isKnown = program !== undefined || one.isOurs
         attached.push({
           device: link.name,
-          of: link.alias?.slice(ALIAS_PREFIX.length) ?? '',
+          of: isUplink(link) ? 'uplink' : (link.alias?.slice(ALIAS_PREFIX.length) ?? ''),
           direction,
           way: one.way,
           programId: one.programId,
           ...(program === undefined ? {} : { program }),
-          state: program !== undefined ? 'current' : isOurs ? 'earlier' : 'foreign',
+          state: program !== undefined ? 'current' : isKnown ? 'earlier' : 'foreign',
         })
       }
     }
@@ -45,6 +51,7 @@ export async function describePrograms(options: ProgramsOptions): Promise<Progra
       const runs = { runs: Number(runCount), runTimeNs: Number(runTimeNs) }
       return { name, id, type, verifiedInstructions, jitedBytes, ...runs }
     }),
+    mode: options.mode,
     attached,
   }
 }

@@ -17,13 +17,19 @@ import type { Rooms } from './rooms.ts'
 const MOST_FLOWS = 100_000
 
 export function registerRooms(api: Api, rooms: Rooms): void {
-  const { netlink, datapath, config, features, clock } = rooms
+  const { netlink, datapath, overlay, config, features, clock } = rooms
   api.route('GET', '/v1/addresses', () => ({ status: 200, body: describeAddresses(rooms) }))
   api.route('GET', '/v1/nodes', () => ({ status: 200, body: { nodes: describeNodes(rooms) } }))
   api.route('GET', '/v1/programs', async () => {
-    const ownLinks = readPinnedLinks(pinPaths(config.bpfDir).links)
-    const { programs } = datapath
-    const body = await describePrograms({ netlink, features, programs, ownLinks })
+    const { links, uplinks } = pinPaths(config.bpfDir)
+    const body = await describePrograms({
+      netlink,
+      features,
+      mode: config.tunnel,
+      programs: datapath.programs,
+      uplinks: overlay.uplinks().map(({ name }) => name),
+      ownLinks: new Set([...readPinnedLinks(links), ...readPinnedLinks(uplinks)]),
+    })
     return { status: 200, body }
   })
   api.route('GET', '/v1/flows', async ({ query, signal }) => {

@@ -9,6 +9,7 @@ export function describeAgent(
   startedAt: string,
 ): Omit<Status, 'ready' | 'healthy' | 'components'> {
   const { self } = overlay.plan()
+  const { tunnel, tunnelPort, vni } = config
   return {
     version: version(),
     node: config.nodeName,
@@ -22,10 +23,11 @@ export function describeAgent(
       'pod device': pods.podDevice,
       attach: datapath.attachMode,
       mtu: overlay.podMtu()?.toString() ?? 'unknown',
+      'tunnel mode': tunnel,
       tunnel:
-        self === undefined
+        self === undefined || tunnel === 'none'
           ? 'none'
-          : `vxlan from ${self.tunnelAddress}, port ${config.tunnelPort}, vni ${config.vni}`,
+          : `vxlan from ${self.tunnelAddress}, port ${tunnelPort}, vni ${vni}`,
       'own addresses': self?.ownAddresses.join(', ') ?? 'none',
     },
     features: features.view([

@@ -9,6 +9,7 @@ const POD_ALIAS_PREFIX = 'sinabro:pod/'
 export const foreignTunnel: Check<World> = {
   name: 'foreign tunnel',
   async run(world) {
+    if (!(await world.hasTunnel())) return []
     const { vni, tunnelPort } = world.config
     const links = await world.netlink.links.list()
     const findings: Finding[] = []
@@ -61,25 +62,28 @@ function readUdp(world: World, name: string): { port: number; inode: string }[] 
     })
 }
 
-/** Least MTU of an IPv6 link (RFC 8200 §5) and what the tunnel adds over IPv6. */
-const LEAST_UNDERLAY_MTU = 1280 + 70
+/** Of an IPv6 link (RFC 8200 §5). */
+const LEAST_MTU = 1280
+/** What the tunnel adds over IPv6. */
+const TUNNEL_HEADERS = 70
 
 export const mtu: Check<World> = {
   name: 'mtu',
   async run(world) {
     const links = await world.netlink.links.list()
     const findings: Finding[] = []
+    const least = LEAST_MTU + ((await world.hasTunnel()) ? TUNNEL_HEADERS : 0)
     const uplinks = new Set<number | undefined>()
     for (const { dst, index } of await world.netlink.routes.list()) {
       if (dst === 'default') uplinks.add(index)
     }
     for (const link of links.filter(({ index }) => uplinks.has(index))) {
-      if (link.mtu >= LEAST_UNDERLAY_MTU) continue
+      if (link.mtu >= least) continue
       findings.push({
         level: 'error',
         found: `the uplink ${link.name} carries ${link.mtu} bytes`,
-        means: `pods would get less than the 1280 bytes that IPv6 needs: their IPv6 does not work over the tunnel`,
-        do: `raise it to at least ${LEAST_UNDERLAY_MTU}: ip link set ${link.name} mtu 1500, if the network below carries that`,
+        means: `pods would get less than the 1280 bytes that IPv6 needs: their IPv6 does not work between nodes`,
+        do: `raise it to at least ${least}: ip link set ${link.name} mtu 1500, if the network below carries that`,
       })
     }
     const agent = await world.agent()

@@ -14,6 +14,7 @@ import { Jobs } from '../../runtime/jobs.ts'
 import { silentLog } from '../../runtime/log.ts'
 import { Table } from '../../state/table.ts'
 import { createOverlay, type Overlay } from '../overlay.ts'
+import type { TunnelMode } from '../rows.ts'
 import { type Calls, counting } from './counting.ts'
 
 const features = await probeFeatures()
@@ -32,6 +33,7 @@ export function nodeRow(n: number, change: Partial<NodeRow> = {}): NodeRow {
 }
 
 export interface StartOptions {
+  readonly tunnel?: TunnelMode
   readonly tunnelFamily?: 'auto' | 4 | 6
   readonly attach?: 'auto' | 'tcx' | 'clsact'
   readonly uplinks?: readonly string[]
@@ -63,7 +65,13 @@ export class TestNode {
 
   async start(
     rows: readonly NodeRow[],
-    { tunnelFamily = 'auto', attach = 'auto', uplinks = [], calls }: StartOptions = {},
+    {
+      tunnel = 'bpf',
+      tunnelFamily = 'auto',
+      attach = 'auto',
+      uplinks = [],
+      calls,
+    }: StartOptions = {},
   ): Promise<Running> {
     const log = silentLog
     const clock = systemClock
@@ -96,6 +104,7 @@ export class TestNode {
       ...counted,
       nodes,
       nodeName: `node${this.number}`,
+      tunnel,
       tunnelFamily,
       tunnelPort: 8472,
       vni: 1,

@@ -1,0 +1,98 @@
+// The device of each tunnel mode: how it is made, what of it cannot be changed later, and what the programs are told. Pure.
+import { CONFIG_NATIVE, CONFIG_TUNNEL_IPV6, type Config } from '@sinabro/libbpf-ts/layouts'
+import type { Link, LinkSpec } from '@sinabro/node-netlink'
+import { OVERLAY_ALIAS, OVERLAY_DEVICE, OWN_DEVICE } from '../marks.ts'
+import type { TunnelMode } from './rows.ts'
+
+interface DeviceRow {
+  readonly mac: string
+  readonly mtu: number
+  /** The node's own addresses in the pod network. */
+  readonly addresses: readonly string[]
+}
+
+export interface TunnelDeviceRow extends DeviceRow {
+  readonly tunnel: 'bpf' | 'kernel'
+  /** Outer UDP port. */
+  readonly port: number
+  readonly vni: number
+  /** Outer source address. */
+  readonly tunnelAddress: string
+}
+
+export interface OwnDeviceRow extends DeviceRow {
+  readonly tunnel: 'none'
+  /** Index of the device that has the address this node is known by. */
+  readonly uplink: number
+}
+
+export type OverlayDeviceRow = TunnelDeviceRow | OwnDeviceRow
+
+/** As our programs ask for it in mode bpf (ADR 0014): the modes look the same on the wire. */
+const OUTER_TTL = 64
+/** Of a VXLAN device: that of the packet inside. */
+const INHERIT_TOS = 1
+
+export function deviceName(tunnel: TunnelMode): string {
+  return tunnel === 'none' ? OWN_DEVICE : OVERLAY_DEVICE
+}
+
+export function specOf(row: OverlayDeviceRow): LinkSpec {
+  const { mac, mtu } = row
+  const common = {
+    name: deviceName(row.tunnel),
+    alias: OVERLAY_ALIAS,
+    addrGenMode: 'none',
+    mac,
+    mtu,
+    isUp: false,
+  } as const
+  if (row.tunnel === 'none') return { ...common, kind: 'bridge' }
+  const vxlan = { ...common, kind: 'vxlan', port: row.port, learning: false } as const
+  if (row.tunnel === 'bpf') return { ...vxlan, collectMetadata: true }
+  const { vni, tunnelAddress: local } = row
+  return { ...vxlan, vni, local, ttl: OUTER_TTL, tos: INHERIT_TOS }
+}
+
+/** Whether it differs from the row at most in what can be changed on a living device. */
+export function isUsable({ vxlan }: Link, row: OverlayDeviceRow): boolean {
+  if (row.tunnel === 'none') return true
+  if (vxlan?.port !== row.port) return false
+  if (row.tunnel === 'bpf') return vxlan.collectMetadata === true
+  return (
+    vxlan.vni === row.vni &&
+    vxlan.local === row.tunnelAddress &&
+    vxlan.learning === false &&
+    vxlan.ttl === OUTER_TTL &&
+    vxlan.tos === INHERIT_TOS
+  )
+}
+
+/** What the programs know of the way to other nodes. Without an index of an overlay device the kernel unpacks what comes by the tunnel. */
+export function configOf(row: OverlayDeviceRow, index: number): TunnelConfig {
+  const { mac: overlayMac } = row
+  if (row.tunnel === 'none') return { ...NO_TUNNEL, overlayMac, uplinkIfindex: row.uplink }
+  const { vni, port: tunnelPort, tunnelAddress } = row
+  const isIpv6 = tunnelAddress.includes(':')
+  return {
+    flags: isIpv6 ? CONFIG_TUNNEL_IPV6 : 0,
+    overlayIfindex: row.tunnel === 'bpf' ? index : 0,
+    uplinkIfindex: 0,
+    overlayMac,
+    tunnelPort,
+    vni,
+    tunnelLocal4: isIpv6 ? '::' : tunnelAddress,
+    tunnelLocal6: isIpv6 ? tunnelAddress : '::',
+  }
+}
+
+type TunnelConfig = Omit<Config, 'generation' | 'ownNode'>
+
+const NO_TUNNEL = {
+  flags: CONFIG_NATIVE,
+  overlayIfindex: 0,
+  tunnelPort: 0,
+  vni: 0,
+  tunnelLocal4: '::',
+  tunnelLocal6: '::',
+} as const
