@@ -30,3 +30,34 @@ bench *ARGS:
 # the kernel suites on Debian's own kernels
 test-vm *ARGS:
     npm run test:vm -- {{ARGS}}
+
+# a real Kubernetes on this machine, our scenarios and upstream's conformance specs; `up --dual`, `shell`, `down`
+test-kubernetes *ARGS:
+    npm run test:kubernetes -- {{ARGS}}
+
+# a kind cluster without a network: one-node, three-nodes, dual-stack, ipv6 (needs Docker and kind)
+kind-up CONFIG="three-nodes":
+    kind create cluster --config kind/{{CONFIG}}.yaml
+
+kind-down:
+    kind delete cluster --name sinabro
+
+# the image as one archive, without Docker
+build-image *ARGS:
+    npm run image -- {{ARGS}}
+
+# builds, loads the image, applies the manifest, waits, shows the status: on the test cluster if one is up, else on kubectl's context
+deploy-agent: build-image
+    sh setup/node.sh test/kubernetes/deploy.ts deploy-agent
+
+# what each agent says of its node
+status:
+    sh setup/node.sh test/kubernetes/deploy.ts status
+
+# a web server on every node
+deploy-test-pods:
+    sh setup/node.sh test/kubernetes/deploy.ts deploy-test-pods
+
+# upstream's specs on the test cluster: --focus RE --skip RE
+e2e *ARGS:
+    npm run test:kubernetes -- e2e {{ARGS}}

@@ -135,9 +135,13 @@ export class Cluster {
     return new Cluster(state)
   }
 
+  static isUp(): boolean {
+    return existsSync(STATE)
+  }
+
   /** The cluster that is up. */
   static open(): Cluster {
-    if (!existsSync(STATE)) {
+    if (!Cluster.isUp()) {
       throw new Error("no cluster is up; 'npm run test:kubernetes -- up' raises one")
     }
     return new Cluster(JSON.parse(readFileSync(STATE, 'utf8')) as ClusterState)

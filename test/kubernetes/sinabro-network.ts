@@ -15,32 +15,37 @@ const BUILD_TIMEOUT_MS = 300_000
 /** A label no node has. */
 const NOWHERE = 'sinabro.test/nowhere'
 
+/** A cluster whichever way it is reached. */
+export interface Kubectl {
+  kubectl(...args: readonly string[]): Promise<string>
+}
+
 export async function importImage(cluster: Cluster): Promise<void> {
   const archive = await imageArchive()
   await Promise.all(cluster.nodes.map((node) => node.importImages([archive])))
 }
 
-export async function applySinabro(cluster: Cluster): Promise<void> {
+export async function applySinabro(cluster: Kubectl): Promise<void> {
   await cluster.kubectl('apply', '-f', MANIFEST)
 }
 
-export async function waitSinabro(cluster: Cluster): Promise<void> {
+export async function waitSinabro(cluster: Kubectl): Promise<void> {
   await onSinabro(cluster, 'rollout', 'status', DAEMON_SET, '--timeout=120s')
 }
 
 /** No agent anywhere, as after a botched upgrade; pods stay. */
-export async function stopAgents(cluster: Cluster): Promise<void> {
+export async function stopAgents(cluster: Kubectl): Promise<void> {
   await patchSelector(cluster, 'true')
   await onSinabro(cluster, 'wait', '--for=delete', 'pod', '-l', SELECTOR, '--timeout=60s')
 }
 
-export async function startAgents(cluster: Cluster): Promise<void> {
+export async function startAgents(cluster: Kubectl): Promise<void> {
   await patchSelector(cluster, null)
   await waitSinabro(cluster)
 }
 
 /** All agents anew, by the DaemonSet's own strategy. */
-export async function rollAgents(cluster: Cluster): Promise<void> {
+export async function rollAgents(cluster: Kubectl): Promise<void> {
   await onSinabro(cluster, 'rollout', 'restart', DAEMON_SET)
   await waitSinabro(cluster)
 }
@@ -50,34 +55,33 @@ export async function killAgent(node: ClusterNode): Promise<void> {
   await node.machine.exec(['pkill', '-KILL', '-f', '/usr/lib/sinabro/sinabro.mjs'])
 }
 
-/** What `sinabro ARGS` says in the agent's pod of this node. */
-export async function askAgent(
-  cluster: Cluster,
-  node: ClusterNode,
-  ...args: readonly string[]
-): Promise<string> {
-  const path = 'jsonpath={.items[0].metadata.name}'
-  const field = `spec.nodeName=${node.name}`
-  const select = ['-l', SELECTOR, '--field-selector', field]
-  const pod = await onSinabro(cluster, 'get', 'pods', ...select, '-o', path)
-  return onSinabro(cluster, 'exec', pod, '-c', 'agent', '--', 'sinabro', ...args)
+/** What `sinabro status` says on every node. */
+export async function sayStatus(cluster: Kubectl, say: (text: string) => void): Promise<void> {
+  const pods = await onSinabro(cluster, 'get', 'pods', '-l', SELECTOR, '-o', 'name')
+  for (const pod of pods.trim().split('\n').filter(Boolean)) {
+    say(await onSinabro(cluster, 'exec', pod, '-c', 'agent', '--', 'sinabro', 'status'))
+  }
 }
 
-export async function deleteSinabro(cluster: Cluster): Promise<void> {
+export async function nodesReady(cluster: Kubectl): Promise<void> {
+  await cluster.kubectl('wait', '--for=condition=Ready', 'node', '--all', '--timeout=120s')
+}
+
+export async function deleteSinabro(cluster: Kubectl): Promise<void> {
   await cluster.kubectl('delete', '-f', MANIFEST, '--wait')
 }
 
-function onSinabro(cluster: Cluster, ...args: readonly string[]): Promise<string> {
+function onSinabro(cluster: Kubectl, ...args: readonly string[]): Promise<string> {
   return cluster.kubectl('-n', NAMESPACE, ...args)
 }
 
-async function patchSelector(cluster: Cluster, value: string | null): Promise<void> {
+async function patchSelector(cluster: Kubectl, value: string | null): Promise<void> {
   const patch = { spec: { template: { spec: { nodeSelector: { [NOWHERE]: value } } } } }
   await onSinabro(cluster, 'patch', DAEMON_SET, '--patch', JSON.stringify(patch))
 }
 
 /** What `npm run image` made of the build; made here if the build is newer. */
-async function imageArchive(): Promise<string> {
+export async function imageArchive(): Promise<string> {
   const { version } = JSON.parse(readFileSync(join(TREE, 'package.json'), 'utf8')) as {
     version: string
   }
