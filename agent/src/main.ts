@@ -35,8 +35,13 @@ async function run(request: Request): Promise<number> {
       return show(text, isSound)
     }
     case 'uninstall': {
-      const { uninstall } = await import('./uninstall.ts')
+      const { leave, uninstall } = await import('./uninstall.ts')
       const { formatOutput } = await import('./api/view.ts')
+      if (request.config.isForced) {
+        const left = await leave(request.config)
+        if (left !== undefined)
+          return show(await formatOutput(request.output, left, () => sayLeft(left)))
+      }
       const removed = await uninstall(request.config)
       const lines = removed.map((what) => `removed ${what}`)
       const nothing = 'there was nothing of Sinabro on this node'
@@ -49,6 +54,12 @@ async function run(request: Request): Promise<number> {
     case 'none':
       return request.exitCode
   }
+}
+
+function sayLeft({ attachments }: { attachments: number }): string {
+  if (attachments === 0)
+    return 'no pod is left: the runtime has forgotten us. Stop the agent, then uninstall again'
+  return `no new pods from now on; the runtime's files go with the last of ${attachments} attachments. Then stop the agent and uninstall again`
 }
 
 function show(text: string, isWell = true): number {

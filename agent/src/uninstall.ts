@@ -3,7 +3,10 @@ import { readdir, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { outageFileName } from '@sinabro/cni/wire'
 import { type Link, type NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
+import { post } from './api/client.ts'
 import { uninstallFiles } from './cni/install.ts'
+import { LEAVE_PATH, LEAVING_FILE } from './cni/leaving.ts'
+import { socketPath } from './config.ts'
 import {
   ALIAS_PREFIX,
   NFT_TABLE,
@@ -52,6 +55,7 @@ const STATE_ENTRIES = [
   'cluster.json',
   'cluster.json.unreadable',
   'counters.json',
+  LEAVING_FILE,
   'released.log',
 ]
 
@@ -75,6 +79,23 @@ export async function uninstall(
     return await removeAll(options, netlink, kernel.nft ?? createNft())
   } finally {
     await lock?.release()
+  }
+}
+
+/**
+ * What can be forced while an agent runs: it takes no new pods, and the files that make the runtime call it go with the last
+ * attachment. Undefined when no agent answers. @throws ClientError
+ */
+export async function leave({
+  runDir,
+}: Pick<UninstallOptions, 'runDir'>): Promise<{ attachments: number } | undefined> {
+  try {
+    const answer = await post(LEAVE_PATH, { socket: socketPath(runDir) })
+    const isCount = typeof answer === 'object' && answer !== null && 'attachments' in answer
+    return { attachments: isCount ? Number(answer.attachments) : 0 }
+  } catch (error) {
+    if (codeOf(error) === 'unreachable') return undefined
+    throw error
   }
 }
 

@@ -1,5 +1,5 @@
 // `npm run image`: everything built, to one image archive that `ctr images import`, `docker load` and `kind load image-archive` take.
-import { cpSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { writeArchive } from './archive.ts'
@@ -33,9 +33,28 @@ function main(): number {
     return 0
   }
   const build = join(root, 'deploy/image/build')
-  const { foreign, own } = layOut(root, join(build, 'layers'))
+  mkdirSync(build, { recursive: true })
+  // Of this run alone: two may build at once.
+  const scratch = mkdtempSync(join(build, 'scratch-'))
+  try {
+    return make(values, build, scratch)
+  } finally {
+    rmSync(scratch, { recursive: true, force: true })
+  }
+}
+
+interface Wanted {
+  readonly name: string
+  readonly output?: string | undefined
+  readonly rootfs?: string | undefined
+}
+
+function make(values: Wanted, build: string, scratch: string): number {
+  const { foreign, own } = layOut(root, join(scratch, 'layers'))
   if (values.rootfs !== undefined) {
-    for (const layer of [foreign, own]) cpSync(layer, resolve(values.rootfs), { recursive: true })
+    for (const layer of [foreign, own]) {
+      cpSync(layer, resolve(values.rootfs), { recursive: true, verbatimSymlinks: true })
+    }
     return 0
   }
   const file = resolve(values.output ?? join(build, `sinabro-${version}-${architecture}.tar`))
@@ -54,9 +73,8 @@ function main(): number {
       },
     },
     file,
-    join(build, 'archive'),
+    join(scratch, 'archive'),
   )
-  rmSync(join(build, 'layers'), { recursive: true })
   const [base, ours] = layers.map(({ bytes }) => mib(bytes))
   console.log(`${relative(process.cwd(), file)}: ${values.name}, ${mib(statSync(file).size)} MiB`)
   console.log(`  layers: Node and Debian ${base} MiB, Sinabro ${ours} MiB (compressed)`)

@@ -22,8 +22,17 @@ export interface ClientOptions {
 const DEFAULT_TIMEOUT_MS = 5_000
 
 /** The body of a 2xx answer, parsed. @throws ClientError */
-export async function get(path: string, options: ClientOptions): Promise<unknown> {
-  const { status, text } = await call(path, options)
+export function get(path: string, options: ClientOptions): Promise<unknown> {
+  return ask('GET', path, options)
+}
+
+/** The same, for what changes something. @throws ClientError */
+export function post(path: string, options: ClientOptions): Promise<unknown> {
+  return ask('POST', path, options)
+}
+
+async function ask(method: string, path: string, options: ClientOptions): Promise<unknown> {
+  const { status, text } = await call(method, path, options)
   let body: unknown
   try {
     body = JSON.parse(text)
@@ -35,19 +44,23 @@ export async function get(path: string, options: ClientOptions): Promise<unknown
 }
 
 function call(
+  method: string,
   path: string,
   { socket, timeoutMs = DEFAULT_TIMEOUT_MS }: ClientOptions,
 ): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {
     const fail = (error: unknown): void => reject(explain(error, socket))
-    const outgoing = request({ socketPath: socket, path, timeout: timeoutMs }, (incoming) => {
-      const chunks: Buffer[] = []
-      incoming.on('data', (chunk: Buffer) => chunks.push(chunk))
-      incoming.on('error', fail)
-      incoming.on('end', () =>
-        resolve({ status: incoming.statusCode ?? 0, text: Buffer.concat(chunks).toString() }),
-      )
-    })
+    const outgoing = request(
+      { method, socketPath: socket, path, timeout: timeoutMs },
+      (incoming) => {
+        const chunks: Buffer[] = []
+        incoming.on('data', (chunk: Buffer) => chunks.push(chunk))
+        incoming.on('error', fail)
+        incoming.on('end', () =>
+          resolve({ status: incoming.statusCode ?? 0, text: Buffer.concat(chunks).toString() }),
+        )
+      },
+    )
     outgoing.on('timeout', () =>
       outgoing.destroy(
         new ClientError(

@@ -21,6 +21,7 @@ import type { Health } from '../runtime/health.ts'
 import type { Jobs } from '../runtime/jobs.ts'
 import { CniError, errorBody, toCniError } from './error.ts'
 import { type InstallOptions, installConflist, installExecutable } from './install.ts'
+import { LEAVE_PATH, Leaving } from './leaving.ts'
 import { installNeighbours, portmapVersions } from './neighbours.ts'
 import { DelQueue } from './queue.ts'
 import { decodeNetworkRequest, decodeRequest } from './request.ts'
@@ -47,9 +48,11 @@ export class Cni {
   readonly #deps: CniDeps
   readonly #verbs: Verbs
   readonly #queue: DelQueue
+  readonly #leaving: Leaving
 
   constructor(deps: CniDeps) {
     this.#deps = deps
+    this.#leaving = new Leaving({ ...deps, attachments: () => deps.ipam.list().length })
     this.#verbs = new Verbs(deps)
     this.#queue = new DelQueue({
       stateDir: deps.stateDir,
@@ -69,11 +72,13 @@ export class Cni {
       })
     }
     route('ADD', async (request, signal) => {
+      this.#leaving.refuseAdd()
       await this.#whenReady(signal)
       return await verbs.add(request, signal)
     })
     route('DEL', async (request) => {
       await verbs.del(request)
+      await this.#leaving.afterRemoval()
       return {}
     })
     route('CHECK', async (request, signal) => {
@@ -83,15 +88,22 @@ export class Cni {
     })
     const gc: Run = async (request) => {
       await verbs.gc(request)
+      await this.#leaving.afterRemoval()
       return {}
     }
     route('GC', gc, decodeNetworkRequest)
     route('STATUS', async (request) => this.#status(request), decodeNetworkRequest)
+    api.route('POST', LEAVE_PATH, async () => ({
+      status: 200,
+      body: { attachments: await this.#leaving.leave() },
+    }))
   }
 
   /** Removes what is gone without a DEL, in turn with the verbs of its key; see ipam/reclaim.ts. */
-  reclaim(key: AttachmentKey, sequence: Sequence): Promise<boolean> {
-    return this.#verbs.reclaim(key, sequence)
+  async reclaim(key: AttachmentKey, sequence: Sequence): Promise<boolean> {
+    const isRemoved = await this.#verbs.reclaim(key, sequence)
+    await this.#leaving.afterRemoval()
+    return isRemoved
   }
 
   replay(): Promise<void> {
@@ -103,6 +115,11 @@ export class Cni {
     jobs.start('cni install', async (signal) => {
       const { health, install, log } = this.#deps
       await health.whenReady(signal)
+      if (this.#leaving.isLeaving) {
+        log.warn('this node is being taken off: nothing is installed')
+        await this.#leaving.afterRemoval()
+        return
+      }
       if (await installExecutable(install))
         log.info({ folder: install.binDir }, 'installed the executable')
       const { binDir } = install
@@ -115,6 +132,7 @@ export class Cni {
   }
 
   #status({ config }: CniRequest): object {
+    this.#leaving.refuseStatus()
     judgeStatus(this.#deps.health.snapshot(), this.#deps.ipam.usage(), config)
     return {}
   }

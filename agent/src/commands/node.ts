@@ -35,6 +35,10 @@ First drain the node and stop the agent. Then this takes away the network config
 rules, pinned programs and maps, and the files of the state directory; nothing that is not ours is touched. While pods are attached it
 refuses. It may be repeated.
 
+With --force and an agent that runs, the node takes no new pods, and network configuration and executable stay until the last pod is
+deleted: a runtime cannot stop pods without them. With --force and no agent, pods that are left lose their network, and the runtime
+cannot stop them until another network is there.
+
 Example:
   kubectl drain node-1 --ignore-daemonsets && systemctl stop sinabro && sinabro uninstall`
 
