@@ -1,13 +1,13 @@
 // Makes what is like what should be: diff, coalescing, retry per row, slow refresh against drift, careful pruning.
-import { isDeepStrictEqual } from 'node:util'
 import { Backoff, type BackoffOptions } from '../runtime/backoff.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Health } from '../runtime/health.ts'
 import type { Log } from '../runtime/log.ts'
-import { deepFreeze } from './freeze.ts'
-import { type RowStatus, TrackedRow } from './row-status.ts'
+import type { RowStatus, TrackedRow } from './row-status.ts'
+import { Standing } from './standing.ts'
 import { type Source, Table } from './table.ts'
 import type { Target } from './target.ts'
+import { type Removal, TrackedRows } from './tracked-rows.ts'
 
 export interface ReconcilerOptions<Row extends object, Actual> {
   readonly target: Target<Row, Actual>
@@ -40,17 +40,13 @@ export class Reconciler<Row extends object, Actual> {
   readonly #options: ReconcilerOptions<Row, Actual>
   readonly #backoffOptions: BackoffOptions
   readonly #passBackoff: Backoff
-  readonly #tracked = new Map<string, TrackedRow<Row>>()
-  /** Keys whose row changed since they were last handed to the target. */
-  readonly #dirty = new Set<string>()
-  /** Those in state error: what is retried and reported is found without a walk over all rows. */
-  readonly #failing = new Set<TrackedRow<Row>>()
+  readonly #rows: TrackedRows<Row>
+  readonly #standing: Standing
   #mustList = true
   #mustCompute = true
   /** A removal was held back because a source was not ready. */
   #owesPrune = false
   #isInPass = false
-  #isStarting = true
   #isOver = false
   #refreshAtMs = 0
   #wake: () => void = () => undefined
@@ -63,11 +59,13 @@ export class Reconciler<Row extends object, Actual> {
     this.#sources =
       options.desired instanceof Table ? [options.desired, ...options.sources] : options.sources
     this.#backoffOptions = options.backoff ?? DEFAULT_BACKOFF
+    this.#rows = new TrackedRows(options.clock, this.#backoffOptions)
     this.#passBackoff = new Backoff({
       ...this.#backoffOptions,
       longestMs: Math.min(this.#backoffOptions.longestMs, LONGEST_PASS_RETRY_MS),
     })
-    options.health.starting(options.target.name)
+    const { target, health, readyAfter = 'first-pass' } = options
+    this.#standing = new Standing(target.name, health, readyAfter)
   }
 
   /** Works until the signal is aborted: hand it to a job. */
@@ -98,7 +96,7 @@ export class Reconciler<Row extends object, Actual> {
   }
 
   statuses(): RowStatus[] {
-    return [...this.#tracked.values()].map((tracked) => tracked.status())
+    return this.#rows.statuses()
   }
 
   /** Resolves once every row known now is done or has failed at least once, or nothing more will happen because `run` ended. */
@@ -119,24 +117,12 @@ export class Reconciler<Row extends object, Actual> {
     if (desired instanceof Table) {
       ends.push(
         desired.subscribe((changes) => {
-          for (const { key, row } of changes) this.#track(key, row)
+          for (const { key, row } of changes) this.#rows.change(key, row)
           this.#wake()
         }),
       )
     }
     return ends
-  }
-
-  #track(key: string, row: Row | undefined): void {
-    const now = this.#options.clock.now()
-    const tracked = this.#tracked.get(key)
-    if (tracked === undefined) {
-      this.#tracked.set(key, new TrackedRow(key, row, now, this.#backoffOptions))
-    } else {
-      tracked.change(row, now)
-      this.#failing.delete(tracked)
-    }
-    this.#dirty.add(key)
   }
 
   #compute(): void {
@@ -147,19 +133,12 @@ export class Reconciler<Row extends object, Actual> {
       if (wanted.has(key)) throw new Error(`${this.#target.name}: two desired rows for ${key}`)
       wanted.set(key, row)
     }
-    for (const [key, row] of wanted) {
-      const before = this.#tracked.get(key)?.row
-      if (before === row || (before !== undefined && isDeepStrictEqual(before, row))) continue
-      this.#track(key, deepFreeze(row))
-    }
-    for (const [key, tracked] of this.#tracked) {
-      if (tracked.row !== undefined && !wanted.has(key)) this.#track(key, undefined)
-    }
+    this.#rows.changeTo(wanted)
   }
 
   /** One pass over what is due. */
   async #pass(signal: AbortSignal): Promise<void> {
-    const { clock, health, log } = this.#options
+    const { clock, log } = this.#options
     this.#isInPass = true
     const isListing = this.#mustList
     const isComputing = this.#mustCompute
@@ -170,21 +149,19 @@ export class Reconciler<Row extends object, Actual> {
       if (isListing) await this.#passOverAll(signal)
       else await this.#passOverDue(signal)
       this.#passBackoff.reset()
-      this.#report()
+      this.#standing.passed(this.#rows.failure())
     } catch (error) {
       if (signal.aborted) return
       this.#mustList ||= isListing
       this.#mustCompute ||= isComputing
       const delayMs = this.#passBackoff.nextMs()
-      health.degraded(this.#target.name, error)
-      health.countFailure(this.#target.name)
+      this.#standing.brokeOff(error)
       log.error({ target: this.#target.name, error, retryInMs: Math.round(delayMs) }, 'pass failed')
       await clock.sleep(delayMs, signal).catch(() => undefined)
     } finally {
       this.#isInPass = false
     }
-    if (this.#hasWork()) return
-    this.#tellSettled()
+    if (!this.#hasWork()) this.#tellSettled()
   }
 
   #tellSettled(): void {
@@ -198,27 +175,9 @@ export class Reconciler<Row extends object, Actual> {
     for (const actual of await this.#target.list(signal)) {
       actuals.set(this.#target.keyOf(actual), actual)
     }
-    const now = this.#options.clock.now()
-    const updates: TrackedRow<Row>[] = []
-    for (const tracked of this.#tracked.values()) {
-      if (tracked.row === undefined) continue
-      const actual = actuals.get(tracked.key)
-      actuals.delete(tracked.key)
-      const isDirty = this.#dirty.delete(tracked.key)
-      if (actual !== undefined && this.#target.isEqual(tracked.row, actual)) this.#done(tracked)
-      else if (isDirty || !this.#isBackingOff(tracked)) updates.push(tracked)
-    }
-    const removals: [TrackedRow<Row>, Actual][] = []
-    for (const [key, actual] of actuals) {
-      const tracked =
-        this.#tracked.get(key) ?? new TrackedRow<Row>(key, undefined, now, this.#backoffOptions)
-      this.#tracked.set(key, tracked)
-      const isDirty = this.#dirty.delete(key)
-      if (isDirty || !this.#isBackingOff(tracked)) removals.push([tracked, actual])
-    }
-    for (const [key, tracked] of this.#tracked) {
-      if (tracked.row === undefined && !actuals.has(key)) this.#forget(tracked)
-    }
+    const { updates, removals } = this.#rows.compare(actuals, (row, actual) =>
+      this.#target.isEqual(row, actual),
+    )
     await this.#apply(updates, removals, signal)
     const { clock, refreshMs = DEFAULT_REFRESH_MS } = this.#options
     const random = this.#backoffOptions.random ?? Math.random
@@ -226,29 +185,22 @@ export class Reconciler<Row extends object, Actual> {
   }
 
   async #passOverDue(signal: AbortSignal): Promise<void> {
-    const due = [...this.#failing].filter((tracked) => !this.#isBackingOff(tracked))
-    for (const key of this.#dirty) {
-      const tracked = this.#tracked.get(key)
-      if (tracked !== undefined) due.push(tracked)
-    }
+    const due = this.#rows.due()
     const updates = due.filter((tracked) => tracked.row !== undefined)
     const gone = due.filter((tracked) => tracked.row === undefined)
     if (gone.length > 0 && !this.#canPrune()) {
       this.#owesPrune = true
-      for (const { key } of gone) this.#dirty.delete(key)
+      for (const { key } of gone) this.#rows.takeChange(key)
     } else if (gone.length > 0) {
       const find = this.#target.find?.bind(this.#target)
       if (find === undefined) return this.#passOverAll(signal)
-      const removals: [TrackedRow<Row>, Actual][] = []
+      const removals: Removal<Row, Actual>[] = []
       for (const tracked of gone) {
         const actual = await find(tracked.key, signal)
         if (tracked.row !== undefined) continue
-        if (actual === undefined) {
-          this.#forget(tracked)
-        } else {
-          this.#dirty.delete(tracked.key)
-          removals.push([tracked, actual])
-        }
+        this.#rows.takeChange(tracked.key)
+        if (actual === undefined) this.#rows.forget(tracked)
+        else removals.push([tracked, actual])
       }
       return this.#apply(updates, removals, signal)
     }
@@ -257,14 +209,14 @@ export class Reconciler<Row extends object, Actual> {
 
   async #apply(
     updates: readonly TrackedRow<Row>[],
-    removals: readonly (readonly [TrackedRow<Row>, Actual])[],
+    removals: readonly Removal<Row, Actual>[],
     signal: AbortSignal,
   ): Promise<void> {
     const target = this.#target
     const claims = new Set(
       updates.flatMap(({ row }) => (row === undefined ? [] : (target.claim?.(row) ?? []))),
     )
-    const isInTheWay = ([, actual]: readonly [TrackedRow<Row>, Actual]): boolean => {
+    const isInTheWay = ([, actual]: Removal<Row, Actual>): boolean => {
       const claim = target.claimOf?.(actual)
       return claim !== undefined && claims.has(claim)
     }
@@ -276,10 +228,10 @@ export class Reconciler<Row extends object, Actual> {
   async #update(tracked: TrackedRow<Row>, signal: AbortSignal): Promise<void> {
     const row = tracked.row
     if (row === undefined) return
-    this.#dirty.delete(tracked.key)
+    this.#rows.takeChange(tracked.key)
     try {
       await this.#target.update(row, signal)
-      if (tracked.row === row) this.#done(tracked)
+      if (tracked.row === row) this.#rows.done(tracked)
     } catch (error) {
       this.#failed(tracked, row, error, signal)
     }
@@ -294,21 +246,10 @@ export class Reconciler<Row extends object, Actual> {
     if (tracked.row !== undefined) return
     try {
       await this.#target.remove(actual, signal)
-      if (tracked.row === undefined) this.#forget(tracked)
+      if (tracked.row === undefined) this.#rows.forget(tracked)
     } catch (error) {
       this.#failed(tracked, undefined, error, signal)
     }
-  }
-
-  #done(tracked: TrackedRow<Row>): void {
-    tracked.done(this.#options.clock.now())
-    this.#failing.delete(tracked)
-  }
-
-  #forget(tracked: TrackedRow<Row>): void {
-    this.#tracked.delete(tracked.key)
-    this.#dirty.delete(tracked.key)
-    this.#failing.delete(tracked)
   }
 
   #failed(
@@ -319,49 +260,25 @@ export class Reconciler<Row extends object, Actual> {
   ): void {
     if (signal.aborted) throw signal.reason
     if (tracked.row !== row) return
-    const { clock, log } = this.#options
-    tracked.failed(error, clock.now(), clock.monotonicMs())
-    this.#options.health.countFailure(this.#target.name)
-    this.#failing.add(tracked)
-    log.warn(
+    this.#rows.failed(tracked, error)
+    this.#standing.countFailure()
+    this.#options.log.warn(
       { target: this.#target.name, row: tracked.key, isRemoval: row === undefined, error },
       'row failed',
     )
-  }
-
-  #report(): void {
-    const { health, readyAfter = 'first-pass' } = this.#options
-    const name = this.#target.name
-    const [first] = this.#failing
-    if (first === undefined) {
-      this.#isStarting = false
-      health.ok(name)
-      return
-    }
-    if (this.#isStarting && readyAfter === 'first-pass') {
-      this.#isStarting = false
-      health.ok(name)
-    }
-    const others = this.#failing.size > 1 ? ` (and ${this.#failing.size - 1} more)` : ''
-    health.degraded(name, new Error(`${first.key}: ${first.message}${others}`))
   }
 
   #canPrune(): boolean {
     return this.#sources.every((source) => source.isReady)
   }
 
-  #isBackingOff(tracked: TrackedRow<Row>): boolean {
-    return tracked.retryAtMs !== undefined && tracked.retryAtMs > this.#options.clock.monotonicMs()
-  }
-
   #hasWork(): boolean {
-    return this.#mustList || this.#mustCompute || this.#dirty.size > 0
+    return this.#mustList || this.#mustCompute || this.#rows.hasChanges
   }
 
   /** How long there is nothing to do, if nothing happens. */
   #idleMs(): number {
-    let dueAtMs = this.#refreshAtMs
-    for (const { retryAtMs } of this.#failing) dueAtMs = Math.min(dueAtMs, retryAtMs ?? dueAtMs)
+    const dueAtMs = this.#rows.nextRetryAtMs(this.#refreshAtMs)
     return Math.max(0, dueAtMs - this.#options.clock.monotonicMs())
   }
 
