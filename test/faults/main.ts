@@ -6,11 +6,15 @@ import { formatCoverage, runRounds } from './rounds.ts'
 
 const PROGRESS_EVERY = 50
 
+/** The lab goes down under the rounds then, and what they say of that does not matter. */
+let isInterrupted = false
+
 async function main(): Promise<number> {
   const options = parseOptions(process.argv.slice(2))
   const { rounds, seed, nodes } = options
   const name = `faults-${process.pid}`
   const leave = (signal: NodeJS.Signals) => {
+    isInterrupted = true
     const exit = () => process.exit(signal === 'SIGINT' ? 130 : 143)
     Lab.down(name).then(exit, exit)
   }
@@ -21,6 +25,7 @@ async function main(): Promise<number> {
     ...options,
     name,
     onRound({ round, fault, wrong, done }) {
+      if (isInterrupted) return
       if (wrong.length > 0) {
         console.log(
           `FAIL round ${round}, ${fault} (again: --seed ${seed} --rounds ${round + 1} --nodes ${nodes})`,
@@ -39,6 +44,6 @@ try {
   process.exitCode = await main()
 } catch (error) {
   const isKnown = error instanceof OptionError || error instanceof LabError
-  console.error(isKnown ? `test:faults: ${error.message}` : error)
+  if (!isInterrupted) console.error(isKnown ? `test:faults: ${error.message}` : error)
   process.exitCode = error instanceof OptionError ? 2 : 1
 }
