@@ -1,4 +1,4 @@
-// Builds everything native: the two addons (gcc), the eBPF objects (clang), the CNI executable and the agent's bundle.
+// Builds everything: the two addons (gcc), the eBPF objects (clang), the netlink package, the CNI executable and the agent's bundle.
 import { existsSync, globSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { runStep, type Step } from './step.ts'
@@ -63,7 +63,7 @@ const steps: Step[] = [
 for (const step of steps) {
   if (runStep(root, step)) console.log(`built ${step.output}`)
 }
-for (const builder of ['cni/build.ts', 'agent/build.ts']) {
+for (const builder of ['netlink/build.ts', 'cni/build.ts', 'agent/build.ts']) {
   if (!existsSync(join(root, builder))) continue
   const { build } = (await import(join(root, builder))) as Builder
   for (const output of await build(root)) console.log(`built ${output}`)
