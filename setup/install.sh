@@ -64,6 +64,14 @@ has_rust() {
 	[ "${rust%%.*}" -gt 1 ] || [ "${minor%%.*}" -ge 87 ]
 }
 
+# The one thing that Rust is for is there, and nothing it is made from is younger.
+has_executable() {
+	built=$root/cni/build/sinabro-cni
+	[ -x "$built" ] || return 1
+	younger=$(cd "$root/cni" && find src host/src host/.cargo host/Cargo.toml host/Cargo.lock host/build.sh \
+		-type f ! -name '*.test.ts' -newer "$built") && [ -z "$younger" ]
+}
+
 # Names of the packages of our groups that are not installed.
 missing_packages() {
 	wanted=
@@ -90,7 +98,7 @@ install_packages() {
 	command -v dpkg-query >/dev/null 2>&1 ||
 		die 'this is not Debian (no dpkg); install what setup/packages.txt names by hand'
 	case $groups in
-	*rust*) ! has_rust || groups=$(echo "$groups" | sed 's/ rust//') ;;
+	*rust*) ! { has_rust || has_executable; } || groups=$(echo "$groups" | sed 's/ rust//') ;;
 	esac
 	missing=$(missing_packages)
 	missing=${missing% }
