@@ -90,6 +90,7 @@ export class Pods {
         live: this.live,
         hostNamespace: deps.hostNamespace,
         era: readEra(deps.hostNamespace),
+        clock: deps.clock,
         log: deps.log,
         podMtu: () => deps.podMtu(),
         whileIdle: (key, run) => this.#whileIdle(key, run),

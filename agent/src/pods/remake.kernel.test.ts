@@ -61,6 +61,23 @@ test('a running pod whose device is deleted has its network back within moments'
   expect(agent.pods.statuses()).toMatchObject([{ state: 'done' }])
 })
 
+test('a pod that deletes its own interface again and again is told of, not served at once', async () => {
+  const agent = await start()
+  const { netns, device } = await addPod(agent)
+  const before = await snapshot(stage, agent)
+  using inside = RouteNetlink.open({ netns })
+  await inside.links.del({ name: 'eth0' })
+  await expect.poll(() => snapshot(stage, agent)).toEqual(before)
+  await agent.pods.settled()
+  await inside.links.del({ name: 'eth0' })
+  await expect
+    .poll(() => agent.pods.statuses())
+    .toMatchObject([
+      { state: 'error', code: 'device-lost', message: expect.stringContaining('again') },
+    ])
+  expect(await stage.netlink.links.get(device)).toBeUndefined()
+})
+
 test('one whose device is deleted while no agent runs has it back with the next', async () => {
   const first = await start()
   const { allocation, netns, device } = await addPod(first)

@@ -6,7 +6,7 @@ import type { Target } from '../state/target.ts'
 import { parseAlias } from './compute.ts'
 import { followMtu } from './mtu.ts'
 import { insideOf, isNamespaceGone } from './namespace.ts'
-import { type RemakeDeps, remake } from './remake.ts'
+import { Remake, type RemakeDeps } from './remake.ts'
 import type { LivePod } from './rows.ts'
 import {
   type Device,
@@ -62,9 +62,11 @@ export function podKey(pod: { readonly endpointId: number; readonly incarnation:
 export class PodsTarget implements Target<LivePod, PodActual> {
   readonly name = 'pods'
   readonly #deps: PodsTargetDeps
+  readonly #remake: Remake
 
   constructor(deps: PodsTargetDeps) {
     this.#deps = deps
+    this.#remake = new Remake(deps)
   }
 
   key(row: LivePod): string {
@@ -203,7 +205,7 @@ export class PodsTarget implements Target<LivePod, PodActual> {
       return await repairHostSide(this.#deps, row, fitting)
     }
     if (isNamespaceGone(row.netns)) return await this.#deps.onGone(row)
-    await remake(this.#deps, row, signal)
+    await this.#remake.make(row, signal)
   }
 
   async #holdToLimits({ bandwidth, netns }: LivePod, host: Link): Promise<void> {
