@@ -29,6 +29,9 @@ const LAUNCHER = `#!/bin/sh
 # Starts sinabro with the Node beside it, that of the source tree, or the one in PATH, whichever is there.
 # A small young generation, and memory before speed: 20 MB less after a start, and ADD takes as long as without.
 flags='--max-semi-space-size=2 --optimize-for-size'
+# glibc keeps an arena for each thread that ever loaded a program: 80 MB instead of 23 without these.
+: "\${MALLOC_ARENA_MAX:=1}" "\${MALLOC_TRIM_THRESHOLD_:=65536}"
+export MALLOC_ARENA_MAX MALLOC_TRIM_THRESHOLD_
 here=$(dirname "$(readlink -f "$0")")
 for node in "$here/node" "$here/../../node_modules/.bin/node"; do
   [ -x "$node" ] && exec "$node" $flags "$here/sinabro.mjs" "$@"
