@@ -5,6 +5,7 @@ import {
   attrs,
   GenericMonitor,
   GenericNetlink,
+  isCode,
   type NetworkNamespace,
   text,
   u8,
@@ -64,6 +65,21 @@ describe.skipIf(skipReason)('families', () => {
   })
 })
 
+const NO_NETDEV = 'the netdev family came with Linux 6.3'
+
+async function hasNetdev(): Promise<boolean> {
+  const generic = GenericNetlink.open()
+  try {
+    await generic.family('netdev')
+    return true
+  } catch (error) {
+    if (isCode(error, 'ENOENT')) return false
+    throw error
+  } finally {
+    generic.close()
+  }
+}
+
 describe.skipIf(skipReason)('requests', () => {
   test('ethtool: the carrier of a device, and of all', async () => {
     const netns = testNamespace()
@@ -82,7 +98,8 @@ describe.skipIf(skipReason)('requests', () => {
     )
   })
 
-  test('netdev: devices one by one', async () => {
+  test('netdev: devices one by one', async ({ skip }) => {
+    skip(!(await hasNetdev()), NO_NETDEV)
     const netns = testNamespace()
     const index = await upVeth(testNetlink(netns))
     const generic = testGeneric(netns)
@@ -141,7 +158,8 @@ describe.skipIf(skipReason)('GenericMonitor', () => {
     expect(await told).toMatchObject({ command: 19, header: { name: 'veth0' }, rx: 1, tx: 1 })
   })
 
-  test('netdev tells of a new device', async () => {
+  test('netdev tells of a new device', async ({ skip }) => {
+    skip(!(await hasNetdev()), NO_NETDEV)
     const netns = testNamespace()
     const netlink = testNetlink(netns)
     const events: { command: number; index?: number | undefined }[] = []
@@ -167,7 +185,8 @@ describe.skipIf(skipReason)('GenericMonitor', () => {
     expect(events.find((event) => event.index === index)?.command).toBe(2)
   })
 
-  test('a group that is not there is EINVAL and names those that are', async () => {
+  test('a group that is not there is EINVAL and names those that are', async ({ skip }) => {
+    skip(!(await hasNetdev()), NO_NETDEV)
     const opening = GenericMonitor.open({
       netns: testNamespace(),
       family: 'netdev',

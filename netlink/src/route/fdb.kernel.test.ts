@@ -98,8 +98,9 @@ describe.skipIf(skipReason)('fdb of a bridge', () => {
     await upVeth(netlink, 'other')
     await netlink.fdb.replace({ index: port, mac: MAC, table: 'master', isExternal: true })
     await netlink.fdb.replace({ index: port, mac: OTHER, table: 'master', state: 'dynamic' })
-    const ours = (await netlink.fdb.list({ index: port })).filter(({ mac }) =>
-      mac.startsWith('02:00'),
+    // A kernel that filters VLANs has each a second time, for the bridge's own VLAN.
+    const ours = (await netlink.fdb.list({ index: port })).filter(
+      ({ mac, vlan }) => mac.startsWith('02:00') && vlan === undefined,
     )
     expect(ours).toHaveLength(2)
     expect(ours).toEqual(

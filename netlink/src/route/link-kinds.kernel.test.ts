@@ -85,7 +85,8 @@ describe.skipIf(skipReason)('kinds that not every kernel has', () => {
     const port = await upVeth(netlink)
     await netlink.links.set(port, { masterIndex: index })
     await netlink.addresses.replace({ index: port, address: '192.0.2.1', prefixLen: 24 })
-    expect(ipJson(netns, 'route', 'show', 'table', '77')).toMatchObject([{ dst: '192.0.2.0/24' }])
+    const routes = ipJson(netns, 'route', 'show', 'table', '77')
+    expect(routes.map(({ dst }) => dst)).toContain('192.0.2.0/24')
     expect(seenByIp(netns, 'blue')).toMatchObject({ info_kind: 'vrf', info_data: { table: 77 } })
   })
 

@@ -76,7 +76,10 @@ export class Stage {
     const clock = systemClock
     const health = new Health(clock)
     const jobs = new Jobs({ log, health, clock })
-    const { attach = 'tcx', ranges = ['10.244.1.0/24', 'fd00:10:244:1::/64'] } = this.#options
+    const {
+      attach = features.has('tcx') ? 'tcx' : 'clsact',
+      ranges = ['10.244.1.0/24', 'fd00:10:244:1::/64'],
+    } = this.#options
     const netlink = RouteNetlink.open({ netns: this.node })
     const datapath = await Datapath.open({
       bpfDir: this.bpfDir,
