@@ -59,6 +59,8 @@ const CLUSTER: readonly Binary[] = [
   kubernetes('agnhost', 'test/images/agnhost'),
   { name: 'etcd', module: 'etcd', package: 'go.etcd.io/etcd/server/v3' },
   { name: 'coredns', module: 'coredns', package: '.' },
+  { name: 'kind-configurations', module: 'kind', package: '.' },
+  { name: 'libcni', module: 'libcni', package: '.' },
 ]
 
 /** What upstream's specs need besides. */

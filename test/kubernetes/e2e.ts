@@ -39,7 +39,8 @@ export async function runE2e(cluster: Cluster, options: E2eOptions): Promise<Spe
   const log = createWriteStream(join(REPORT, 'output.log'))
   const child = cluster.control.machine.spawn(
     [
-      ...['nice', join(BINARIES, 'ginkgo'), `--procs=${options.processes}`],
+      // ginkgo cannot start in /.
+      ...['env', '-C', REPORT, 'nice', join(BINARIES, 'ginkgo'), `--procs=${options.processes}`],
       ...['--focus', options.focus, ...(options.skip ? ['--skip', options.skip] : [])],
       ...['--no-color', '-v', '--timeout=60m', join(BINARIES, 'e2e.test'), '--'],
       ...['--provider=skeleton', `--kubeconfig=${ADMIN_CONFIG}`],

@@ -4,9 +4,11 @@ import type { Report } from '../report.ts'
 import { agents } from './agents.ts'
 import { connectivity } from './connectivity.ts'
 import { disruption } from './disruption.ts'
+import { kind } from './kind.ts'
+import { libcni } from './libcni.ts'
 import type { Scenario } from './scenario.ts'
 
-const ALL: readonly Scenario[] = [...connectivity, ...agents, ...disruption]
+const ALL: readonly Scenario[] = [...connectivity, ...agents, ...libcni, ...disruption, ...kind]
 
 export async function runScenarios(
   cluster: Cluster,
