@@ -22,6 +22,7 @@ static __always_inline int arrive(struct __sk_buff *skb, const struct packet *p,
 	outcome = hop__count(skb, p);
 	if (outcome != CONTINUE)
 		return outcome;
+	hop__keep_sum(skb, p);
 	data = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
 	if (unlikely(data + ETH_HLEN > end))

@@ -31,9 +31,6 @@ static __always_inline int hop__count(struct __sk_buff *skb, const struct packet
 		if (unlikely((void *)(ip + 1) > end))
 			return DROP_TRUNCATED;
 		ip->hop_limit--;
-		/* The device may have summed the whole packet (CHECKSUM_COMPLETE); else a no-op.
-		 * IPv4 needs no such thing: its header's own checksum makes up for the TTL. */
-		bpf_csum_update(skb, ~(__u32)bpf_htons(1));
 	} else {
 		struct iphdr *ip = data + ETH_HLEN;
 		__u32 check;
@@ -45,6 +42,17 @@ static __always_inline int hop__count(struct __sk_buff *skb, const struct packet
 		ip->check = check + (check >= 0xffff);
 	}
 	return CONTINUE;
+}
+
+/*
+ * The device that a packet came by may have summed all of it (CHECKSUM_COMPLETE); else a no-op. IPv4
+ * needs no such thing: its header's own checksum makes up for the TTL. Nor does what goes into a
+ * tunnel: whoever encapsulates it forgets that sum (iptunnel_handle_offloads).
+ */
+static __always_inline void hop__keep_sum(struct __sk_buff *skb, const struct packet *p)
+{
+	if (p->flags & PACKET_IPV6)
+		bpf_csum_update(skb, ~(__u32)bpf_htons(1));
 }
 
 /* Unaligned halves of an Ethernet header, so that the compiler does not copy byte by byte. */

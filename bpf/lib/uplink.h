@@ -21,6 +21,7 @@ static __always_inline int uplink__send(struct __sk_buff *skb, const struct pack
 	outcome = hop__count(skb, p);
 	if (outcome != CONTINUE)
 		return outcome;
+	hop__keep_sum(skb, p);
 	redirect__note(skb, REDIRECT_NEIGHBOUR, config->uplink_ifindex);
 	bpf_redirect_neigh(config->uplink_ifindex, NULL, 0, 0);
 	return PASS_UPLINK;
