@@ -1,5 +1,4 @@
 // Wires one pod, step by step in the order of its birth, and takes it apart again. Each step may be repeated: it leaves the same state.
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isCode, type Link, type NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { shape } from '../bandwidth/shape.ts'
 import type { CrashPoint } from '../ipam/crash-point.ts'
@@ -12,6 +11,7 @@ import { configurePodEnd } from './inside.ts'
 import type { PodMacs } from './macs.ts'
 import { requireAll } from './outcomes.ts'
 import type { PodRow } from './rows.ts'
+import { nextTurn } from './turn.ts'
 
 /** What the wiring of pods needs of the datapath. */
 export interface PodDatapath {
