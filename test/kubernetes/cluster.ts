@@ -1,5 +1,5 @@
 // A Kubernetes cluster on this machine: control plane, nodes and a host outside, each a set of namespaces on one underlay.
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { eventually } from '../lab/eventually.ts'
 import { Machine, type MachineState } from '../lab/machine.ts'
@@ -206,14 +206,29 @@ export class Cluster {
     })
   }
 
-  /** Back from a crash: the same disk, a fresh network namespace, the old cable's place. */
+  /** Its power goes and comes back: the same disk, a fresh network namespace, the old cable's place. */
   async reboot(node: ClusterNode): Promise<void> {
     await node.machine.end()
+    await this.#bootAgain(node, [])
+  }
+
+  /** Another machine, with an empty disk, under the name and address of one that is gone for good. */
+  async replace(node: ClusterNode, images: readonly string[]): Promise<void> {
+    const old = await this.podRanges(node.name)
+    await node.machine.end()
+    await this.kubectl('delete', 'node', node.name)
+    for (const range of old) await this.control.machine.exec(['ip', 'route', 'del', range])
+    rmSync(node.machine.onDisk('.'), { recursive: true })
+    await this.#bootAgain(node, images)
+    await this.addNodeRoutes(node)
+  }
+
+  async #bootAgain(node: ClusterNode, images: readonly string[]): Promise<void> {
     await node.boot()
     await plugIn(this.underlay, node, this.plan.families)
-    await node.prepare([])
-    node.startKubernetes()
     this.#save()
+    await node.prepare(images)
+    node.startKubernetes()
   }
 
   #save(): void {

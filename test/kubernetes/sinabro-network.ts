@@ -68,7 +68,8 @@ export async function nodesReady(cluster: Kubectl): Promise<void> {
 }
 
 export async function deleteSinabro(cluster: Kubectl): Promise<void> {
-  await cluster.kubectl('delete', '-f', MANIFEST, '--wait')
+  await cluster.kubectl('delete', '-f', MANIFEST)
+  await onSinabro(cluster, 'wait', '--for=delete', 'pod', '-l', SELECTOR, '--timeout=60s')
 }
 
 function onSinabro(cluster: Kubectl, ...args: readonly string[]): Promise<string> {

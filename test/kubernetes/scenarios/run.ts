@@ -5,10 +5,18 @@ import { agents } from './agents.ts'
 import { connectivity } from './connectivity.ts'
 import { disruption } from './disruption.ts'
 import { kind } from './kind.ts'
+import { leaving } from './leaving.ts'
 import { libcni } from './libcni.ts'
 import type { Scenario } from './scenario.ts'
 
-const ALL: readonly Scenario[] = [...connectivity, ...agents, ...libcni, ...disruption, ...kind]
+const ALL: readonly Scenario[] = [
+  ...connectivity,
+  ...agents,
+  ...libcni,
+  ...disruption,
+  ...leaving,
+  ...kind,
+]
 
 export async function runScenarios(
   cluster: Cluster,

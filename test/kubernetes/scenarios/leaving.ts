@@ -1,0 +1,64 @@
+// What ends for good: a node whose name another takes, and the network itself.
+import { join } from 'node:path'
+import { TREE } from '../../lab/places.ts'
+import type { Cluster } from '../cluster.ts'
+import { makeImages } from '../images.ts'
+import { applyReferenceNetwork, removeReferenceNetwork } from '../reference-network.ts'
+import { applySinabro, deleteSinabro, imageArchive, waitSinabro } from '../sinabro-network.ts'
+import { askFrom, hostnameUrl, type Namespace, withNamespace } from './pods.ts'
+import type { Scenario } from './scenario.ts'
+
+const DNS = ['-n', 'kube-system']
+const UNINSTALL_TIMEOUT_MS = 60_000
+
+async function nodeReplaced(cluster: Cluster): Promise<string> {
+  const node = cluster.node(cluster.nodes.length)
+  const before = await cluster.podRanges(node.name)
+  const images = await makeImages('cluster', () => undefined)
+  await cluster.replace(node, [...images, await imageArchive()])
+  const after = await cluster.podRanges(node.name)
+  if (after.some((range) => before.includes(range))) {
+    throw new Error(`the controller manager gave ${after} again: nothing was tried`)
+  }
+  await cluster.waitReady()
+  await waitSinabro(cluster)
+  await withNamespace(cluster, 'replaced', everyoneTalks)
+  return `${before.join(' ')} became ${after.join(' ')}`
+}
+
+async function everyoneTalks(space: Namespace): Promise<void> {
+  const pods = await space.serverOnEachNode('web')
+  const urls = pods.flatMap(({ addresses }) => addresses.map((a) => hostnameUrl(a)))
+  for (const pod of pods) await space.ask(pod, urls)
+  for (const { machine } of space.cluster.nodes) await askFrom(machine, urls)
+}
+
+async function uninstalled(cluster: Cluster): Promise<undefined> {
+  await cluster.kubectl(...DNS, 'scale', 'deployment/coredns', '--replicas=0')
+  const gone = ['--for=delete', 'pod', '-l', 'k8s-app=kube-dns', '--timeout=60s']
+  await cluster.kubectl(...DNS, 'wait', ...gone)
+  await deleteSinabro(cluster)
+  for (const { machine } of cluster.nodes) {
+    const argv = [join(TREE, 'agent/build/sinabro'), 'uninstall']
+    await machine.exec(argv, { timeoutMs: UNINSTALL_TIMEOUT_MS })
+  }
+  await applyReferenceNetwork(cluster)
+  try {
+    await withNamespace(cluster, 'uninstalled', everyoneTalks)
+  } finally {
+    await removeReferenceNetwork(cluster)
+    await applySinabro(cluster)
+    await cluster.kubectl(...DNS, 'scale', 'deployment/coredns', '--replicas=2')
+    await waitSinabro(cluster)
+    await cluster.waitReady()
+    await cluster.kubectl(...DNS, 'rollout', 'status', 'deployment/coredns', '--timeout=120s')
+  }
+}
+
+export const leaving: readonly Scenario[] = [
+  {
+    name: 'a node goes for good, and a new one takes its name with other ranges',
+    run: nodeReplaced,
+  },
+  { name: 'after uninstall the reference plug-ins work, and we do again', run: uninstalled },
+]
