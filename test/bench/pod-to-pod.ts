@@ -3,10 +3,9 @@
 import { type Bench, type BenchContext, LAB_NAME } from './bench.ts'
 import { compile } from './compile.ts'
 import { CPU, ownStand, type PodStand, type Route, routedStand } from './pod-stands.ts'
-import { proxyRules, sizeOfRules } from './proxy-rules.ts'
+import { PROXY_RULES_OF, proxyRules, sizeOfRules } from './proxy-rules.ts'
 import { type BenchRow, compare, type Side } from './row.ts'
 
-const RULES = { services: 100, endpointsPerService: 3 }
 const MEASURE_MS = 500
 const kinds = {
   rr: { name: 'request/response', unit: '/CPU-s', perUnit: 1 },
@@ -31,13 +30,11 @@ export const podToPod: Bench = {
     const rows = await everyWay(context, ours, peers, load, '')
     const sizes: string[] = []
     for (const stand of [ours, routed, kernel]) {
-      const listed = await stand.loadRules(proxyRules(RULES))
+      const listed = await stand.loadRules(proxyRules())
       const { chains, rules } = sizeOfRules(listed)
       sizes.push(`${chains} chains, ${rules} rules`)
     }
-    context.say(
-      `rules on every node: ${RULES.services} services of ${RULES.endpointsPerService} endpoints; loaded ${sizes.join('; ')}`,
-    )
+    context.say(`rules on every node: those of ${PROXY_RULES_OF}; loaded ${sizes.join('; ')}`)
     return [...rows, ...(await everyWay(context, ours, peers, load, ', rules'))]
   },
 }
