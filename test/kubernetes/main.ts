@@ -9,6 +9,7 @@ import { makeParts, NETWORK_NAMES, type NetworkName, raise } from './network.ts'
 import { ADMIN_CONFIG, LOGS } from './places.ts'
 import { Report } from './report.ts'
 import { runScenarios } from './scenarios/run.ts'
+import { runSourceSpecs } from './source/run.ts'
 import { BINARIES, KUBERNETES_VERSION } from './versions.ts'
 
 const USAGE = `npm run test:kubernetes -- [COMMAND] [OPTIONS]        (Kubernetes ${KUBERNETES_VERSION})
@@ -16,6 +17,7 @@ const USAGE = `npm run test:kubernetes -- [COMMAND] [OPTIONS]        (Kubernetes
   (none)               raises a cluster, runs our scenarios and the conformance specs, takes it down
   up                   raises a cluster and leaves it up
   scenarios [NAME …]   our scenarios on the cluster that is up; only those whose names contain a NAME
+  source               what reads the API server, against one of its own; needs no cluster
   e2e                  upstream's specs on the cluster that is up
   shell [NODE]         a shell where kubectl works, or on a node, or on 'outside'
   kubectl ARGS …       kubectl as administrator
@@ -97,6 +99,7 @@ async function all(options: Options, signal: AbortSignal): Promise<number> {
   let status = 1
   try {
     const cluster = await raise(clusterOptions(options), network as NetworkName, say)
+    for (const result of await runSourceSpecs(signal)) report.add(result)
     await runScenarios(cluster, report, [], signal)
     if (!signal.aborted) await e2e(cluster, options, report, signal)
     status = report.end()
@@ -155,6 +158,9 @@ async function main(): Promise<number> {
     }
     case 'scenarios':
       await runScenarios(Cluster.open(), report, words, abort.signal)
+      return report.end()
+    case 'source':
+      for (const result of await runSourceSpecs(abort.signal)) report.add(result)
       return report.end()
     case 'e2e':
       await e2e(Cluster.open(), values, report, abort.signal)
