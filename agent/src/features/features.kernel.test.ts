@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs'
 import { probeNetkit, probeTcx } from '@sinabro/libbpf-ts'
 import { RouteNetlink } from '@sinabro/node-netlink'
 import { expect, test } from 'vitest'
+import { choosePodDevice } from './choose.ts'
 import { FeatureError, Features, probeFeatures } from './features.ts'
 import { FEATURE_NAMES, type FeatureName } from './table.ts'
 
@@ -51,4 +52,12 @@ test('require() names all that is missing, in one sentence', () => {
   expect(() => lacking.require()).toThrow(
     /^this kernel \(\S+\) lacks redirect_peer, veth, which there is no other way for: use Linux 6\.1 or newer/,
   )
+})
+
+test('choosePodDevice() takes netkit where it is there, and refuses to where it is not', () => {
+  const all = new Features(FEATURE_NAMES)
+  const none = new Features(FEATURE_NAMES, ['netkit'])
+  expect([choosePodDevice('auto', all), choosePodDevice('auto', none)]).toEqual(['netkit', 'veth'])
+  expect([choosePodDevice('veth', all), choosePodDevice('netkit', all)]).toEqual(['veth', 'netkit'])
+  expect(() => choosePodDevice('netkit', none)).toThrow(expect.objectContaining({ code: 'kernel' }))
 })
