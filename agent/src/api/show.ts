@@ -35,7 +35,7 @@ export function showStatus(status: Status, now: number): string {
       ]),
     ]),
   ]
-  parts.push(showFeatures(status.features))
+  if (status.features !== undefined) parts.push(showFeatures(status.features))
   if (status.conditions.length > 0) {
     const rows = status.conditions.map(({ type, status: value, since, reason, message }) => [
       type,

@@ -23,8 +23,8 @@ export interface Status {
   readonly ranges: readonly RangeUsage[]
   /** Facts that rooms add, in their words: how programs are attached, the MTU. */
   readonly facts: Readonly<Record<string, string>>
-  /** What the kernel has, and what is done where it lacks something. */
-  readonly features: readonly FeatureView[]
+  /** What the kernel has, and what is done where it lacks something; an older agent does not say. */
+  readonly features?: readonly FeatureView[]
   readonly components: readonly ComponentHealth[]
   /** As the cluster is told of this node. */
   readonly conditions: readonly RecordedCondition[]

@@ -55,7 +55,7 @@ export async function doctor(config: DoctorConfig, output: OutputFormat): Promis
 /** As the agent uses them, if one runs. */
 async function featuresOf(world: World): Promise<readonly FeatureView[]> {
   const agent = await world.agent()
-  if (!('error' in agent)) return agent.status.features
+  if (!('error' in agent) && agent.status.features !== undefined) return agent.status.features
   try {
     return (await world.features()).view()
   } catch (error) {
