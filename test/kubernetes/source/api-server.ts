@@ -225,6 +225,11 @@ export class Cable {
     this.#port = (server.address() as AddressInfo).port
   }
 
+  /** What is connected hears nothing more and is not told so; new connections work. */
+  freeze(): void {
+    for (const socket of this.#sockets) socket.unpipe()
+  }
+
   async cut(): Promise<void> {
     const server = this.#server
     this.#server = undefined

@@ -32,7 +32,10 @@ interface Agent {
   readonly jobs: Jobs
 }
 
-function start(servers: readonly string[] = [cable.url]): Agent {
+function start(
+  servers: readonly string[] = [cable.url],
+  more: { readonly silentMs?: number } = {},
+): Agent {
   const health = new Health(systemClock)
   const jobs = new Jobs({
     ...{ log: silentLog, health, clock: systemClock },
@@ -42,7 +45,7 @@ function start(servers: readonly string[] = [cable.url]): Agent {
   const source = new KubernetesSource({
     ...{ servers, credentials: serviceAccount(server.agent), nodeName: 'n1', stateDir, cluster },
     ...{ userAgent: 'sinabro/test', clock: systemClock, log: silentLog },
-    ...{ listWithinMs: 2000, saveEveryMs: 10 },
+    ...{ listWithinMs: 2000, saveEveryMs: 10, ...more },
   })
   source.start(jobs)
   const agent = { cluster, source, health, jobs }
@@ -163,6 +166,14 @@ test.skipIf(why)('goes on after a cut where it was, without a full list', async 
   await until('health', () => agent.health.snapshot().isHealthy)
   // The second is one object long: only to see that history is the same.
   expect(lists(agent)).toBe(2)
+})
+
+test.skipIf(why)('gives up a watch on which nothing comes any more', async () => {
+  const agent = start([cable.url], { silentMs: 3000 })
+  await until('the list', () => names(agent) === 'n1,n2')
+  cable.freeze()
+  await makeNode('n3', '10.0.3.0/24')
+  await until('what it missed', () => names(agent) === 'n1,n2,n3')
 })
 
 test.skipIf(why)('lists again when the server has forgotten what happened since', async () => {

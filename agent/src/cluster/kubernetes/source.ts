@@ -26,6 +26,8 @@ export interface KubernetesSourceOptions {
   readonly listWithinMs?: number
   /** Changes that come within this are written as one. */
   readonly saveEveryMs?: number
+  /** A watch on which nothing came for so long is given up. */
+  readonly silentMs?: number
 }
 
 export class KubernetesSourceError extends Error {
@@ -102,9 +104,10 @@ export class KubernetesSource implements ClusterSource {
     watched: ConstructorParameters<typeof Watcher<T>>[0]['watched'],
     target: WatchTarget<T>,
   ): Watcher<T> {
-    const { clock, log } = this.#options
+    const { clock, log, silentMs } = this.#options
     const onFailure = (): void => this.#failed.resolve()
-    return new Watcher({ api: this.api, watched, target, clock, log, onFailure })
+    const patience = silentMs === undefined ? {} : { silentMs }
+    return new Watcher({ api: this.api, watched, target, clock, log, onFailure, ...patience })
   }
 
   /** The file is written only after real lists: what came out of it must not look newer than it is. */
