@@ -1,22 +1,25 @@
 // Boots a kernel in qemu with this machine's root as a read-only share, runs one command there, returns its output and status.
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { BootFiles } from './prepare.ts'
 
 export interface Job {
   /** A shell script; the working directory is the tree. */
   readonly command: string
+  /** A folder of the caller's, seen by the guest too; what is written there for this boot has its name. */
+  readonly scratch: string
   readonly timeoutMs: number
   readonly memoryMib: number
   readonly cpus: number
   readonly onLine?: (line: string) => void
+  /** The command gets this terminal; there are no lines then. */
+  readonly isInteractive?: boolean
   readonly signal?: AbortSignal
 }
 
-export type Ending = 'exit' | 'panic' | 'timeout' | 'died'
+export type Ending = 'exit' | 'panic' | 'timeout' | 'interrupted' | 'died'
 
 export interface Outcome {
   readonly ending: Ending
@@ -24,25 +27,33 @@ export interface Outcome {
   readonly status: number | undefined
   /** The kernel's last words. */
   readonly console: string
+  /** What the command said last. */
+  readonly output: string
 }
 
-const TREE = join(import.meta.dirname, '..', '..')
-const CONSOLE_LINES = 40
-const PANIC = /Kernel panic|BUG: |Oops: |general protection fault|Unable to handle kernel/
+const TREE = dirname(dirname(import.meta.dirname))
+const TAIL_LINES = 40
+/** A soft lockup is a busy host, not a broken guest. */
+const PANIC =
+  /Kernel panic|BUG: (?!soft lockup|workqueue lockup)|Oops: |general protection fault|Unable to handle kernel/
 const PANIC_POLL_MS = 250
 
 export async function boot(files: BootFiles, job: Job): Promise<Outcome> {
-  const work = mkdtempSync(join(tmpdir(), 'sinabro-vm-'))
+  const work = join(job.scratch, `boot-${files.release}`)
   const consoleFile = join(work, 'console')
+  mkdirSync(work, { recursive: true })
   writeFileSync(join(work, 'command'), `cd '${TREE}' || exit 1\n${job.command}\n`)
-  const qemu = spawn('qemu-system-x86_64', qemuArguments(files, job, work, consoleFile), {
-    stdio: ['ignore', 'pipe', 'pipe'],
+  // The guest ends with us, however we end: setpriv(1) has the kernel see to it.
+  const command = ['--pdeathsig', 'KILL', 'qemu-system-x86_64']
+  const qemu = spawn('setpriv', [...command, ...qemuArguments(files, job, work, consoleFile)], {
+    stdio: job.isInteractive ? ['inherit', 'inherit', 'pipe'] : ['ignore', 'pipe', 'pipe'],
   })
+  const gone = new Promise((resolve) => qemu.once('close', resolve).once('error', resolve))
   try {
     return await watch(qemu, job, consoleFile)
   } finally {
     qemu.kill('SIGKILL')
-    rmSync(work, { recursive: true, force: true })
+    await gone
   }
 }
 
@@ -51,16 +62,21 @@ function qemuArguments(files: BootFiles, job: Job, work: string, consoleFile: st
     script: join(import.meta.dirname, 'guest-run.sh'),
     work,
     modules: files.modules,
+    ...(job.isInteractive ? { interactive: 1 } : {}),
   }
   const cmdline = Object.entries(settings).map(([key, value]) => `sinabro.${key}=${value}`)
+  // What costs most in emulation and tests nothing: the mitigations. A busy host would set off the watchdogs.
+  const quick = 'mitigations=off nowatchdog rcupdate.rcu_cpu_stall_suppress=1'
   return [
     // Software emulation even where KVM is offered: nested KVM fails in ways of its own, and a boot takes seconds anyway.
     ...['-accel', 'tcg,thread=multi', '-cpu', 'max'],
     ...['-smp', String(job.cpus), '-m', String(job.memoryMib)],
     ...['-nodefaults', '-display', 'none', '-no-reboot'],
-    ...['-serial', `file:${consoleFile}`, '-serial', 'stdio'],
+    // In a shell ^C is the guest's, not qemu's.
+    ...['-chardev', `stdio,id=talk,signal=${job.isInteractive ? 'off' : 'on'}`],
+    ...['-serial', `file:${consoleFile}`, '-serial', 'chardev:talk'],
     ...['-kernel', files.kernel, '-initrd', files.initrd],
-    ...['-append', `console=ttyS0 panic=-1 loglevel=4 ${cmdline.join(' ')}`],
+    ...['-append', `console=ttyS0 panic=-1 loglevel=4 ${quick} ${cmdline.join(' ')}`],
     ...['-fsdev', 'local,id=root,path=/,security_model=none,readonly=on,multidevs=remap'],
     ...['-device', 'virtio-9p-pci,fsdev=root,mount_tag=root'],
   ]
@@ -69,14 +85,19 @@ function qemuArguments(files: BootFiles, job: Job, work: string, consoleFile: st
 async function watch(qemu: ChildProcess, job: Job, consoleFile: string): Promise<Outcome> {
   const said = (): string => (existsSync(consoleFile) ? readFileSync(consoleFile, 'utf8') : '')
   const { promise, resolve, reject } = Promise.withResolvers<Ending>()
+  const output: string[] = []
   let status: number | undefined
   let errors = ''
   if (qemu.stdout !== null) {
     createInterface({ input: qemu.stdout }).on('line', (raw) => {
       const line = raw.replace(/\r+$/, '')
-      const exit = /^@@exit (\d+)$/.exec(line)
-      if (exit === null) job.onLine?.(line)
-      else {
+      // The command may have left its line open, or ended with an escape sequence.
+      const exit = /@@exit (\d+)$/.exec(line)
+      if (exit === null) {
+        output.push(line)
+        if (output.length > TAIL_LINES) output.shift()
+        job.onLine?.(line)
+      } else {
         status = Number(exit[1])
         resolve(PANIC.test(said()) ? 'panic' : 'exit')
       }
@@ -87,13 +108,21 @@ async function watch(qemu: ChildProcess, job: Job, consoleFile: string): Promise
   })
   const timer = setTimeout(resolve, job.timeoutMs, 'timeout')
   const poll = setInterval(() => PANIC.test(said()) && resolve('panic'), PANIC_POLL_MS)
-  job.signal?.addEventListener('abort', () => resolve('died'), { once: true })
+  const interrupt = (): void => resolve('interrupted')
+  job.signal?.addEventListener('abort', interrupt, { once: true })
+  if (job.signal?.aborted) interrupt()
   qemu.once('error', reject)
-  qemu.once('close', () => resolve(PANIC.test(said()) ? 'panic' : 'died'))
+  qemu.once('close', (code) => {
+    // Nobody reads a status from a terminal: an interactive guest says goodbye by ending.
+    const isDone = job.isInteractive === true && code === 0
+    resolve(PANIC.test(said()) ? 'panic' : isDone ? 'exit' : 'died')
+  })
   const ending = await promise.finally(() => {
     clearTimeout(timer)
     clearInterval(poll)
+    job.signal?.removeEventListener('abort', interrupt)
   })
   const words = `${said()}${status === undefined ? errors : ''}`
-  return { ending, status, console: words.trimEnd().split('\n').slice(-CONSOLE_LINES).join('\n') }
+  const console = words.trimEnd().split('\n').slice(-TAIL_LINES).join('\n')
+  return { ending, status, console, output: output.join('\n') }
 }

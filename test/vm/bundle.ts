@@ -1,34 +1,77 @@
-// Puts a test and all it loads into one folder, as the shipped agent is laid out: in emulation every file less is time saved.
-import { copyFileSync, globSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
-import { build } from 'esbuild'
+// Puts a suite of test files into one module: in emulation every file that Node opens, strips and compiles costs.
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { build, type Plugin } from 'esbuild'
+import type { Suite } from './suites.ts'
 
-export interface Bundle {
-  /** A shell command that runs it. */
-  readonly command: string
-  remove(): void
+export const TREE = dirname(dirname(import.meta.dirname))
+const GUEST = join(import.meta.dirname, 'guest')
+
+export function filesOf({ files, without = [] }: Suite): string[] {
+  const left = new Set(globSync([...without], { cwd: TREE }))
+  return globSync([...files], { cwd: TREE })
+    .filter((file) => !left.has(file))
+    .sort()
 }
 
-const TREE = join(import.meta.dirname, '..', '..')
-const LOADED = ['netlink/build/*.node', 'bpf/build/*.node', 'bpf/build/*.bpf.o']
+export async function bundleSuite(suite: Suite, outfile: string): Promise<void> {
+  const files = filesOf(suite)
+  if (files.length === 0) throw new Error(`no file matches ${suite.files.join(' ')}`)
+  const loads = files.map(
+    (file) => `{ path: '${file}', load: () => import('${join(TREE, file)}') },`,
+  )
+  await bundle(
+    `import { runFiles } from '${GUEST}/run-files.ts'
+await runFiles([${loads.join('\n')}], ${suite.only ?? 'undefined'})
+process.exit(0) // what a test left open does not hold up the rest`,
+    outfile,
+  )
+}
 
-export async function bundle(entry: string): Promise<Bundle> {
-  const dir = mkdtempSync(join(tmpdir(), 'sinabro-vm-lib-'))
-  for (const file of globSync(LOADED, { cwd: TREE })) {
-    copyFileSync(join(TREE, file), join(dir, basename(file)))
-  }
-  const outfile = join(dir, 'test.mjs')
+/** The module `source`, with all it imports. */
+export async function bundle(source: string, outfile: string): Promise<void> {
   await build({
-    entryPoints: [entry],
+    stdin: { contents: source, resolveDir: import.meta.dirname, loader: 'ts' },
     outfile,
     bundle: true,
     platform: 'node',
     format: 'esm',
     logLevel: 'warning',
+    banner: {
+      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url)",
+    },
+    plugins: [standIn, ownPlaces],
   })
-  return {
-    command: `SINABRO_LIB_DIR='${dir}' sh setup/node.sh '${outfile}'`,
-    remove: () => rmSync(dir, { recursive: true, force: true }),
-  }
+}
+
+/** Tests get the guest's `vitest`, and that one the real. */
+const standIn: Plugin = {
+  name: 'stand-in',
+  setup(all) {
+    all.onResolve({ filter: /^vitest$/ }, ({ importer }) =>
+      importer.startsWith(GUEST) ? undefined : { path: join(GUEST, 'vitest.ts') },
+    )
+  },
+}
+
+/** A module goes on knowing where it came from: it finds files beside itself, on the shared root. */
+const ownPlaces: Plugin = {
+  name: 'own-places',
+  setup(all) {
+    all.onLoad({ filter: /\.ts$/ }, ({ path }) => {
+      const url = pathToFileURL(path).href
+      const contents = readFileSync(path, 'utf8')
+        .replaceAll(/import\.meta\.resolve\('([^']+)'\)/g, (_, name: string) =>
+          JSON.stringify(
+            name.startsWith('.') ? new URL(name, url).href : import.meta.resolve(name),
+          ),
+        )
+        .replaceAll('import.meta.dirname', JSON.stringify(dirname(path)))
+        .replaceAll('import.meta.filename', JSON.stringify(path))
+        .replaceAll('import.meta.url', JSON.stringify(url))
+        .replaceAll('import.meta.main', 'false')
+      return { contents, loader: 'ts' }
+    })
+  },
 }

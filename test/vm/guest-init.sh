@@ -16,6 +16,6 @@ mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=524288 root /l
 mount -t tmpfs -o size=1g tmpfs /rw
 mkdir /rw/upper /rw/work
 mount -t overlay -o lowerdir=/low,upperdir=/rw/upper,workdir=/rw/work overlay /new
-script=$(setting script) work=$(setting work) modules=$(setting modules)
+script=$(setting script) work=$(setting work) modules=$(setting modules) interactive=$(setting interactive)
 for folder in proc sys dev; do mount -o move /$folder /new/$folder; done
-exec switch_root /new /bin/sh "$script" "$work" "$modules"
+exec switch_root /new /bin/sh "$script" "$work" "$modules" "$interactive"

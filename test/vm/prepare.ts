@@ -7,7 +7,6 @@ import {
   existsSync,
   globSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -18,6 +17,7 @@ import {
 import { homedir } from 'node:os'
 import { basename, join } from 'node:path'
 import type { Kernel } from './kernels.ts'
+import { makeScratch, removeScratch, sweepScratch } from './scratch.ts'
 
 export interface BootFiles {
   readonly packageName: string
@@ -37,28 +37,65 @@ export function cacheDir(): string {
   return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'sinabro', 'vm')
 }
 
-/** Newest package of the archive, or of the cache where the archive is out of reach. */
-export function prepare(kernel: Kernel): BootFiles {
-  const cache = cacheDir()
-  mkdirSync(cache, { recursive: true })
-  const packageName = newest(archiveNames(), kernel) ?? newest(readdirSync(cache), kernel)
-  if (packageName === undefined) {
-    throw new Error(`no package of kernel ${kernel.name} in Debian's lists; run apt-get update`)
+/** Unpacked, with modules. */
+const ROOM = '600 MiB'
+
+/**
+ * Newest package of the archive, or of the cache where the archive is out of reach. Runs side by side may both unpack one; the first
+ * to be done is taken.
+ */
+export function prepare(kernel: Kernel, cache = cacheDir()): BootFiles {
+  try {
+    mkdirSync(cache, { recursive: true })
+    sweepScratch(cache)
+    return prepareIn(kernel, cache)
+  } catch (cause) {
+    const text = cause instanceof Error ? cause.message : String(cause)
+    if (!/ENOSPC|No space left/i.test(text)) throw cause
+    const advice = `free about ${ROOM}, or set XDG_CACHE_HOME to a folder with room`
+    throw new Error(`no room in ${cache} for kernel ${kernel.name}: ${advice}`, { cause })
   }
-  const dir = join(cache, packageName)
-  if (!existsSync(dir)) {
+}
+
+function prepareIn(kernel: Kernel, cache: string): BootFiles {
+  const cached = newest(readdirSync(cache), kernel)
+  let packageName = newest(archiveNames(), kernel) ?? cached
+  if (packageName === undefined) {
+    throw new Error(
+      `no package like ${kernel.packages.source} (kernel ${kernel.name}) in Debian's lists, none in ${cache}; ` +
+        'apt-get update, with the archives of Debian 12 and its updates in the sources',
+    )
+  }
+  if (!existsSync(join(cache, packageName))) {
     console.log(`fetching ${packageName} (kept in ${cache})`)
-    const draft = mkdtempSync(join(cache, '.draft-'))
     try {
-      unpack(packageName, draft)
-      renameSync(draft, dir)
-    } finally {
-      rmSync(draft, { recursive: true, force: true })
+      fill(cache, packageName, (draft) => unpack(packageName as string, draft))
+    } catch (error) {
+      if (cached === undefined || !/apt-get/.test(String(error))) throw error
+      console.log(`${packageName} cannot be fetched; going on with ${cached}`)
+      packageName = cached
     }
   }
+  const dir = join(cache, packageName)
   const files = bootFiles(packageName, dir)
-  if (!existsSync(files.initrd)) makeInitrd(files)
+  if (!existsSync(files.initrd))
+    fill(dir, basename(files.initrd), (draft) => makeInitrd(files, draft))
   return files
+}
+
+/** Makes `dir/name` whole or not at all, by way of a draft that the next run removes if this one does not live to. */
+function fill(dir: string, name: string, make: (draft: string) => void): void {
+  const scratch = makeScratch(dir)
+  try {
+    const draft = join(scratch, name)
+    make(draft)
+    renameSync(draft, join(dir, name))
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error // somebody else was first
+  } finally {
+    removeScratch(scratch)
+  }
 }
 
 function archiveNames(): string[] {
@@ -79,8 +116,7 @@ function newest(names: readonly string[], kernel: Kernel): string | undefined {
 
 function unpack(packageName: string, dir: string): void {
   const root = join(dir, 'root')
-  mkdirSync(root)
-  chmodSync(dir, 0o755) // apt's own user writes the download
+  mkdirSync(root, { recursive: true })
   run('apt-get', ['download', '-qq', packageName], dir)
   const [archive] = globSync('*.deb', { cwd: dir })
   if (archive === undefined) throw new Error(`apt-get downloaded no ${packageName}`)
@@ -119,8 +155,9 @@ function recipe(): string {
   return hash.digest('hex').slice(0, 12)
 }
 
-function makeInitrd({ release, modules, initrd }: BootFiles): void {
-  const tree = mkdtempSync(`${initrd}.draft-`)
+function makeInitrd({ release, modules }: BootFiles, initrd: string): void {
+  const tree = `${initrd}.tree`
+  mkdirSync(tree)
   for (const folder of ['bin', 'modules', 'proc', 'sys', 'dev', 'new', 'low', 'rw']) {
     mkdirSync(join(tree, folder))
   }
@@ -141,9 +178,8 @@ function makeInitrd({ release, modules, initrd }: BootFiles): void {
   writeFileSync(join(tree, 'load'), `${[...load].join('\n')}\n`)
   copyFileSync(join(import.meta.dirname, 'guest-init.sh'), join(tree, 'init'))
   chmodSync(join(tree, 'init'), 0o755)
-  const pack = 'find . | cpio -o -H newc --quiet | gzip -1 >"$0.new" && mv "$0.new" "$0"'
+  const pack = 'set -e; find . | cpio -o -H newc --quiet >"$0.cpio"; gzip -1 <"$0.cpio" >"$0"'
   run('sh', ['-c', pack, initrd], tree)
-  rmSync(tree, { recursive: true })
 }
 
 function run(program: string, args: readonly string[], cwd?: string): string {

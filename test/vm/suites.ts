@@ -1,0 +1,53 @@
+// What runs in every guest: suites of test files, in the order in which they are begun, and the smaller numbers they run with.
+export interface Suite {
+  readonly name: string
+  /** Glob patterns from the root of the tree. */
+  readonly files: readonly string[]
+  readonly without?: readonly string[]
+  /** Emulation is several times slower: these take the place of larger numbers, and are printed. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Of the tests of these files only those whose full name matches. */
+  readonly only?: RegExp
+}
+
+/** Loads every object; its programs are compared with verifier.json. */
+export const VERIFIER = 'verifier'
+
+/** The longest first: two run at a time. Each suite is one process. */
+export const SUITES: readonly Suite[] = [
+  { name: VERIFIER, files: ['bpf/build'] },
+  {
+    name: 'pods',
+    files: [
+      'test/integration/connectivity.kernel.test.ts',
+      'test/integration/hostile-outside.kernel.test.ts',
+      'test/integration/restart.kernel.test.ts',
+      'test/faults/faults.kernel.test.ts',
+      'test/integration/uplink-kinds.kernel.test.ts',
+    ],
+    env: { SINABRO_BULK_MIB: '4', SINABRO_FAULT_ROUNDS: '2' },
+  },
+  {
+    name: 'overlay',
+    files: ['agent/src/overlay/*.kernel.test.ts'],
+    env: { SINABRO_NODES: '100' },
+  },
+  {
+    name: 'agent',
+    files: ['agent/src/**/*.kernel.test.ts'],
+    without: ['agent/src/overlay/*.kernel.test.ts'],
+  },
+  {
+    name: 'vectors',
+    files: ['bpf/tests/*.kernel.test.ts', 'bpf/testing/*.kernel.test.ts'],
+    // `cost` measures, and in emulation there is nothing to measure.
+    without: ['bpf/tests/live*.kernel.test.ts', 'bpf/tests/cost.kernel.test.ts'],
+  },
+  {
+    name: 'netlink',
+    files: ['netlink/src/**/*.kernel.test.ts'],
+    env: { SINABRO_ROUTES: '10000' },
+  },
+  { name: 'live', files: ['bpf/tests/live*.kernel.test.ts'] },
+  { name: 'binding', files: ['bpf/src/*.kernel.test.ts'] },
+]
