@@ -9,13 +9,13 @@ import { wire } from '../lab/underlay.ts'
 import { plugIn } from './cable.ts'
 import { below, type Cgroups, makeCgroups } from './cgroups.ts'
 import { disown, give, take } from './claim.ts'
-import { ControlPlane } from './control-plane.ts'
+import { ControlMachine, ControlPlane } from './control-plane.ts'
 import { ClusterNode, type NodeSettings } from './node.ts'
 import { NodeMachine } from './node-machine.ts'
 import { makePki } from './pki.ts'
 import {
   CLUSTER_DIR,
-  controlPlugs,
+  CONTROL_NODE,
   LOGS,
   type NetworkPlan,
   networkPlan,
@@ -57,11 +57,12 @@ export class Cluster {
     this.plan = networkPlan(state.families)
     this.underlay = new Machine(state.underlay)
     this.outside = new Machine(state.outside)
-    this.control = new ControlPlane(new Machine(state.control), this.plan)
     this.nodes = state.nodes.map(
       ({ machine, cgroups, settings }) =>
         new ClusterNode(settings, this.plan, new NodeMachine(machine, cgroups)),
     )
+    const { machine } = this.node(CONTROL_NODE)
+    this.control = new ControlPlane(new ControlMachine(state.control, machine), this.plan)
   }
 
   /** Machines, cables, control plane, kubelets: nodes are registered and have their ranges, and no network yet. */
@@ -74,7 +75,7 @@ export class Cluster {
         ...cluster.nodes.map((node) => node.prepare(images)),
       ])
       for (const node of cluster.nodes) node.startKubernetes()
-      for (const node of cluster.nodes) await cluster.addNodeRoutes(node)
+      for (const node of cluster.nodes) await cluster.podRanges(node.name)
       return cluster
     } catch (error) {
       await give(true)
@@ -110,7 +111,6 @@ export class Cluster {
       underlay,
       [
         { machine: outside, addresses: routers, routers: [] },
-        { machine: control, addresses: controlPlugs(families), routers },
         ...nodeMachines.map((machine, i) => ({
           machine,
           addresses: nodeAddresses(i + 1, families),
@@ -187,13 +187,6 @@ export class Cluster {
     )
   }
 
-  /** The API server is no node, but its proxy dials pods. */
-  async addNodeRoutes(node: ClusterNode): Promise<void> {
-    for (const range of await this.podRanges(node.name)) {
-      await this.control.machine.exec(routeCommand(range, node))
-    }
-  }
-
   /** Nodes Ready, and without the taint that goes a moment later. */
   async waitReady(deadlineMs = READY_DEADLINE_MS): Promise<void> {
     const path = 'jsonpath={range .items[*]}{.metadata.name}={.spec.taints[*].key}{"\\n"}{end}'
@@ -214,13 +207,10 @@ export class Cluster {
 
   /** Another machine, with an empty disk, under the name and address of one that is gone for good. */
   async replace(node: ClusterNode, images: readonly string[]): Promise<void> {
-    const old = await this.podRanges(node.name)
     await node.machine.end()
     await this.kubectl('delete', 'node', node.name)
-    for (const range of old) await this.control.machine.exec(['ip', 'route', 'del', range])
     rmSync(node.machine.onDisk('.'), { recursive: true })
     await this.#bootAgain(node, images)
-    await this.addNodeRoutes(node)
   }
 
   async #bootAgain(node: ClusterNode, images: readonly string[]): Promise<void> {

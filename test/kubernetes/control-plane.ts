@@ -1,8 +1,12 @@
-// The control plane on a machine of its own: etcd, API server, controller manager, scheduler; kubectl and e2e.test run here too.
+// The control plane: etcd, API server, controller manager, scheduler; kubectl and e2e.test run here too.
+//
+// It has files and processes of its own and the network of a node, as on a kubeadm cluster: the API server's proxy dials pods, and
+// who is not in the pod network cannot.
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { run } from '../lab/command.ts'
 import { eventually } from '../lab/eventually.ts'
-import type { Machine } from '../lab/machine.ts'
+import { Machine, type MachineState } from '../lab/machine.ts'
 import { Daemon } from './daemon.ts'
 import { kubeconfig } from './pki.ts'
 import { ADMIN_CONFIG, CLUSTER_DIR, LOGS, type NetworkPlan, PKI } from './places.ts'
@@ -12,6 +16,24 @@ const READY_DEADLINE_MS = 120_000
 const KUBECTL_TIMEOUT_MS = 120_000
 const pki = (file: string): string => join(PKI, file)
 const binary = (name: string): string => join(BINARIES, name)
+
+const ENTER = join(import.meta.dirname, '../lab/enter.sh')
+
+export class ControlMachine extends Machine {
+  readonly #network: Machine
+
+  constructor(state: MachineState, network: Machine) {
+    super(state)
+    this.#network = network
+  }
+
+  override enter(argv: readonly string[], { cgroup = '' } = {}): string[] {
+    const own = join(this.state.cgroup, cgroup)
+    mkdirSync(own, { recursive: true })
+    const netns = `/proc/${this.#network.state.init.pid}/ns/net`
+    return ['sh', ENTER, own, String(this.state.init.pid), netns, ...argv]
+  }
+}
 
 export class ControlPlane {
   readonly machine: Machine

@@ -8,7 +8,8 @@ export const LOGS = join(CLUSTER_DIR, 'logs')
 export const PKI = join(CLUSTER_DIR, 'pki')
 export const ADMIN_CONFIG = join(PKI, 'admin.conf')
 
-const CONTROL_HOST = 253
+/** The node that has the control plane, as kubeadm would do it. */
+export const CONTROL_NODE = 1
 
 export interface NetworkPlan {
   readonly families: Families
@@ -27,17 +28,13 @@ export function networkPlan(families: Families): NetworkPlan {
     families === 'dual' ? [v4, v6] : families === 'ipv4' ? [v4] : [v6]
   return {
     families,
-    controlAddresses: hostAddresses(CONTROL_HOST, families).map(({ address }) => address),
+    controlAddresses: hostAddresses(CONTROL_NODE, families).map(({ address }) => address),
     outsideAddresses: hostAddresses(OUTSIDE_HOST, families).map(({ address }) => address),
     podRanges: both('10.244.0.0/16', 'fd00:10:244::/56'),
     serviceRanges: both('10.96.0.0/16', 'fd00:10:96::/112'),
     apiServices: both('10.96.0.1', 'fd00:10:96::1'),
     dnsService: both('10.96.0.10', 'fd00:10:96::a')[0] ?? '',
   }
-}
-
-export function controlPlugs(families: Families) {
-  return hostAddresses(CONTROL_HOST, families)
 }
 
 export function nodeAddresses(number: number, families: Families) {
