@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Cluster, createCluster } from '@sinabro/agent/cluster/cluster.ts'
 import { serviceAccount } from '@sinabro/agent/cluster/kubernetes/credentials.ts'
+import { readKubeconfig } from '@sinabro/agent/cluster/kubernetes/kubeconfig.ts'
 import { KubernetesSource } from '@sinabro/agent/cluster/kubernetes/source.ts'
 import { systemClock } from '@sinabro/agent/runtime/clock.ts'
 import { Health } from '@sinabro/agent/runtime/health.ts'
@@ -314,6 +315,38 @@ test.skipIf(why)('tells conditions and events, and counts what happens again', a
     DEADLINE_MS,
   )
   expect(await events()).toHaveLength(1)
+})
+
+test.skipIf(why)('reads a kubeconfig, and refuses one that would trust any server', async () => {
+  const file = join(stateDir, 'kubeconfig')
+  const write = (cluster: object): void =>
+    writeFileSync(
+      file,
+      JSON.stringify({
+        clusters: [{ name: 'c', cluster: { server: cable.url, ...cluster } }],
+        users: [{ name: 'u', user: { token: 'agent-token' } }],
+        contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
+        'current-context': 'x',
+      }),
+    )
+  write({ 'insecure-skip-tls-verify': true })
+  expect(() => readKubeconfig(file)).toThrow('insecure-skip-tls-verify is refused')
+  write({ 'certificate-authority': join(server.agent, 'ca.crt') })
+  const { server: url, credentials } = readKubeconfig(file)
+  expect(url).toBe(cable.url)
+  const { ca, authorization } = await credentials()
+  expect(authorization).toBe('Bearer agent-token')
+  expect(String(ca)).toBe(readFileSync(join(server.agent, 'ca.crt'), 'utf8'))
+  const health = new Health(systemClock)
+  const jobs = new Jobs({ log: silentLog, health, clock: systemClock })
+  const cluster = createCluster()
+  const source = new KubernetesSource({
+    ...{ servers: [url], credentials, nodeName: 'n1', stateDir, cluster, userAgent: 'test' },
+    ...{ clock: systemClock, log: silentLog },
+  })
+  source.start(jobs)
+  running.push({ cluster, source, health, jobs })
+  await until('the list', () => cluster.nodes.size === 2)
 })
 
 interface Rule {
