@@ -50,12 +50,13 @@ export class Daemon {
   }
 
   async kill(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    const isGone = (): boolean => {
-      const pids = this.pids()
-      for (const pid of pids) process.kill(pid, signal)
-      return pids.length === 0
+    for (const pid of this.pids()) {
+      try {
+        process.kill(pid, signal)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+      }
     }
-    isGone()
     await eventually(`${this.name} to end`, () => this.pids().length === 0, END_DEADLINE_MS)
   }
 
