@@ -68,15 +68,17 @@ describe.each(['kernel', 'none'] as const)('mode %s', (mode) => {
       expect(counts[name]).toBe(mode === 'kernel' ? frames.length : 0)
     })
 
-    test.runIf(mode === 'kernel')('a node speaks for its own pods only', async () => {
-      const frames = [of('b'), nodeAddress(1), own].map((source) =>
-        tunnelled(nodeAddress(2), source),
-      )
-      const name = 'from_uplink/foreign_source'
-      const { counts, arrived } = await attack([name], frames)
-      expect(arrived).toBe(0)
-      expect(counts[name]).toBe(frames.length)
-    })
+    if (mode === 'kernel') {
+      test('a node speaks for its own pods only', async () => {
+        const frames = [of('b'), nodeAddress(1), own].map((source) =>
+          tunnelled(nodeAddress(2), source),
+        )
+        const name = 'from_uplink/foreign_source'
+        const { counts, arrived } = await attack([name], frames)
+        expect(arrived).toBe(0)
+        expect(counts[name]).toBe(frames.length)
+      })
+    }
 
     test('a native packet in the name of a pod of this node is dropped', async () => {
       const name = 'from_uplink/native_source'

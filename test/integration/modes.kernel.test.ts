@@ -8,6 +8,8 @@ type Mode = 'bpf' | 'kernel' | 'none'
 
 const NAME = 'modes'
 const BULK_BYTES = 8 << 20
+/** At 1 MiB/s as long as four agents take to start on a busy machine. */
+const BYTES = 48 << 20
 
 const TUNNELS: readonly (readonly [Mode, Mode])[] = [
   ['bpf', 'kernel'],
@@ -106,42 +108,36 @@ describe.each([4, 6] as const)('outer IPv%i', (outer) => {
     },
   )
 
-  test.runIf(outer === 4)(
-    'connections live on while each node goes from bpf to kernel and back',
-    async () => {
-      const { lab, pods } = stage
-      await changeAll('bpf', 'bpf')
-      const uploads = ([4, 6] as const).map(
-        (family) => new Upload(pods.a, pods.c.address(family), 60 << 20, 2),
-      )
-      await Promise.all(uploads.map((one) => one.reached(2)))
-      for (const mode of ['kernel', 'bpf'] as const) {
-        for (const node of lab.nodes) {
-          await change(node, mode)
-          const now = Math.max(...uploads.map(({ mib }) => mib))
-          await Promise.all(uploads.map((one) => one.reached(now + 2)))
-        }
-      }
-      for (const one of uploads) {
-        const report = await one.report()
-        expect(report.received).toEqual({ bytes: 60 << 20, sha256: report.sha256 })
-      }
-    },
-    120_000,
-  )
+  if (outer !== 4) return
 
-  test.runIf(outer === 4)(
-    'connections live on while the whole cluster gives up its tunnel',
-    async () => {
-      const { pods } = stage
-      const transfer = new Upload(pods.a, pods.c.address(4), 24 << 20, 2)
-      await transfer.reached(2)
-      await changeAll('none', 'none')
-      await transfer.reached(transfer.mib + 2)
-      await changeAll('bpf', 'bpf')
-      const report = await transfer.report()
-      expect(report.received.sha256).toBe(report.sha256)
-    },
-    120_000,
-  )
+  test('connections live on while each node goes from bpf to kernel and back', async () => {
+    const { lab, pods } = stage
+    await changeAll('bpf', 'bpf')
+    const uploads = ([4, 6] as const).map(
+      (family) => new Upload(pods.a, pods.c.address(family), BYTES, 1),
+    )
+    await Promise.all(uploads.map((one) => one.reached(2)))
+    for (const mode of ['kernel', 'bpf'] as const) {
+      for (const node of lab.nodes) {
+        await change(node, mode)
+        const now = Math.max(...uploads.map(({ mib }) => mib))
+        await Promise.all(uploads.map((one) => one.reached(now + 2)))
+      }
+    }
+    for (const one of uploads) {
+      const report = await one.report()
+      expect(report.received).toEqual({ bytes: BYTES, sha256: report.sha256 })
+    }
+  }, 120_000)
+
+  test('connections live on while the whole cluster gives up its tunnel', async () => {
+    const { pods } = stage
+    const transfer = new Upload(pods.a, pods.c.address(4), 24 << 20, 2)
+    await transfer.reached(2)
+    await changeAll('none', 'none')
+    await transfer.reached(transfer.mib + 2)
+    await changeAll('bpf', 'bpf')
+    const report = await transfer.report()
+    expect(report.received.sha256).toBe(report.sha256)
+  }, 120_000)
 })

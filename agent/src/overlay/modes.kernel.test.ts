@@ -202,6 +202,24 @@ test.each(damages)('mode %s: %s is repaired', async (tunnel, _, damage) => {
   await expect.poll(whole, { timeout: 10_000 }).toEqual(expected[tunnel])
 })
 
+test.each(['bpf', 'kernel', 'none'] as const)('mode %s: settings are put back', async (tunnel) => {
+  await start(both, { tunnel, refreshMs: 200 })
+  const device = tunnel === 'none' ? OWN_DEVICE : OVERLAY_DEVICE
+  const settings = {
+    [`ipv4/conf/${device}/rp_filter`]: ['1', '0'],
+    [`ipv6/conf/${device}/accept_ra`]: ['1', '0'],
+    'ipv4/conf/all/forwarding': ['0', '1'],
+    'ipv6/conf/all/forwarding': ['0', '1'],
+  } as const
+  for (const [name, [wrong]] of Object.entries(settings)) {
+    one.netns.writeFile(`/proc/sys/net/${name}`, wrong)
+  }
+  for (const [name, [, right]] of Object.entries(settings)) {
+    const read = () => one.netns.readFile(`/proc/sys/net/${name}`).trim()
+    await expect.poll(read, { timeout: 10_000 }).toBe(right)
+  }
+})
+
 test('a device of ours that learns is made anew', async () => {
   await one.netlink.links.add({
     kind: 'vxlan',

@@ -37,6 +37,7 @@ export interface StartOptions {
   readonly tunnelFamily?: 'auto' | 4 | 6
   readonly attach?: 'auto' | 'tcx' | 'clsact'
   readonly uplinks?: readonly string[]
+  readonly refreshMs?: number
   /** Counts what the overlay asks of the kernel. */
   readonly calls?: Calls
 }
@@ -70,6 +71,7 @@ export class TestNode {
       tunnelFamily = 'auto',
       attach = 'auto',
       uplinks = [],
+      refreshMs,
       calls,
     }: StartOptions = {},
   ): Promise<Running> {
@@ -109,6 +111,7 @@ export class TestNode {
       tunnelPort: 8472,
       vni: 1,
       uplinks,
+      ...(refreshMs === undefined ? {} : { refreshMs }),
     })
     const ipam = { list: () => [], release: async () => undefined, quarantined: () => [] }
     const pods = createPods({ podDevice: 'veth', ...room, ipam, podMtu: () => overlay.podMtu() })
