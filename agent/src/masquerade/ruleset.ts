@@ -42,7 +42,7 @@ export function formatRuleSet(table: string, rules: RuleSet): string {
     '  }',
     '  chain output {',
     '    type filter hook output priority raw; policy accept;',
-    ...tunnel(['fib saddr type local notrack']),
+    ...tunnel(['notrack']),
     '  }',
     '  chain postrouting {',
     '    type nat hook postrouting priority srcnat + 5; policy accept;',
