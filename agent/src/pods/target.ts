@@ -218,8 +218,10 @@ export class PodsTarget implements Target<LivePod, PodActual> {
   }
 
   async remove({ key, device, endpoints }: PodActual): Promise<void> {
-    const { netlink, datapath } = this.#deps
-    if (this.#deps.isBusy(key)) return
+    const { netlink, datapath, isBusy, isLive } = this.#deps
+    if (isBusy(key)) return
+    // One without a mark, whose birth is under way or was finished since the list was made.
+    if (device !== undefined && key === device.name && isLive(key)) return
     for (const [address, { incarnation }] of endpoints)
       datapath.removeEndpoint(address, incarnation)
     if (device === undefined) return
