@@ -9,6 +9,7 @@ import { boot, type Job } from './boot.ts'
 import { KERNELS } from './kernels.ts'
 import { type BootFiles, cacheDir, prepare } from './prepare.ts'
 import { missingPrograms } from './programs.ts'
+import { FAULTS_SWITCH } from './run-faults.ts'
 import { makeScratch, removeScratch } from './scratch.ts'
 
 const [oldest] = KERNELS
@@ -24,6 +25,7 @@ beforeAll(() => {
 afterAll(() => scratches.forEach(removeScratch))
 
 function needsKernel({ skip }: TestContext): void {
+  skip(process.env[FAULTS_SWITCH] !== '1', 'npm run test:vm runs it')
   skip(missingPrograms().length > 0, missingPrograms()[0])
   skip(!hasKernel, 'no kernel has been fetched here yet: npm run test:vm does')
 }

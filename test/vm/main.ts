@@ -8,9 +8,10 @@ import { KERNELS, type Kernel } from './kernels.ts'
 import { type BootFiles, prepare } from './prepare.ts'
 import { missingPrograms } from './programs.ts'
 import { judge, type SuiteRun } from './report.ts'
+import { runFaults } from './run-faults.ts'
 import { bundleSuites, CPUS, MEMORY_MIB, runKernel } from './run-kernel.ts'
 import { makeScratch, removeScratch } from './scratch.ts'
-import { SUITES, VERIFIER } from './suites.ts'
+import { FAULTS, SUITES, VERIFIER } from './suites.ts'
 import { differences, readTable, updateTable, writeTable } from './verifier.ts'
 
 const { values } = parseArgs({
@@ -39,7 +40,9 @@ function choose<T extends { readonly name: string }>(
 }
 
 const kernels = choose('kernel', KERNELS, values.kernel)
-const suites = choose('suite', SUITES, values.only)
+const chosenSuites = choose('suite', SUITES, values.only)
+/** Those that run in guests. */
+const suites = chosenSuites.filter(({ name }) => name !== FAULTS)
 for (const line of missingPrograms()) refuse(line)
 
 const abort = new AbortController()
@@ -106,7 +109,7 @@ async function test(): Promise<void> {
   const runs: SuiteRun[] = []
   let failed = 0
   let table = readTable()
-  for (const kernel of kernels) {
+  for (const kernel of suites.length === 0 ? [] : kernels) {
     if (abort.signal.aborted) break
     const files = tryPrepare(kernel)
     if (files === undefined) {
@@ -136,6 +139,12 @@ async function test(): Promise<void> {
     verifier.problem = `${[...changes, how].join('\n    ')}`
   }
   if (values.update) writeTable(table)
+  const faults = chosenSuites.find(({ name }) => name === FAULTS)
+  const isWanted = values.kernel === undefined || values.only === FAULTS
+  if (faults !== undefined && isWanted && !abort.signal.aborted) {
+    const [file = ''] = faults.files
+    runs.push(await runFaults(file, { scratch, signal: abort.signal }))
+  }
   const isWhole = values.kernel === undefined && values.only === undefined
   const verdict = judge(runs, isWhole)
   for (const line of verdict.lines) console.log(line)

@@ -13,6 +13,9 @@ export interface Suite {
 /** Loads every object; its programs are compared with verifier.json. */
 export const VERIFIER = 'verifier'
 
+/** What test:vm does when things go wrong; it runs on this machine, behind the kernels. */
+export const FAULTS = 'faults'
+
 /** The longest first: two run at a time. Each suite is one process. */
 export const SUITES: readonly Suite[] = [
   { name: VERIFIER, files: ['bpf/build'] },
@@ -52,4 +55,5 @@ export const SUITES: readonly Suite[] = [
   },
   { name: 'live', files: ['bpf/tests/live*.kernel.test.ts'] },
   { name: 'binding', files: ['bpf/src/*.kernel.test.ts'] },
+  { name: FAULTS, files: ['test/vm/faults.kernel.test.ts'] },
 ]
