@@ -115,8 +115,8 @@ async function chained(cluster: Cluster, node: ClusterNode, ids: readonly string
     capabilities: { portMappings: [{ hostPort: 8090, containerPort: 8080, protocol: 'tcp' }] },
   })
   const [added] = await driver.ask({ verb: 'ADD', id })
-  // The portmap of Debian 12 looks for its IPv4 rules among those of IPv6 too.
-  if (cluster.plan.families !== 'dual') await driver.ask({ verb: 'CHECK', id })
+  // Debian 12's portmap looks for IPv4 rules where there are none, and for them among those of IPv6.
+  if (cluster.plan.families === 'ipv4') await driver.ask({ verb: 'CHECK', id })
   if (added?.result?.ips?.length !== cluster.plan.podRanges.length) {
     throw new Error(`ADD gave ${JSON.stringify(added?.result)}`)
   }
