@@ -68,9 +68,9 @@ test('addresses, nodes, programs and flows tell of a pod, its way and its traffi
 
 test('doctor finds what hides our configuration, with exit code 4, and is content when it is gone', async () => {
   const levels = async (): Promise<[number, string[]]> => {
-    const { status, stdout } = await node.exec(['sinabro', 'doctor', '-o', 'json'], {
-      canFail: true,
-    })
+    // The runtime that this machine may have is not the lab's.
+    const argv = ['sinabro', 'doctor', '-o', 'json', '--containerd-config', '/run/none.toml']
+    const { status, stdout } = await node.exec(argv, { canFail: true })
     const { findings } = JSON.parse(stdout) as { findings: { check: string; level: string }[] }
     return [status, findings.filter(({ level }) => level === 'error').map(({ check }) => check)]
   }
