@@ -20,7 +20,10 @@ const flaky: string[] = []
 for (const file of vitest.state.getTestModules()) {
   const level = counts.get(file.project.name)
   if (level === undefined) continue
-  if (!file.ok() && [...file.children.allTests()].length === 0) level.failed++
+  // A file or a suite that broke outside of its tests, in beforeAll say, has failed once more than they tell.
+  for (const suite of [file, ...file.children.allSuites()]) {
+    if (suite.errors().length > 0) level.failed++
+  }
   for (const test of file.children.allTests()) {
     const { state } = test.result()
     if (test.diagnostic()?.flaky) flaky.push(`flaky: ${file.relativeModuleId} › ${test.fullName}`)
