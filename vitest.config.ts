@@ -43,7 +43,9 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 120_000,
           retry: 1,
-          fileParallelism: false,
+          // Each file has a lab of its own; more than two at once would be late too often.
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
         },
       },
     ],
