@@ -115,9 +115,25 @@ function each(declare: Declare) {
     }
 }
 
+/** Like `each`, but the row stays whole and the test's context comes after it. */
+function forEach(declare: Declare) {
+  return (rows: readonly unknown[]) =>
+    (name: string, ...rest: readonly Rest[]): void => {
+      for (const [at, row] of rows.entries()) {
+        const bound = rest.map((one) =>
+          typeof one === 'function' ? (ctx: never) => one(row as never, ctx) : one,
+        )
+        declare(title(name, row, at), ...bound)
+      }
+    }
+}
+
 function api(declare: (isSkipped: boolean) => Declare) {
   const one = (isSkipped: boolean) =>
-    Object.assign(declare(isSkipped), { each: each(declare(isSkipped)) })
+    Object.assign(declare(isSkipped), {
+      each: each(declare(isSkipped)),
+      for: forEach(declare(isSkipped)),
+    })
   return Object.assign(one(false), {
     skip: one(true),
     skipIf: (isSkipped: unknown) => one(Boolean(isSkipped)),
