@@ -1,10 +1,10 @@
 // The datapath on a real kernel: maps that outlive the process, programs replaced in place, errors that say what to do.
-import { execFileSync } from 'node:child_process'
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BpfMap } from '@sinabro/libbpf-ts'
 import { encodeWay, FLOW_SEEN } from '@sinabro/libbpf-ts/layouts'
+import { mountBpffs, type PrivateBpffs } from '@sinabro/libbpf-ts/testing'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { probeFeatures } from '../features/features.ts'
@@ -15,21 +15,20 @@ import { pinPaths } from './load.ts'
 
 const features = await probeFeatures()
 
-let folder: string
+let bpffs: PrivateBpffs
 let netns: NetworkNamespace
 let netlink: RouteNetlink
 let options: DatapathOptions
 let opened: Datapath[]
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'sinabro-datapath-'))
-  execFileSync('mount', ['-t', 'bpf', 'bpf', folder])
+  bpffs = mountBpffs()
   netns = NetworkNamespace.create()
   netlink = RouteNetlink.open({ netns })
   await netlink.links.add({ kind: 'veth', name: 'sbaaaaaaaaaaaaa', peer: { name: 'peer' } })
   opened = []
   options = {
-    bpfDir: join(folder, 'sinabro'),
+    bpfDir: join(bpffs.path, 'sinabro'),
     attach: features.has('tcx') ? 'tcx' : 'clsact',
     features,
     netlink,
@@ -44,8 +43,7 @@ afterEach(() => {
   for (const datapath of opened) datapath.close()
   netlink.close()
   netns.close()
-  execFileSync('umount', [folder])
-  rmSync(folder, { recursive: true })
+  bpffs.unmount()
 })
 
 async function open(change: Partial<DatapathOptions> = {}): Promise<Datapath> {

@@ -1,8 +1,6 @@
 // Two nodes for kernel tests: namespaces joined by one wire, each with its own maps and programs, pods and overlay of the agent in both.
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { mountBpffs } from '@sinabro/libbpf-ts/testing'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import type { NodeRow } from '../../cluster/rows.ts'
 import { Datapath } from '../../datapath/datapath.ts'
@@ -56,12 +54,11 @@ export class TestNode {
   readonly number: Number
   readonly netns = NetworkNamespace.create()
   readonly netlink: RouteNetlink
-  readonly #folder = mkdtempSync(join(tmpdir(), 'sinabro-node-'))
+  readonly #bpffs = mountBpffs()
 
   constructor(number: Number) {
     this.number = number
     this.netlink = RouteNetlink.open({ netns: this.netns })
-    execFileSync('mount', ['-t', 'bpf', 'bpf', this.#folder])
   }
 
   async start(
@@ -81,7 +78,7 @@ export class TestNode {
     const jobs = new Jobs({ log, health, clock })
     const netlink = RouteNetlink.open({ netns: this.netns })
     const datapath = await Datapath.open({
-      bpfDir: join(this.#folder, 'sinabro'),
+      bpfDir: join(this.#bpffs.path, 'sinabro'),
       attach,
       features,
       netlink,
@@ -134,8 +131,7 @@ export class TestNode {
   close(): void {
     this.netlink.close()
     this.netns.close()
-    execFileSync('umount', [this.#folder])
-    rmSync(this.#folder, { recursive: true, force: true })
+    this.#bpffs.unmount()
   }
 }
 

@@ -1,8 +1,6 @@
 // A node for kernel tests: a namespace of its own, a bpf file system of its own, real maps and programs, real allocations on disk.
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { mountBpffs } from '@sinabro/libbpf-ts/testing'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { Datapath } from '../../datapath/datapath.ts'
 import { probeFeatures } from '../../features/features.ts'
@@ -40,14 +38,13 @@ export class Stage {
   readonly node = NetworkNamespace.create()
   readonly netlink: RouteNetlink
   readonly features = features
-  readonly #folder = mkdtempSync(join(tmpdir(), 'sinabro-stage-'))
+  readonly #bpffs = mountBpffs()
   readonly #options: StageOptions
   readonly #opened: { close(): void }[] = []
 
   constructor(options: StageOptions = {}) {
     this.#options = options
     this.netlink = RouteNetlink.open({ netns: this.node })
-    execFileSync('mount', ['-t', 'bpf', 'bpf', this.#folder])
   }
 
   get podDevice(): PodDevice {
@@ -55,7 +52,7 @@ export class Stage {
   }
 
   get bpfDir(): string {
-    return join(this.#folder, 'sinabro')
+    return join(this.#bpffs.path, 'sinabro')
   }
 
   /** A pod's namespace and a path to it, as a runtime would give. */
@@ -126,8 +123,7 @@ export class Stage {
     this.netlink.close()
     for (const one of this.#opened) one.close()
     this.node.close()
-    execFileSync('umount', [this.#folder])
-    rmSync(this.#folder, { recursive: true, force: true })
+    this.#bpffs.unmount()
   }
 }
 
