@@ -4,7 +4,7 @@
 #include "arrival.h"
 #include "flows.h"
 #include "fragments.h"
-#include "icmp_error.h"
+#include "inbound.h"
 #include "overlay.h"
 
 /* First packet of a flow, or what its row says no longer holds: judges the source, chooses the way.
@@ -42,42 +42,17 @@ __rare int choose(const struct packet *p, const struct config *config, __u32 nod
 	return flow__open(p, &o);
 }
 
-/* Not on the fast path: a way just chosen, or that of an ICMP error. */
-__rare int go(struct __sk_buff *skb, const struct packet *p, __u64 way)
-{
-	const struct endpoint *target;
-
-	if (!p)
-		return DROP_NOT_READY;
-	if (way__kind(way) != WAY_LOCAL)
-		return PASS_STACK;
-	target = endpoint__find(&p->key.daddr);
-	return endpoint__is_pod(target) ? arrive(skb, p, target, false) : PASS_STACK;
-}
-
 /* Errors come from routers on the way too, so the row of their flow does not vouch for the source. */
 __rare int go_error(struct __sk_buff *skb, const struct packet *p, __u32 node,
 			       __u32 generation)
 {
-	struct flow_key about = {};
-	const struct flow *flow;
-	__u64 way;
-
 	if (!p)
 		return DROP_NOT_READY;
 	if (!ipcache__is_source_of(&p->key.saddr, node))
 		return DROP_FOREIGN_SOURCE;
 	if (!endpoint__find(&p->key.daddr))
 		return DROP_NO_ENDPOINT;
-	if (!parse_icmp_error(skb, p, &about))
-		return PASS_STACK_ERROR;
-	flow = flow__find(&about);
-	if (!flow)
-		return PASS_STACK_ERROR;
-	way = READ_ONCE(flow->way);
-	if (way__kind(way) != WAY_STACK && way__generation(way) != generation)
-		return PASS_STACK_ERROR;
-	return go(skb, p, way);
+	return inbound__go_error(skb, p, generation);
 }
 
 __rare int pass_fragment(const struct packet *p, __u32 node)
@@ -152,7 +127,7 @@ static __always_inline int from_overlay(struct __sk_buff *skb)
 	outcome = choose(&p, config, node, known, &way);
 	if (unlikely(flow__lacks_room(outcome)) && flows__reclaim())
 		outcome = choose(&p, config, node, known, &way);
-	return outcome == CONTINUE ? go(skb, &p, way) : outcome;
+	return outcome == CONTINUE ? inbound__go(skb, &p, way) : outcome;
 }
 
 SEC("tc")

@@ -10,7 +10,7 @@
 #include "arrival.h"
 #include "flows.h"
 #include "fragments.h"
-#include "icmp_error.h"
+#include "inbound.h"
 #include "kernel_tunnel.h"
 #include "uplink.h"
 
@@ -89,36 +89,11 @@ __rare int choose(const struct packet *p, const struct config *config, __u32 nod
 	return flow__open(p, &o);
 }
 
-/* Not on the fast path: a way just chosen, or that of an ICMP error. */
-__rare int go(struct __sk_buff *skb, const struct packet *p, __u64 way)
-{
-	const struct endpoint *target;
-
-	if (!p)
-		return DROP_NOT_READY;
-	if (way__kind(way) != WAY_LOCAL)
-		return PASS_STACK;
-	target = endpoint__find(&p->key.daddr);
-	return endpoint__is_pod(target) ? arrive(skb, p, target, false) : PASS_STACK;
-}
-
 __rare int go_error(struct __sk_buff *skb, const struct packet *p, const struct config *config)
 {
-	struct flow_key about = {};
-	const struct flow *flow;
-	__u64 way;
-
 	if (!p || !config)
 		return DROP_NOT_READY;
-	if (!parse_icmp_error(skb, p, &about))
-		return PASS_STACK_ERROR;
-	flow = flow__find(&about);
-	if (!flow)
-		return PASS_STACK_ERROR;
-	way = READ_ONCE(flow->way);
-	if (way__kind(way) != WAY_STACK && way__generation(way) != READ_ONCE(config->generation))
-		return PASS_STACK_ERROR;
-	return go(skb, p, way);
+	return inbound__go_error(skb, p, READ_ONCE(config->generation));
 }
 
 /* To a pod of this node, from whoever is not one. */
@@ -143,7 +118,7 @@ __rare int arrive_first(struct __sk_buff *skb, const struct packet *p, const str
 	outcome = choose(p, config, node, known, &way);
 	if (unlikely(flow__lacks_room(outcome)) && flows__reclaim())
 		outcome = choose(p, config, node, known, &way);
-	return outcome == CONTINUE ? go(skb, p, way) : outcome;
+	return outcome == CONTINUE ? inbound__go(skb, p, way) : outcome;
 }
 
 /* Without a tunnel. `parsed` may be a negative outcome: then nothing past the addresses is known. */

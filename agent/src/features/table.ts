@@ -18,7 +18,7 @@ export const FEATURES = {
   for_each_map_elem: { use: 'sweeping the flow table', without: none, isRequired: true },
   jiffies64: { use: 'ages of flows', without: none, isRequired: true },
   veth: { use: 'pods', without: none, isRequired: true },
-  vxlan_metadata: { use: 'the overlay device', without: none, isRequired: true },
+  vxlan_metadata: { use: 'the overlay device in mode bpf', without: none, isRequired: true },
   clsact: { use: 'programs on pods', without: none, isRequired: true },
   tcx: { use: 'programs on the overlay device and uplinks', without: 'clsact filters' },
   netkit: { use: 'pods', without: 'veth' },
