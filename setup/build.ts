@@ -38,6 +38,8 @@ function bpfObject(source: string, folder: string): Step {
     command: [
       'clang-16',
       ...['-target', 'bpf', '-O2', '-g', '-mcpu=v3', '-Wall', '-Werror'],
+      // The same object wherever the tree lies.
+      '-fdebug-compilation-dir=.',
       ...['-I', 'bpf/lib', '-I', `/usr/include/${debianTriplet()}`],
       ...['-c', source, '-o', output],
     ],
