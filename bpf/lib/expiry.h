@@ -44,7 +44,8 @@ static __always_inline bool flow__is_orphan(const struct flow_key *key, const st
 	    endpoint__incarnation(endpoint__find(&key->saddr)) != flow->source_incarnation)
 		return true;
 	return flow->target_incarnation &&
-	       endpoint__incarnation(endpoint__find(&key->daddr)) != flow->target_incarnation;
+	       endpoint__incarnation(endpoint__find(flow__target(key, flow))) !=
+		       flow->target_incarnation;
 }
 
 /* True if the row was removed. */
@@ -58,7 +59,7 @@ static __always_inline bool expiry__judge(struct flow_key *key, struct flow *flo
 	expiry->sweep.rows++;
 	if ((__s32)idle < (__s32)clock__ticks(EXPIRY_GRACE_SEC, expiry->hz))
 		return false;
-	flow_key__reverse(&reverse_key, key);
+	flow__other_key(&reverse_key, key, flow);
 	reverse = bpf_map_lookup_elem(&sb_flows, &reverse_key);
 	if (!flow__is_orphan(key, flow)) {
 		limit = clock__ticks(expiry__idle_sec(&expiry->sweep, key, flow, reverse),

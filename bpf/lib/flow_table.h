@@ -52,6 +52,29 @@ static __always_inline void flow_key__reverse(struct flow_key *to, const struct 
 	to->icmp_class = from->icmp_class;
 }
 
+/* The key of the other direction's row. */
+static __always_inline void flow__other_key(struct flow_key *to, const struct flow_key *key,
+					    const struct flow *flow)
+{
+	if (likely(!(flow->flags & FLOW_TRANSLATED))) {
+		flow_key__reverse(to, key);
+		return;
+	}
+	to->saddr = flow->to.daddr;
+	to->daddr = flow->to.saddr;
+	to->sport = flow->to.dport;
+	to->dport = flow->to.sport;
+	to->proto = key->proto;
+	to->icmp_class = key->icmp_class;
+}
+
+/* Whom the row's packets reach in the end. */
+static __always_inline const struct addr *flow__target(const struct flow_key *key,
+						       const struct flow *flow)
+{
+	return flow->flags & FLOW_TRANSLATED ? &flow->to.daddr : &key->daddr;
+}
+
 static __always_inline struct flow *flow__find(const struct flow_key *key)
 {
 	return bpf_map_lookup_elem(&sb_flows, key);

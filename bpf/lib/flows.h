@@ -27,7 +27,7 @@ __rare int flow__note_end(struct flow *flow, const struct packet *p)
 	if (!flow || !p)
 		return 0;
 	flow->flags |= p->tcp_flags & TCP_RST ? FLOW_RST : FLOW_FIN;
-	flow_key__reverse(&key, &p->key);
+	flow__other_key(&key, &p->key, flow);
 	reverse = flow__find(&key);
 	if (reverse)
 		reverse->flags |= p->tcp_flags & TCP_RST ? FLOW_RST : FLOW_FIN_REPLY;

@@ -28,6 +28,10 @@ enum config_flag {
 	CONFIG_READY = 1 << 0,		/* the other maps were filled once; until then all is dropped */
 	CONFIG_TUNNEL_IPV6 = 1 << 1,	/* most outer packets are IPv6: which tunnel key to try first */
 	CONFIG_NATIVE = 1 << 2,		/* no tunnel: pods' packets are on the wire as they are */
+	CONFIG_MASQUERADE = 1 << 3,	/* new flows of pods to the outside are translated by us */
+	CONFIG_TRANSLATED = 1 << 4,	/* sb_flows may have translated rows: uplinks look for them */
+	CONFIG_FIB_SOURCE = 1 << 5,	/* routes say their source address (BPF_FIB_LOOKUP_SRC, 6.7) */
+	CONFIG_CSUM_IPV6 = 1 << 6,	/* bpf_l4_csum_replace takes BPF_F_IPV6 (6.16) */
 };
 
 struct config {
@@ -44,8 +48,30 @@ struct config {
 	__u32 uplink_ifindex;		/* the link that nodes with NODE_ON_UPLINK are on; 0 = none */
 	struct addr tunnel_local4;	/* outer source towards IPv4 peers; all zero = kernel's choice */
 	struct addr tunnel_local6;	/* outer source towards IPv6 peers; all zero = kernel's choice */
+	__u16 port_min;			/* ports and echo ids that masqueraded flows may get */
+	__u16 port_max;			/* the last of them */
+	__u32 pad;
 };
-_Static_assert(sizeof(struct config) == 64, "config");
+_Static_assert(sizeof(struct config) == 72, "config");
+
+/* -- sb_uplinks: hash, ifindex (__u32) → uplink. Written by the agent. ----------------------- */
+
+enum uplink_flag {
+	UPLINK_L3 = 1 << 0,		/* its packets have no Ethernet header */
+};
+
+struct uplink {
+	struct addr source4;		/* whose name pods speak in, where routes do not say; 0 = none */
+	struct addr source6;
+	__u32 mtu;
+	__u32 flags;			/* enum uplink_flag */
+};
+_Static_assert(sizeof(struct uplink) == 40, "uplink");
+
+/* -- sb_reserved: array of 1024 __u64, one bit per port that no masqueraded flow gets. --------- */
+/* Written by the agent. Bit port % 64 of row port / 64. */
+
+#define RESERVED_ROWS 1024
 
 /* -- sb_endpoints: hash, addr → endpoint. Written by the agent. ------------------------------ */
 
@@ -54,6 +80,7 @@ enum endpoint_flag {
 	ENDPOINT_NODE_OWN = 1 << 1,	/* an address of this node: delivered by the kernel's stack */
 	ENDPOINT_SHAPED = 1 << 2,	/* a pod held to a rate by a qdisc on ifindex: goes through it */
 	ENDPOINT_NETKIT = 1 << 3,	/* a pod whose pair is netkit: programs run where packets are sent */
+	ENDPOINT_KEEPS_ADDRESS = 1 << 4, /* a pod that is not masqueraded */
 };
 
 struct endpoint {
@@ -95,6 +122,8 @@ _Static_assert(sizeof(struct prefix_key) == 20, "prefix_key");
 
 enum ipcache_flag {
 	IPCACHE_OWN_RANGE = 1 << 0,	/* this node's pods; node is 0 */
+	IPCACHE_STACK = 1 << 1,		/* left to the kernel: destinations that see pods' own addresses,
+					 * or that somebody else translates */
 };
 
 struct ipcache_entry {
@@ -126,13 +155,14 @@ struct flow_key {
 };
 _Static_assert(sizeof(struct flow_key) == 40, "flow_key");
 
-/* The way of a flow is one 64-bit word, so that it is read and written at once:
- * bits 63–56 enum way_kind, bits 55–32 node id, bits 31–0 config generation it was chosen in. */
+/* The way of a flow is one 64-bit word, so that it is read and written at once: bits 63–56 enum
+ * way_kind, bits 55–32 node id or ifindex, bits 31–0 config generation it was chosen in. */
 enum way_kind {
 	WAY_LOCAL = 1,			/* redirect to the local pod that has daddr */
 	WAY_NODE = 2,			/* tunnel to the node */
 	WAY_STACK = 3,			/* the kernel's; the node id, if any, is where sb_to_overlay sends */
 	WAY_UPLINK = 4,			/* out of config.uplink_ifindex to the node, without a tunnel */
+	WAY_OUT = 5,			/* out of the uplink with this ifindex, translated */
 };
 
 enum flow_flag {
@@ -141,7 +171,17 @@ enum flow_flag {
 	FLOW_FIN_REPLY = 1 << 2,	/* … of the other direction */
 	FLOW_RST = 1 << 3,		/* TCP RST of either direction has passed */
 	FLOW_OPENER = 1 << 4,		/* this direction's source sent the first packet of the flow */
+	FLOW_TRANSLATED = 1 << 5,	/* packets leave with the addresses and ports in `to` */
 };
+
+/* What a packet's addresses and ports are rewritten to. */
+struct translation {
+	struct addr saddr;
+	struct addr daddr;
+	__be16 sport;
+	__be16 dport;
+};
+_Static_assert(sizeof(struct translation) == 36, "translation");
 
 struct flow {
 	__u64 way;
@@ -151,8 +191,32 @@ struct flow {
 	__u32 flags;			/* enum flow_flag; written by several CPUs without a lock: hints */
 	__u32 seen;			/* last packet, in ticks of 256 jiffies (clock.h) */
 	__u32 created;			/* first packet, same unit */
+	/* Of a FLOW_TRANSLATED row; all zero else. The other direction's row has this, turned round, as
+	 * its key, and this row's key, turned round, as its `to`: either one rebuilds the other. */
+	struct translation to;
+	__u32 mtu;			/* of the uplink of WAY_OUT; 0 = not checked */
 };
-_Static_assert(sizeof(struct flow) == 32, "flow");
+_Static_assert(sizeof(struct flow) == 72, "flow");
+
+/* -- sb_pools: LRU hash, pool → use. Written by the programs, read by the agent for show. -------- */
+/* The ports of one address of the node towards one address, port and protocol. */
+
+struct pool_key {
+	struct addr saddr;
+	struct addr daddr;
+	__be16 dport;			/* 0 for ICMP */
+	__u8 proto;
+	__u8 pad;
+};
+_Static_assert(sizeof(struct pool_key) == 36, "pool_key");
+
+struct pool {
+	__u32 used;			/* ports in use when the table was last walked */
+	__u32 recount;			/* as far as a walk has come */
+	__u32 full;			/* when it was last found full, in ticks (clock.h); 0 = never */
+	__u32 failed;			/* new flows that got no port, ever */
+};
+_Static_assert(sizeof(struct pool) == 16, "pool");
 
 /* -- sb_openers: hash, opener → its flows; sb_opened: array of one row, all flows. -------------- */
 /* Written and read by the programs only. */

@@ -7,6 +7,15 @@
 #include "nodes.h"
 #include "verdict.h"
 
+/* Answers: whose name do pods speak in when they leave by this device, and how long may their packets
+ * be? Written by the agent: a row per device that sb_from_uplink hangs on. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u32);
+	__type(value, struct uplink);
+} sb_uplinks SEC(".maps");
+
 /* The next hop is the kernel's at this moment, so a route that changes holds without us. No SB_DONE:
  * no program of ours hangs there to take it off. PASS_UPLINK, or what else became of it. */
 static __always_inline int uplink__send(struct __sk_buff *skb, const struct packet *p,

@@ -7,6 +7,7 @@
 #include "guard.h"
 #include "icmp_error.h"
 #include "overlay.h"
+#include "pools.h"
 #include "uplink.h"
 
 /* First packet of a flow, or the first one in another generation: chooses the way. CONTINUE with

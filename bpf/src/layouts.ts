@@ -1,8 +1,8 @@
 // One codec per struct of bpf/lib/types.h, in its order; a test compares both with the objects' BTF.
-import { addr, be16, be32, type Infer, mac, pad, struct, u8, u32, u64 } from './struct.ts'
+import { addr, be16, be32, type Infer, mac, pad, struct, u8, u16, u32, u64 } from './struct.ts'
 
 /** Version of all layouts together: part of the pin path, moves when any of them changes. */
-export const LAYOUT_VERSION = 1
+export const LAYOUT_VERSION = 2
 
 /** Maps every object shares by pin, by their kernel names. */
 export const MAP_NAMES = {
@@ -13,6 +13,9 @@ export const MAP_NAMES = {
   ipcache: 'sb_ipcache',
   flows: 'sb_flows',
   fragments: 'sb_fragments',
+  uplinks: 'sb_uplinks',
+  reserved: 'sb_reserved',
+  pools: 'sb_pools',
   counters: 'sb_counters',
 } as const
 
@@ -22,6 +25,10 @@ export const NODES_MAX = 16384
 export const CONFIG_READY = 1 << 0
 export const CONFIG_TUNNEL_IPV6 = 1 << 1
 export const CONFIG_NATIVE = 1 << 2
+export const CONFIG_MASQUERADE = 1 << 3
+export const CONFIG_TRANSLATED = 1 << 4
+export const CONFIG_FIB_SOURCE = 1 << 5
+export const CONFIG_CSUM_IPV6 = 1 << 6
 
 /** The one row (key 0) of sb_config. `tunnelLocal…` all zero ('::') leaves the choice to the kernel. */
 export const config = struct('config', {
@@ -35,13 +42,31 @@ export const config = struct('config', {
   uplinkIfindex: u32,
   tunnelLocal4: addr,
   tunnelLocal6: addr,
+  portMin: u16,
+  portMax: u16,
+  pad: pad(4),
 })
 export type Config = Infer<typeof config>
+
+export const UPLINK_L3 = 1 << 0
+
+/** Value of sb_uplinks, whose key is the ifindex (u32). A source that is all zero ('::') is none. */
+export const uplink = struct('uplink', {
+  source4: addr,
+  source6: addr,
+  mtu: u32,
+  flags: u32,
+})
+export type Uplink = Infer<typeof uplink>
+
+/** Rows (u64) of sb_reserved: bit port % 64 of row port / 64. */
+export const RESERVED_ROWS = 1024
 
 export const ENDPOINT_LOCAL_POD = 1 << 0
 export const ENDPOINT_NODE_OWN = 1 << 1
 export const ENDPOINT_SHAPED = 1 << 2
 export const ENDPOINT_NETKIT = 1 << 3
+export const ENDPOINT_KEEPS_ADDRESS = 1 << 4
 
 /** Value of sb_endpoints, whose key is `addr`. */
 export const endpoint = struct('endpoint', {
@@ -76,6 +101,7 @@ export const prefixKey = struct('prefix_key', {
 export type PrefixKey = Infer<typeof prefixKey>
 
 export const IPCACHE_OWN_RANGE = 1 << 0
+export const IPCACHE_STACK = 1 << 1
 
 /** Value of sb_ipcache. */
 export const ipcacheEntry = struct('ipcache_entry', {
@@ -103,6 +129,18 @@ export const FLOW_FIN = 1 << 1
 export const FLOW_FIN_REPLY = 1 << 2
 export const FLOW_RST = 1 << 3
 export const FLOW_OPENER = 1 << 4
+export const FLOW_TRANSLATED = 1 << 5
+
+/** What a packet's addresses and ports are rewritten to. */
+export const translation = struct('translation', {
+  saddr: addr,
+  daddr: addr,
+  sport: be16,
+  dport: be16,
+})
+export type Translation = Infer<typeof translation>
+
+export const NOT_TRANSLATED: Translation = { saddr: '::', daddr: '::', sport: 0, dport: 0 }
 
 /** Value of sb_flows. `way` is one word: see `decodeWay`. */
 export const flow = struct('flow', {
@@ -113,8 +151,29 @@ export const flow = struct('flow', {
   flags: u32,
   seen: u32,
   created: u32,
+  to: translation,
+  mtu: u32,
 })
 export type Flow = Infer<typeof flow>
+
+/** Key of sb_pools: the ports of one address of the node towards one address, port and protocol. */
+export const poolKey = struct('pool_key', {
+  saddr: addr,
+  daddr: addr,
+  dport: be16,
+  proto: u8,
+  pad: pad(1),
+})
+export type PoolKey = Infer<typeof poolKey>
+
+/** Value of sb_pools. */
+export const pool = struct('pool', {
+  used: u32,
+  recount: u32,
+  full: u32,
+  failed: u32,
+})
+export type Pool = Infer<typeof pool>
 
 /** Jiffies in one tick of `seen` and `created` in a flow row. */
 export const JIFFIES_PER_TICK = 256
@@ -124,18 +183,25 @@ export function ticksToSec(ticks: number, hz: number): number {
   return (ticks * JIFFIES_PER_TICK) / hz
 }
 
-export type WayKind = 'local' | 'node' | 'stack' | 'uplink'
-const WAY_KINDS: readonly (WayKind | undefined)[] = [undefined, 'local', 'node', 'stack', 'uplink']
+export type WayKind = 'local' | 'node' | 'stack' | 'uplink' | 'out'
+const WAY_KINDS: readonly (WayKind | undefined)[] = [
+  undefined,
+  'local',
+  'node',
+  'stack',
+  'uplink',
+  'out',
+]
 
 export interface Way {
   readonly kind: WayKind
-  /** Node the flow's packets go to; 0 = none. */
+  /** Node the flow's packets go to, or of 'out' the ifindex of the uplink; 0 = none. */
   readonly node: number
   /** Config generation in which the way was chosen. */
   readonly generation: number
 }
 
-/** Bits 63–56 kind, 55–32 node id, 31–0 generation. */
+/** Bits 63–56 kind, 55–32 node id or ifindex, 31–0 generation. */
 export function encodeWay(way: Way): bigint {
   const kind = BigInt(WAY_KINDS.indexOf(way.kind))
   return (kind << 56n) | (BigInt(way.node) << 32n) | BigInt(way.generation >>> 0)
@@ -241,7 +307,11 @@ export const LAYOUTS = [
   prefixKey,
   ipcacheEntry,
   flowKey,
+  translation,
   flow,
+  poolKey,
+  pool,
+  uplink,
   opener,
   openerFlows,
   opened,

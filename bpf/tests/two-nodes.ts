@@ -440,5 +440,7 @@ async function wireOverlay(live: LiveNode, peer: LiveNode, outer: 4 | 6): Promis
     uplinkIfindex: 0,
     tunnelLocal4: spec.internal[0],
     tunnelLocal6: spec.internal[1],
+    portMin: 32768,
+    portMax: 65535,
   })
 }

@@ -20,11 +20,13 @@ import {
   ipcacheEntry,
   NODE_ON_UPLINK,
   NODE_VALID,
+  NOT_TRANSLATED,
   node,
   opened,
   opener,
   openerFlows,
   prefixKey,
+  type Translation,
   type WayKind,
 } from '../src/layouts.ts'
 import { objectPath } from '../src/objects.ts'
@@ -212,6 +214,8 @@ export const readyConfig = {
   uplinkIfindex: 0,
   tunnelLocal4: ipv4.node1,
   tunnelLocal6: ipv6.node1,
+  portMin: 32768,
+  portMax: 65535,
 } as const
 
 /** Metadata of a packet that came from node 2. */
@@ -365,6 +369,8 @@ export interface RowSpec {
   readonly targetIncarnation?: number
   readonly sourceNode?: number
   readonly flags?: number
+  readonly to?: Translation
+  readonly mtu?: number
 }
 
 /** A whole flow row, old enough to be looked at by the sweep if `idleUnits` says so. */
@@ -378,6 +384,8 @@ export function flowRow(spec: RowSpec): Flow {
     flags: spec.flags ?? 0,
     seen: 0,
     created: 0,
+    to: spec.to ?? NOT_TRANSLATED,
+    mtu: spec.mtu ?? 0,
   }
 }
 

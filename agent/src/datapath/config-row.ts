@@ -1,9 +1,16 @@
 // The one row of sb_config: kept as the kernel has it over restarts, changed member by member, its generation bumped last.
 import type { TypedMap } from '@sinabro/libbpf-ts'
-import { CONFIG_READY, type Config } from '@sinabro/libbpf-ts/layouts'
+import {
+  CONFIG_NATIVE,
+  CONFIG_READY,
+  CONFIG_TUNNEL_IPV6,
+  type Config,
+} from '@sinabro/libbpf-ts/layouts'
 
 const ROW = 0
 const FIRST_GENERATION = 1
+/** Flags that say how other nodes are reached; the rest are not the overlay's to change. */
+const WAY_FLAGS = CONFIG_TUNNEL_IPV6 | CONFIG_NATIVE
 const NO_MAC = '00:00:00:00:00:00'
 
 const EMPTY: Config = {
@@ -17,6 +24,8 @@ const EMPTY: Config = {
   uplinkIfindex: 0,
   tunnelLocal4: '::',
   tunnelLocal6: '::',
+  portMin: 0,
+  portMax: 0,
 }
 
 export class ConfigRow {
@@ -43,13 +52,12 @@ export class ConfigRow {
     if (!this.isReady) this.#write({ ...this.#row, flags: this.#row.flags | CONFIG_READY })
   }
 
-  /** Everything but generation and readiness. An equal row is not written. */
+  /** Everything but generation, and of the flags those of the ways to other nodes. An equal row is not written. */
   change(
     change: Partial<Omit<Config, 'generation' | 'flags'>> & { readonly flags?: number },
   ): void {
     const { flags = this.#row.flags, ...members } = change
-    const kept = this.#row.flags & CONFIG_READY
-    const next = { ...this.#row, ...members, flags: (flags & ~CONFIG_READY) | kept }
+    const next = { ...this.#row, ...members, flags: this.#withWays(flags) }
     const isSame = (Object.keys(next) as (keyof Config)[]).every((k) => next[k] === this.#row[k])
     if (!isSame) this.#write(next)
   }
@@ -60,15 +68,15 @@ export class ConfigRow {
    */
   changeWays(change: Parameters<ConfigRow['change']>[0]): void {
     const before = this.#row
-    const after = { ...before, ...change }
+    const after = { ...before, ...change, flags: this.#withWays(change.flags ?? before.flags) }
     const sortOf = ({ flags, overlayIfindex }: Config): string =>
-      `${flags & ~CONFIG_READY} ${overlayIfindex !== 0}`
+      `${flags & WAY_FLAGS} ${overlayIfindex !== 0}`
     if (!this.isReady || sortOf(before) === sortOf(after)) {
       this.change(change)
       return
     }
     const generation = nextGeneration(before.generation)
-    this.#write({ ...after, flags: after.flags | CONFIG_READY, generation })
+    this.#write({ ...after, generation })
     this.bumpGeneration()
   }
 
@@ -78,6 +86,10 @@ export class ConfigRow {
    */
   bumpGeneration(): void {
     this.#write({ ...this.#row, generation: nextGeneration(this.#row.generation) })
+  }
+
+  #withWays(flags: number): number {
+    return (this.#row.flags & ~WAY_FLAGS) | (flags & WAY_FLAGS)
   }
 
   #write(row: Config): void {

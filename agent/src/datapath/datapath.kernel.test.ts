@@ -3,7 +3,7 @@ import { chmodSync, chownSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BpfMap } from '@sinabro/libbpf-ts'
-import { encodeWay, FLOW_SEEN } from '@sinabro/libbpf-ts/layouts'
+import { encodeWay, FLOW_SEEN, NOT_TRANSLATED } from '@sinabro/libbpf-ts/layouts'
 import { mountBpffs, type PrivateBpffs } from '@sinabro/libbpf-ts/testing'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -141,6 +141,8 @@ test('sweep() removes expired flows inside the kernel and keeps the others', asy
     sourceNode: 0,
     flags: FLOW_SEEN,
     created: 0,
+    to: NOT_TRANSLATED,
+    mtu: 0,
   }
   const { nowTicks } = await datapath.sweep()
   datapath.maps.flows.set(key, { ...row, seen: nowTicks })

@@ -86,7 +86,7 @@ export function configOf(row: OverlayDeviceRow, index: number): TunnelConfig {
   }
 }
 
-type TunnelConfig = Omit<Config, 'generation' | 'ownNode'>
+type TunnelConfig = Omit<Config, 'generation' | 'ownNode' | 'portMin' | 'portMax'>
 
 const NO_TUNNEL = {
   flags: CONFIG_NATIVE,

@@ -7,6 +7,7 @@ import {
   FLOW_SEEN,
   type Flow,
   type FlowKey,
+  NOT_TRANSLATED,
   type WayKind,
 } from '@sinabro/libbpf-ts/layouts'
 import { expect, test } from 'vitest'
@@ -32,6 +33,8 @@ function flow(kind: WayKind, change: Partial<Flow> & { node?: number } = {}): Fl
     flags: FLOW_SEEN,
     seen: 990,
     created: 900,
+    to: NOT_TRANSLATED,
+    mtu: 0,
     ...members,
   }
 }
