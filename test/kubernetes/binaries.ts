@@ -133,25 +133,26 @@ function inputs(binary: Binary): string {
   return digest.digest('hex')
 }
 
+/** @throws Error that says what was found and what to do */
 export async function findGo(): Promise<string> {
+  const found: string[] = []
   for (const go of ['go', '/usr/local/go/bin/go']) {
-    const version = await exec(go, ['env', 'GOVERSION'], {
-      env: { ...process.env, GOTOOLCHAIN: 'local' },
-    })
-      .then(({ stdout }) => stdout.trim().replace(/^go/, ''))
-      .catch(() => undefined)
-    if (version !== undefined && isAtLeast(version, GO_VERSION_NEEDED)) return go
-    if (version !== undefined && go !== 'go') throw tooOld(version)
+    const version = await goVersion(go)
+    if (version === undefined) continue
+    if (isAtLeast(version, GO_VERSION_NEEDED)) return go
+    found.push(`${go} is ${version}`)
   }
   throw new Error(
-    `the test cluster is built from Go modules and needs Go ${GO_VERSION_NEEDED} or newer on PATH; see https://go.dev/doc/install`,
+    `the test cluster is built from Go modules, and etcd's asks for Go ${GO_VERSION_NEEDED} or newer (${found.join(', ') || 'there is none'}): ` +
+      'put one on PATH or into /usr/local/go, see https://go.dev/doc/install; once everything is built, no Go is needed',
   )
 }
 
-function tooOld(version: string): Error {
-  return new Error(
-    `Go ${version} is too old to build the test cluster: etcd asks for ${GO_VERSION_NEEDED}; see https://go.dev/doc/install`,
-  )
+function goVersion(go: string): Promise<string | undefined> {
+  const env = { ...process.env, GOTOOLCHAIN: 'local' }
+  return exec(go, ['env', 'GOVERSION'], { env })
+    .then(({ stdout }) => stdout.trim().replace(/^go/, ''))
+    .catch(() => undefined)
 }
 
 export function isAtLeast(version: string, needed: string): boolean {

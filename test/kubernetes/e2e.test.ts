@@ -1,6 +1,6 @@
-// Reading ginkgo's report.
+// Reading ginkgo's report, and noticing what is not in it.
 import { expect, test } from 'vitest'
-import { parseJunit } from './e2e.ts'
+import { missing, parseJunit } from './e2e.ts'
 
 const report = `<?xml version="1.0" encoding="UTF-8"?>
 <testsuites tests="4"><testsuite name="Kubernetes e2e suite" tests="4">
@@ -25,4 +25,15 @@ test('parseJunit() counts a set-up that failed', () => {
   expect(parseJunit(failed)).toEqual([
     { name: '[SynchronizedBeforeSuite]', seconds: 30, failure: 'no nodes' },
   ])
+})
+
+test('missing() counts a run that was cut short, or that failed without a failure', () => {
+  const passed = { name: 'a', seconds: 1 }
+  const failed = { name: 'b', seconds: 1, failure: 'no' }
+  const specs = { focus: 'x', count: 2 }
+  expect(missing([passed, passed], 0, specs)).toEqual([])
+  expect(missing([passed, failed], 1, specs)).toEqual([])
+  expect(missing([passed], 0, specs)[0]?.failure).toContain('1 specs ran and at least 2')
+  expect(missing([passed, passed], 2, specs)[0]?.failure).toContain('ended with 2')
+  expect(missing([], 0, { focus: 'x' })).toHaveLength(1)
 })

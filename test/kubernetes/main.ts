@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 import { closed } from '../lab/command.ts'
 import { disown } from './claim.ts'
 import { Cluster, type ClusterOptions } from './cluster.ts'
-import { CONFORMANCE, makeE2eParts, runE2e } from './e2e.ts'
+import { CONFORMANCE, makeE2eParts, runE2e, type Specs, WIDER } from './e2e.ts'
 import { makeParts, NETWORK_NAMES, type NetworkName, raise } from './network.ts'
 import { ADMIN_CONFIG, LOGS } from './places.ts'
 import { Report } from './report.ts'
@@ -29,7 +29,9 @@ const USAGE = `npm run test:kubernetes -- [COMMAND] [OPTIONS]        (Kubernetes
   --cni NAME           ${NETWORK_NAMES.join(', ')}
   --containerd 2       containerd 2 from its modules instead of Debian's
   --proxy iptables     kube-proxy's mode (nftables)
-  --focus RE --skip RE --processes N     for e2e (${CONFORMANCE}, 4 processes)
+  --wider              upstream's ${WIDER.count} other specs of the network instead of the ${CONFORMANCE.count} of conformance; on a cluster with --dual
+  --focus RE --skip RE those whose names match, instead of either
+  --processes N        of upstream's specs at a time (4)
   --keep               leaves the cluster up after a run without COMMAND
 
 Logs are in ${LOGS} while a cluster is up, and after a run that failed.`
@@ -51,7 +53,8 @@ function readOptions() {
         cni: { type: 'string', default: 'sinabro' },
         containerd: { type: 'string', default: 'debian' },
         proxy: { type: 'string', default: 'nftables' },
-        focus: { type: 'string', default: CONFORMANCE },
+        wider: { type: 'boolean', default: false },
+        focus: { type: 'string' },
         skip: { type: 'string' },
         processes: { type: 'string', default: '4' },
         keep: { type: 'boolean', default: false },
@@ -91,31 +94,46 @@ function oneOf<T extends string>(option: string, text: string, allowed: readonly
   return found
 }
 
+function chosenSpecs({ wider, focus, skip }: Options): Specs {
+  if (wider && (focus ?? skip) !== undefined) throw new UsageError('--wider or --focus, not both')
+  if (wider) return WIDER
+  if (focus !== undefined) return { focus, skip }
+  return skip === undefined ? CONFORMANCE : { focus: CONFORMANCE.focus, skip }
+}
+
 const say = (line: string): void => console.log(line)
 
 async function all(options: Options, signal: AbortSignal): Promise<number> {
+  const network = oneOf('cni', options.cni, NETWORK_NAMES) as NetworkName
+  const wanted = clusterOptions(options)
+  const specs = chosenSpecs(options)
   const report = new Report(say)
-  const network = oneOf('cni', options.cni, NETWORK_NAMES)
-  let status = 1
-  try {
-    const cluster = await raise(clusterOptions(options), network as NetworkName, say)
+  await report.guard(async () => {
+    await makeE2eParts(say)
+    const cluster = await raise(wanted, network, say)
     for (const result of await runSourceSpecs(signal)) report.add(result)
     await runScenarios(cluster, report, [], signal)
-    if (!signal.aborted) await e2e(cluster, options, report, signal)
-    status = report.end()
-  } finally {
+    if (!signal.aborted) await e2e(cluster, specs, options, report, signal)
+    if (signal.aborted) throw new Error('interrupted')
+  })
+  await report.guard(async () => {
     if (options.keep) disown()
-    else await Cluster.down({ keepsLogs: status !== 0 })
-  }
-  return status
+    else await Cluster.down({ keepsLogs: report.hasFailed })
+  })
+  return report.end()
 }
 
-async function e2e(cluster: Cluster, options: Options, report: Report, signal: AbortSignal) {
-  const { focus, skip } = options
+async function e2e(
+  cluster: Cluster,
+  specs: Specs,
+  options: Options,
+  report: Report,
+  signal: AbortSignal,
+): Promise<void> {
   const processes = wholeNumber('processes', options.processes, 16)
   const images = await makeE2eParts(say)
   await Promise.all(cluster.nodes.map((node) => node.importImages(images)))
-  for (const result of await runE2e(cluster, { focus, skip, processes, signal })) report.add(result)
+  for (const result of await runE2e(cluster, { specs, processes, signal })) report.add(result)
 }
 
 /** A shell of the user's on a machine of the cluster; kubectl works in the control plane's. */
@@ -163,7 +181,7 @@ async function main(): Promise<number> {
       for (const result of await runSourceSpecs(abort.signal)) report.add(result)
       return report.end()
     case 'e2e':
-      await e2e(Cluster.open(), values, report, abort.signal)
+      await e2e(Cluster.open(), chosenSpecs(values), values, report, abort.signal)
       return report.end()
     case 'shell':
       return shell(Cluster.open(), words[0])

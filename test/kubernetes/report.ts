@@ -19,9 +19,21 @@ export class Report {
       this.add({ name, seconds }, note)
     } catch (error) {
       const seconds = (performance.now() - startMs) / 1000
-      const failure = error instanceof Error ? error.message : String(error)
-      this.add({ name, seconds, failure })
+      this.add({ name, seconds, failure: messageOf(error) })
     }
+  }
+
+  /** What goes wrong between the checks is a failure too; nothing is counted when nothing does. */
+  async guard(work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      this.add({ name: 'the run', seconds: 0, failure: messageOf(error) })
+    }
+  }
+
+  get hasFailed(): boolean {
+    return this.#failed.length > 0
   }
 
   add({ name, seconds, failure }: SpecResult, note = ''): void {
@@ -41,4 +53,8 @@ export class Report {
     this.#say(`${this.#passed} passed, ${this.#failed.length} failed`)
     return this.#failed.length === 0 && this.#passed > 0 ? 0 : 1
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

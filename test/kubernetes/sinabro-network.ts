@@ -1,5 +1,5 @@
 // Our network as its users install it: the image imported on every node, `kubectl apply -f deploy/sinabro.yaml`; and its agents' ends.
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, globSync, readFileSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { run } from '../lab/command.ts'
 import { TREE } from '../lab/places.ts'
@@ -8,6 +8,12 @@ import type { ClusterNode } from './node.ts'
 
 const MANIFEST = join(TREE, 'deploy/sinabro.yaml')
 const BUNDLE = join(TREE, 'agent/build/sinabro.mjs')
+const IMAGE_SOURCES = [
+  'agent/build/*.mjs',
+  'agent/build/lib/*',
+  'deploy/image/*.ts',
+  'deploy/image/native/*',
+]
 const NAMESPACE = 'kube-system'
 const DAEMON_SET = 'daemonset/sinabro'
 const SELECTOR = 'app.kubernetes.io/name=sinabro'
@@ -81,7 +87,7 @@ async function patchSelector(cluster: Kubectl, value: string | null): Promise<vo
   await onSinabro(cluster, 'patch', DAEMON_SET, '--patch', JSON.stringify(patch))
 }
 
-/** What `npm run image` made of the build; made here if the build is newer. */
+/** What `npm run image` made of the build; made here if the build, or the builder, is newer. */
 export async function imageArchive(): Promise<string> {
   const { version } = JSON.parse(readFileSync(join(TREE, 'package.json'), 'utf8')) as {
     version: string
@@ -89,7 +95,9 @@ export async function imageArchive(): Promise<string> {
   const architecture = process.arch === 'x64' ? 'amd64' : process.arch
   const archive = join(TREE, `deploy/image/build/sinabro-${version}-${architecture}.tar`)
   if (!existsSync(BUNDLE)) throw new Error(`${basename(BUNDLE)} is missing: npm run build`)
-  if (!existsSync(archive) || statSync(archive).mtimeMs < statSync(BUNDLE).mtimeMs) {
+  const sources = globSync(IMAGE_SOURCES, { cwd: TREE }).map((file) => statSync(join(TREE, file)))
+  const newestMs = Math.max(...sources.map(({ mtimeMs }) => mtimeMs))
+  if (!existsSync(archive) || statSync(archive).mtimeMs < newestMs) {
     const main = join(TREE, 'deploy/image/main.ts')
     await run([process.execPath, main], { timeoutMs: BUILD_TIMEOUT_MS })
   }
