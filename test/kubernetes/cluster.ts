@@ -188,14 +188,13 @@ export class Cluster {
   }
 
   /** Nodes Ready, and without the taint that goes a moment later. */
-  async waitReady(deadlineMs = READY_DEADLINE_MS): Promise<void> {
+  async waitReady(names = this.nodes.map(({ name }) => name)): Promise<void> {
     const path = 'jsonpath={range .items[*]}{.metadata.name}={.spec.taints[*].key}{"\\n"}{end}'
-    await this.kubectl(
-      ...['wait', '--for=condition=Ready', 'node', '--all', `--timeout=${deadlineMs / 1000}s`],
-    )
+    const timeout = `--timeout=${READY_DEADLINE_MS / 1000}s`
+    await this.kubectl('wait', '--for=condition=Ready', ...names.map((n) => `node/${n}`), timeout)
     await eventually('the taints of new nodes to go', async () => {
       const lines = (await this.kubectl('get', 'nodes', '-o', path)).trim().split('\n')
-      return lines.every((line) => line.endsWith('='))
+      return names.every((name) => lines.includes(`${name}=`))
     })
   }
 

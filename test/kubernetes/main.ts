@@ -1,12 +1,16 @@
 // `npm run test:kubernetes -- …`: a real cluster on this machine, our scenarios and upstream's specs; ends with `N passed, N failed`.
 import { spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { LEAST_RUNS } from '../bench/options.ts'
+import { formatRows } from '../bench/row.ts'
 import { closed } from '../lab/command.ts'
 import { disown } from './claim.ts'
 import { Cluster, type ClusterOptions } from './cluster.ts'
 import { CONFORMANCE, makeE2eParts, runE2e, type Specs, WIDER } from './e2e.ts'
 import { makeParts, NETWORK_NAMES, type NetworkName, raise } from './network.ts'
 import { ADMIN_CONFIG, LOGS } from './places.ts'
+import { podStart } from './pod-start.ts'
 import { Report } from './report.ts'
 import { runScenarios } from './scenarios/run.ts'
 import { runSourceSpecs } from './source/run.ts'
@@ -21,6 +25,7 @@ const USAGE = `npm run test:kubernetes -- [COMMAND] [OPTIONS]        (Kubernetes
   e2e                  upstream's specs on the cluster that is up
   shell [NODE]         a shell where kubectl works, or on a node, or on 'outside'
   kubectl ARGS …       kubectl as administrator
+  pod-start            from scheduled to Ready beside the reference plug-ins, on a cluster of its own, which it takes down
   build                the binaries and images only
   down                 takes the cluster down
 
@@ -32,6 +37,8 @@ const USAGE = `npm run test:kubernetes -- [COMMAND] [OPTIONS]        (Kubernetes
   --wider              upstream's ${WIDER.count} other specs of the network instead of the ${CONFORMANCE.count} of conformance; on a cluster with --dual
   --focus RE --skip RE those whose names match, instead of either
   --processes N        of upstream's specs at a time (4)
+  --pods N --runs N    for pod-start: at once (100), pairs of rounds (${LEAST_RUNS})
+  --json FILE          its rows
   --keep               leaves the cluster up after a run without COMMAND
 
 Logs are in ${LOGS} while a cluster is up, and after a run that failed.`
@@ -57,6 +64,9 @@ function readOptions() {
         focus: { type: 'string' },
         skip: { type: 'string' },
         processes: { type: 'string', default: '4' },
+        pods: { type: 'string', default: '100' },
+        runs: { type: 'string', default: String(LEAST_RUNS) },
+        json: { type: 'string' },
         keep: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
@@ -136,6 +146,20 @@ async function e2e(
   for (const result of await runE2e(cluster, { specs, processes, signal })) report.add(result)
 }
 
+async function measure({ pods, runs, json }: Options): Promise<number> {
+  const counts = { pods: wholeNumber('pods', pods, 100), runs: wholeNumber('runs', runs, 100) }
+  let isMeasured = false
+  try {
+    const rows = await podStart(counts, say)
+    say(formatRows(rows))
+    if (json !== undefined) writeFileSync(json, `${JSON.stringify(rows, null, 2)}\n`)
+    isMeasured = true
+  } finally {
+    await Cluster.down({ keepsLogs: !isMeasured })
+  }
+  return 0
+}
+
 /** A shell of the user's on a machine of the cluster; kubectl works in the control plane's. */
 function shell(cluster: Cluster, name = 'control'): Promise<number> {
   const machines = [
@@ -189,6 +213,8 @@ async function main(): Promise<number> {
       const [program = '', ...args] = Cluster.open().control.kubectlCommand(words)
       return closed(spawn(program, args, { stdio: 'inherit' }))
     }
+    case 'pod-start':
+      return await measure(values)
     case 'build':
       await makeParts(clusterOptions(values).containerd, say)
       await makeE2eParts(say)

@@ -9,11 +9,15 @@ const CONF_DIR = 'etc/cni/net.d'
 const BIN_DIR = 'opt/cni/bin'
 const CONFLIST = '10-reference.conflist'
 
-export async function applyReferenceNetwork(cluster: Cluster): Promise<void> {
-  for (const node of cluster.nodes) {
+/** On these nodes, with routes among them. */
+export async function applyReferenceNetwork(
+  cluster: Cluster,
+  nodes: readonly ClusterNode[] = cluster.nodes,
+): Promise<void> {
+  for (const node of nodes) {
     const { machine } = node
     const ranges = await cluster.podRanges(node.name)
-    for (const other of cluster.nodes) {
+    for (const other of nodes) {
       if (other === node) continue
       for (const range of ranges) await other.machine.exec(routeCommand(range, node))
     }

@@ -26,6 +26,8 @@ export interface Kubectl {
   kubectl(...args: readonly string[]): Promise<string>
 }
 
+const NODE_SELECTOR = 'nodeSelector: { kubernetes.io/os: linux }'
+
 export async function importImage(cluster: Cluster): Promise<void> {
   const archive = await imageArchive()
   await Promise.all(cluster.nodes.map((node) => node.importImages([archive])))
@@ -33,6 +35,15 @@ export async function importImage(cluster: Cluster): Promise<void> {
 
 export async function applySinabro(cluster: Kubectl): Promise<void> {
   await cluster.kubectl('apply', '-f', MANIFEST)
+}
+
+/** On one node of several networks. */
+export async function applySinabroOn(node: ClusterNode, cluster: Cluster): Promise<void> {
+  const manifest = readFileSync(MANIFEST, 'utf8')
+  const selector = `nodeSelector: { kubernetes.io/hostname: ${node.name} }`
+  const input = manifest.replace(NODE_SELECTOR, selector)
+  if (input === manifest) throw new Error(`${MANIFEST} has no '${NODE_SELECTOR}'`)
+  await cluster.control.kubectl(['apply', '-f', '-'], { input })
 }
 
 export async function waitSinabro(cluster: Kubectl): Promise<void> {
