@@ -11,7 +11,7 @@ static __always_inline int hop__check(struct __sk_buff *skb, const struct packet
 	if (unlikely(p->ttl <= 1))
 		return PASS_STACK_TTL;
 	if (unlikely(mtu && packet__l3_len(p) > mtu)) {
-		__u32 segment = p->l4 - ETH_HLEN + p->l4_header_len + skb->gso_size;
+		__u32 segment = p->l4 - L2_LEN + p->l4_header_len + skb->gso_size;
 
 		if (!skb->gso_size || segment > mtu)
 			return PASS_STACK_MTU;
@@ -26,13 +26,13 @@ static __always_inline int hop__count(struct __sk_buff *skb, const struct packet
 	void *end = (void *)(long)skb->data_end;
 
 	if (p->flags & PACKET_IPV6) {
-		struct ipv6hdr *ip = data + ETH_HLEN;
+		struct ipv6hdr *ip = data + L2_LEN;
 
 		if (unlikely((void *)(ip + 1) > end))
 			return DROP_TRUNCATED;
 		ip->hop_limit--;
 	} else {
-		struct iphdr *ip = data + ETH_HLEN;
+		struct iphdr *ip = data + L2_LEN;
 		__u32 check;
 
 		if (unlikely((void *)(ip + 1) > end))

@@ -15,8 +15,13 @@
 
 #include "addr.h"
 
+/* Bytes before the IP header. A program for devices without Ethernet defines it as 0 first. */
+#ifndef L2_LEN
+#define L2_LEN ETH_HLEN
+#endif
+
 /* Bytes that must be linear for direct access: the longest fast-path headers. */
-#define LINEAR_BYTES (ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(struct tcphdr))
+#define LINEAR_BYTES (L2_LEN + sizeof(struct ipv6hdr) + sizeof(struct tcphdr))
 
 enum packet_flag {
 	PACKET_IPV6 = 1 << 0,
@@ -58,7 +63,7 @@ enum parsed {
 
 static __always_inline __u32 packet__l3_len(const struct packet *p)
 {
-	return p->l4 - ETH_HLEN + p->l4_len;
+	return p->l4 - L2_LEN + p->l4_len;
 }
 
 /* What the device says the packet is, is what we have read. A pod on netkit chooses it (AF_PACKET, and
@@ -107,7 +112,7 @@ static __always_inline int parse_transport(struct __sk_buff *skb, void *l4, void
 static __always_inline int parse_ipv4(struct __sk_buff *skb, void *data, void *end,
 				      struct packet *p)
 {
-	struct iphdr *ip = data + ETH_HLEN;
+	struct iphdr *ip = data + L2_LEN;
 	__u32 total, header;
 
 	if (unlikely((void *)(ip + 1) > end))
@@ -117,10 +122,10 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, void *data, void *e
 		return -DROP_BAD_HEADER;
 	total = bpf_ntohs(ip->tot_len);
 	if (unlikely(!total && skb->gso_size))	/* BIG TCP: longer than the field can say */
-		total = skb->len - ETH_HLEN;
+		total = skb->len - L2_LEN;
 	if (unlikely(total < header))
 		return -DROP_BAD_HEADER;
-	if (unlikely(total > skb->len - ETH_HLEN))
+	if (unlikely(total > skb->len - L2_LEN))
 		return -DROP_TRUNCATED;
 
 	addr__from_ipv4(&p->key.saddr, ip->saddr);
@@ -128,7 +133,7 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, void *data, void *e
 	p->key.proto = ip->protocol;
 	p->ttl = ip->ttl;
 	p->tos = ip->tos;
-	p->l4 = ETH_HLEN + header;
+	p->l4 = L2_LEN + header;
 	p->l4_len = total - header;
 	if (unlikely(ip->frag_off & bpf_htons(0x3fff))) {
 		p->fragment_id = bpf_htonl(bpf_ntohs(ip->id));
@@ -144,7 +149,7 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, void *data, void *e
 static __always_inline int parse_ipv6(struct __sk_buff *skb, void *data, void *end,
 				      struct packet *p)
 {
-	struct ipv6hdr *ip = data + ETH_HLEN;
+	struct ipv6hdr *ip = data + L2_LEN;
 	__u32 payload;
 
 	if (unlikely((void *)(ip + 1) > end))
@@ -153,8 +158,8 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, void *data, void *e
 		return -DROP_BAD_HEADER;
 	payload = bpf_ntohs(ip->payload_len);
 	if (unlikely(!payload && skb->gso_size))	/* BIG TCP, or a jumbogram header follows */
-		payload = skb->len - ETH_HLEN - sizeof(*ip);
-	if (unlikely(payload > skb->len - ETH_HLEN - sizeof(*ip)))
+		payload = skb->len - L2_LEN - sizeof(*ip);
+	if (unlikely(payload > skb->len - L2_LEN - sizeof(*ip)))
 		return -DROP_TRUNCATED;
 
 	__builtin_memcpy(&p->key.saddr, &ip->saddr, sizeof(struct addr));
@@ -166,7 +171,7 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, void *data, void *e
 	p->flags |= PACKET_IPV6;
 	p->ttl = ip->hop_limit;
 	p->tos = ip->priority << 4 | ip->flow_lbl[0] >> 4;
-	p->l4 = ETH_HLEN + sizeof(*ip);
+	p->l4 = L2_LEN + sizeof(*ip);
 	p->l4_len = payload;
 	if (unlikely(is_extension_header(ip->nexthdr))) {
 		int ret = parse_extension_headers(skb, p);
@@ -181,7 +186,7 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 {
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
-	struct ethhdr *eth = data;
+	__be16 proto = skb->protocol;
 
 	if (unlikely(data + LINEAR_BYTES > end) && skb->len > (__u32)(end - data)) {
 		__u32 want = skb->len < LINEAR_BYTES ? skb->len : LINEAR_BYTES;
@@ -190,17 +195,18 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 			return -DROP_TRUNCATED;
 		data = (void *)(long)skb->data;
 		end = (void *)(long)skb->data_end;
-		eth = data;
 	}
-	if (unlikely((void *)(eth + 1) > end))
+	if (unlikely(data + L2_LEN > end))
 		return -DROP_TRUNCATED;
 	if (unlikely(skb->vlan_present))	/* the kernel took the tag off the bytes */
 		return -DROP_NOT_IP;
-	if (eth->h_proto == bpf_htons(ETH_P_IP))
+	if (L2_LEN)
+		proto = ((const struct ethhdr *)data)->h_proto;
+	if (proto == bpf_htons(ETH_P_IP))
 		return parse_ipv4(skb, data, end, p);
-	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
+	if (proto == bpf_htons(ETH_P_IPV6))
 		return parse_ipv6(skb, data, end, p);
-	if (eth->h_proto == bpf_htons(ETH_P_ARP))
+	if (proto == bpf_htons(ETH_P_ARP))
 		return PARSED_ARP;
 	return -DROP_NOT_IP;
 }

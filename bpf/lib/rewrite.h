@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Another address and port in a packet, with every checksum that covers them: IPv4's header, the transport's
+ * over the pseudo header, and the sum of all bytes that the device may have made (CHECKSUM_COMPLETE).
+ *
+ * What the transport's checksum field holds depends on skb->ip_summed (whole, or of the pseudo header only),
+ * which a program cannot read: so that field is the kernel's to change, and nothing else is, for speed.
+ */
+#pragma once
+
+#include "config.h"
+#include "parse.h"
+
+static __always_inline __u32 sum__fold64(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return sum + (sum >> 32);
+}
+
+/* What a ones' complement sum gains when one address takes the place of another (RFC 1624). */
+static __always_inline __u32 sum__gain_ipv6(const struct addr *from, const struct addr *to)
+{
+	__u64 sum = (__u64)to->w[0] + to->w[1] + to->w[2] + to->w[3];
+
+	sum += (__u64)~from->w[0] & 0xffffffff;
+	sum += (__u64)~from->w[1] & 0xffffffff;
+	sum += (__u64)~from->w[2] & 0xffffffff;
+	sum += (__u64)~from->w[3] & 0xffffffff;
+	return sum__fold64(sum);
+}
+
+static __always_inline __u32 sum__gain_ipv4(__be32 from, __be32 to)
+{
+	return sum__fold64((__u64)to + (__u32)~from);
+}
+
+/* A checksum over data that gained that much. */
+static __always_inline __sum16 sum__update(__sum16 check, __u32 gain)
+{
+	__u32 sum = (__u16)~check + (gain & 0xffff) + (gain >> 16);
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~(sum + (sum >> 16));
+}
+
+/* Where the transport's checksum is, from p->l4; 0 if it has none that we know. */
+static __always_inline __u32 rewrite__checksum_at(const struct packet *p)
+{
+	switch (p->key.proto) {
+	case IPPROTO_TCP:
+		return offsetof(struct tcphdr, check);
+	case IPPROTO_UDP:
+		return offsetof(struct udphdr, check);
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return offsetof(struct icmp_header, checksum);
+	}
+	return 0;
+}
+
+/* Most flows keep their port. */
+__rare int rewrite__port(struct __sk_buff *skb, const struct packet *p, __be16 from, __be16 to,
+			 bool is_source)
+{
+	__u64 flags = sizeof(to);
+	__u32 at, check;
+
+	if (!p)
+		return DROP_TRUNCATED;
+	at = p->l4 + (is_source ? offsetof(struct udphdr, source) : offsetof(struct udphdr, dest));
+	if (p->key.proto == IPPROTO_ICMP || p->key.proto == IPPROTO_ICMPV6)
+		at = p->l4 + offsetof(struct icmp_header, id);
+	if (p->key.proto == IPPROTO_UDP)
+		flags |= BPF_F_MARK_MANGLED_0;
+	check = p->l4 + rewrite__checksum_at(p);
+	if (bpf_l4_csum_replace(skb, check, from, to, flags) ||
+	    bpf_skb_store_bytes(skb, at, &to, sizeof(to), 0))
+		return DROP_TRUNCATED;
+	return CONTINUE;
+}
+
+static __always_inline int rewrite(struct __sk_buff *skb, const struct packet *p,
+				   const struct config *config, const struct addr *addr,
+				   __be16 port, bool is_source)
+{
+	const struct addr *old = is_source ? &p->key.saddr : &p->key.daddr;
+	__be16 old_port = is_source ? p->key.sport : p->key.dport;
+	bool has_transport = !(p->flags & PACKET_FRAGMENT_LATER) && rewrite__checksum_at(p);
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	__u64 flags = BPF_F_PSEUDO_HDR;
+	__u32 gain;
+
+	if (p->flags & PACKET_IPV6) {
+		struct ipv6hdr *ip = data + L2_LEN;
+
+		if (unlikely((void *)(ip + 1) > end))
+			return DROP_TRUNCATED;
+		gain = sum__gain_ipv6(old, addr);
+		__builtin_memcpy(is_source ? &ip->saddr : &ip->daddr, addr, sizeof(*addr));
+		/* No checksum of IPv6's own makes up for the address: the transport's does, and the sum
+		 * of all bytes stays. Older kernels take the pseudo header out of that sum, as is right
+		 * for IPv4 only. */
+		if (has_transport && config->flags & CONFIG_CSUM_IPV6)
+			flags |= BPF_F_IPV6;
+		else
+			bpf_csum_update(skb, gain);
+	} else {
+		struct iphdr *ip = data + L2_LEN;
+
+		if (unlikely((void *)(ip + 1) > end))
+			return DROP_TRUNCATED;
+		gain = sum__gain_ipv4(old->w[3], addr->w[3]);
+		if (is_source)
+			ip->saddr = addr->w[3];
+		else
+			ip->daddr = addr->w[3];
+		ip->check = sum__update(ip->check, gain);
+	}
+	if (unlikely(!has_transport))
+		return CONTINUE;
+	if (p->key.proto == IPPROTO_UDP)
+		flags |= BPF_F_MARK_MANGLED_0;
+	if (likely(p->key.proto != IPPROTO_ICMP) &&	/* which has no pseudo header */
+	    unlikely(bpf_l4_csum_replace(skb, p->l4 + rewrite__checksum_at(p), 0, gain, flags)))
+		return DROP_TRUNCATED;
+	if (unlikely(port != old_port))
+		return rewrite__port(skb, p, old_port, port, is_source);
+	return CONTINUE;
+}
+
+/*
+ * Both: CONTINUE or DROP_TRUNCATED, and pointers into the packet are stale afterwards. `p` is left as it
+ * was parsed, with the old address and port.
+ */
+static __always_inline int rewrite__source(struct __sk_buff *skb, const struct packet *p,
+					   const struct config *config,
+					   const struct translation *to)
+{
+	return rewrite(skb, p, config, &to->saddr, to->sport, true);
+}
+
+static __always_inline int rewrite__destination(struct __sk_buff *skb, const struct packet *p,
+						const struct config *config,
+						const struct translation *to)
+{
+	return rewrite(skb, p, config, &to->daddr, to->dport, false);
+}
