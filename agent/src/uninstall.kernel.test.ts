@@ -85,6 +85,28 @@ test('uninstall() counts an allocation whose device is gone as attached', async 
   })
 })
 
+test('uninstall() takes an allocation for gone whose removal waits for an agent', async () => {
+  const device = await addPod()
+  await agent.stop()
+  await stage.netlink.links.del({ name: device })
+  const queue = join(options.stateDir, 'queue')
+  mkdirSync(queue, { recursive: true })
+  writeFileSync(join(queue, 'a.json'), 'half')
+  await expect(uninstall(options, kernel())).rejects.toMatchObject({ code: 'attachments' })
+  const request = {
+    cniVersion: '1.0.0',
+    containerId: 'web',
+    netns: '',
+    ifname: 'eth0',
+    args: '',
+    path: '',
+    config: { cniVersion: '1.0.0', name: 'sinabro', type: 'sinabro-cni' },
+    sequence: { bootId: 'x', bootTimeUs: 1 },
+  }
+  writeFileSync(join(queue, 'b.json'), JSON.stringify({ format: 1, verb: 'DEL', request }))
+  expect(await uninstall(options, kernel())).toContain(`${options.stateDir}/allocations`)
+})
+
 test('uninstall() forced takes away all of ours, nothing of others, and is fine again', async () => {
   await addPod()
   await agent.stop()

@@ -1,12 +1,16 @@
 // Takes everything of ours off a node: files, devices, routes, rules, pins. Refuses while pods live by it; touches nothing of others.
-import { readdir, rm, rmdir } from 'node:fs/promises'
+import { readdir, readFile, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { outageFileName } from '@sinabro/cni/wire'
+import { outageFileName, type QueueEntry, queueDirName } from '@sinabro/cni/wire'
 import { type Link, type NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { post } from './api/client.ts'
+import { CniError } from './cni/error.ts'
 import { uninstallFiles } from './cni/install.ts'
 import { LEAVE_PATH, LEAVING_FILE } from './cni/leaving.ts'
+import { decodeRequest } from './cni/request.ts'
 import { socketPath } from './config.ts'
+import { keyDigest } from './ipam/allocation.ts'
+import { parseRecordName } from './ipam/record.ts'
 import {
   ALIAS_PREFIX,
   NFT_TABLE,
@@ -152,17 +156,35 @@ function removeFilter(netlink: RouteNetlink, index: number): Promise<boolean> {
   return netlink.filters.del({ index, parent: 'ingress', ...mark })
 }
 
-/** Devices of pods, and allocations whose device is gone but whose pod was never deleted. */
+/** Devices of pods, and allocations whose device is gone but whose removal nobody asked for: the runtime will yet. */
 async function findAttachments(ours: readonly Link[], stateDir: string): Promise<string[]> {
   const devices = ours
     .filter(({ alias }) => alias !== OVERLAY_ALIAS && parseAlias(alias) !== undefined)
     .map(({ name, alias }) => `${name} (${alias?.slice(ALIAS_PREFIX.length)})`)
   const records = await list(join(stateDir, 'allocations'))
+  const removed = await queuedRemovals(join(stateDir, queueDirName))
   const orphans = records
     .filter((file) => !file.startsWith('.'))
     .filter((file) => !ours.some(({ name }) => file.includes(name.slice(2))))
+    .filter((file) => !removed.has(parseRecordName(file)?.digest ?? ''))
     .map((file) => `allocation ${file}`)
   return [...devices, ...orphans]
+}
+
+/** Digests of attachments that were removed while there was no agent. What cannot be read says nothing. */
+async function queuedRemovals(folder: string): Promise<Set<string>> {
+  const digests = new Set<string>()
+  for (const file of await list(folder)) {
+    try {
+      const entry = JSON.parse(await readFile(join(folder, file), 'utf8')) as Partial<QueueEntry>
+      if (entry.verb !== 'DEL') continue
+      const { containerId, ifname, config } = decodeRequest(entry.request)
+      digests.add(keyDigest({ network: config.name, containerId, ifname }))
+    } catch (error) {
+      if (!(error instanceof SyntaxError || error instanceof CniError)) throw error
+    }
+  }
+  return digests
 }
 
 /** Folders of any layout version. */
@@ -198,12 +220,12 @@ async function removePath(path: string): Promise<boolean> {
   }
 }
 
-/** What it is mounted on, or what others keep in it, stays. */
+/** What others keep something in, or something is mounted on, stays: in a container, a folder of the node is a mount. */
 async function removeIfEmpty(folder: string): Promise<void> {
   try {
     await rmdir(folder)
   } catch (error) {
-    if (!['ENOENT', 'ENOTEMPTY', 'EBUSY'].includes(String(codeOf(error)))) throw error
+    if (!['ENOENT', 'ENOTEMPTY', 'EBUSY', 'EROFS'].includes(String(codeOf(error)))) throw error
   }
 }
 
