@@ -46,13 +46,21 @@ test('formatConflist() is one network with one plug-in that says where the agent
   })
 })
 
-test('formatConflist() chains portmap and offers only versions that it speaks', () => {
-  const { cniVersions, plugins } = JSON.parse(
-    formatConflist({ ...options, portmapVersions: ['0.4.0', '1.0.0'] }),
-  )
-  expect(cniVersions).toEqual(['0.4.0', '1.0.0'])
-  expect(plugins[1]).toEqual({ type: 'portmap', capabilities: { portMappings: true } })
-})
+test.for([
+  { name: 'an old one', spoken: ['0.4.0'], unasked: '0.4.0' },
+  { name: "Debian 12's", spoken: ['0.4.0', '1.0.0'], unasked: '1.0.0' },
+  { name: 'a newer one', spoken: ['0.4.0', '1.0.0', '1.1.0'], unasked: '1.0.0' },
+])(
+  'formatConflist() chains portmap and offers only versions that it speaks: $name',
+  ({ spoken, unasked }) => {
+    const { cniVersion, cniVersions, plugins } = JSON.parse(
+      formatConflist({ ...options, portmapVersions: spoken }),
+    )
+    expect(cniVersion).toBe(unasked)
+    expect(cniVersions).toEqual(spoken)
+    expect(plugins[1]).toEqual({ type: 'portmap', capabilities: { portMappings: true } })
+  },
+)
 
 test('installNeighbours() puts plug-ins where there are none, and never over one that is there', async () => {
   const shipped = join(folder, 'shipped')
@@ -67,7 +75,7 @@ test('installNeighbours() puts plug-ins where there are none, and never over one
   expect((await stat(join(options.binDir, 'portmap'))).mode & 0o777).toBe(0o755)
 })
 
-test('portmapVersions() asks the plug-in; one that is absent, fails or talks nonsense is not chained', async () => {
+test('portmapVersions() asks the plug-in; one that is absent, fails, talks nonsense or speaks none of our versions is not chained', async () => {
   const { binDir } = options
   const put = async (script: string) => {
     await mkdir(binDir, { recursive: true })
@@ -77,7 +85,14 @@ test('portmapVersions() asks the plug-in; one that is absent, fails or talks non
   expect(await portmapVersions(binDir, silentLog)).toBeUndefined()
   await put('#!/bin/sh\n[ $CNI_COMMAND = VERSION ] && echo \'{"supportedVersions":["0.4.0"]}\'\n')
   expect(await portmapVersions(binDir, silentLog)).toEqual(['0.4.0'])
-  for (const bad of ['#!/bin/sh\nexit 1\n', '#!/bin/sh\necho {}\n', '#!/bin/sh\necho no\n', 'x']) {
+  const foreign = '#!/bin/sh\necho \'{"supportedVersions":["0.3.1","9.0.0"]}\'\n'
+  for (const bad of [
+    foreign,
+    '#!/bin/sh\nexit 1\n',
+    '#!/bin/sh\necho {}\n',
+    '#!/bin/sh\necho no\n',
+    'x',
+  ]) {
     await put(bad)
     expect(await portmapVersions(binDir, silentLog)).toBeUndefined()
   }

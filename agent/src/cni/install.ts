@@ -3,17 +3,17 @@ import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CNI_PLUGIN, CONFLIST_FILE, NETWORK_NAME } from '../marks.ts'
 import { contentOf, writeWhole } from '../runtime/whole-file.ts'
-import { PORTMAP } from './neighbours.ts'
+import { OFFERED_VERSIONS, PORTMAP } from './neighbours.ts'
 
 export interface ConflistOptions {
   readonly socket: string
   readonly stateDir: string
-  /** What the portmap of the node speaks; absent: it is not chained. */
+  /** Of the versions offered those that the portmap of the node speaks; absent: it is not chained. */
   readonly portmapVersions?: readonly string[] | undefined
 }
 
-/** For runtimes that can choose: with 1.1.0 they ask STATUS and send GC. */
-const VERSIONS = ['0.4.0', '1.0.0', '1.1.0']
+/** The newest that a runtime which cannot choose is sure to know. */
+const NEWEST_UNASKED = '1.0.0'
 
 /** What the runtime reads. Every member has a meaning for the executable: see cni/src/wire.ts, NetworkConfig. */
 export function formatConflist({ socket, stateDir, portmapVersions }: ConflistOptions): string {
@@ -24,9 +24,11 @@ export function formatConflist({ socket, stateDir, portmapVersions }: ConflistOp
     capabilities: { ips: true, mac: true, bandwidth: true },
   }
   const portmap = { type: PORTMAP, capabilities: { portMappings: true } }
+  const cniVersions = portmapVersions ?? OFFERED_VERSIONS
   const conflist = {
-    cniVersion: '1.0.0',
-    cniVersions: VERSIONS.filter((version) => portmapVersions?.includes(version) ?? true),
+    // For runtimes that do not read the next line.
+    cniVersion: cniVersions.findLast((version) => version <= NEWEST_UNASKED) ?? cniVersions[0],
+    cniVersions,
     name: NETWORK_NAME,
     plugins: portmapVersions === undefined ? [own] : [own, portmap],
   }

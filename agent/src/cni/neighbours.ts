@@ -9,6 +9,9 @@ import { contentOf, writeWhole } from '../runtime/whole-file.ts'
 export const LOOPBACK = 'loopback'
 export const PORTMAP = 'portmap'
 
+/** Of the network we offer, for runtimes that can choose: with 1.1.0 they ask STATUS and send GC. */
+export const OFFERED_VERSIONS = ['0.4.0', '1.0.0', '1.1.0']
+
 const ANSWER_WITHIN_MS = 5_000
 const exec = promisify(execFile)
 
@@ -26,7 +29,7 @@ export async function installNeighbours(shippedIn: string, binDir: string): Prom
 }
 
 /**
- * The CNI versions that the node's portmap speaks; undefined where there is none that runs. A runtime hands the version of the
+ * Of the versions we offer those that the node's portmap speaks; undefined where there is none that runs. A runtime hands the version of the
  * network to every plug-in of the chain, and an older portmap refuses one that it does not know.
  */
 export async function portmapVersions(binDir: string, log: Log): Promise<string[] | undefined> {
@@ -36,7 +39,10 @@ export async function portmapVersions(binDir: string, log: Log): Promise<string[
     const asked = exec(path, { env: { CNI_COMMAND: 'VERSION' }, timeout: ANSWER_WITHIN_MS })
     asked.child.stdin?.on('error', () => undefined).end('{"cniVersion":"1.0.0"}')
     const { stdout } = await asked
-    return supportedVersions(JSON.parse(stdout))
+    const spoken = supportedVersions(JSON.parse(stdout))
+    const both = OFFERED_VERSIONS.filter((version) => spoken.includes(version))
+    if (both.length === 0) throw new Error(`it speaks ${spoken.join(', ')} and none of ours`)
+    return both
   } catch (error) {
     log.warn({ path, error }, 'portmap does not run, so it is not chained: pods get no host ports')
     return undefined
