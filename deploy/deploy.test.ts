@@ -8,6 +8,11 @@ interface Part {
   readonly kind: string
   readonly metadata: { readonly name: string; readonly namespace?: string }
   readonly data?: Readonly<Record<string, string>>
+  readonly spec?: {
+    readonly template?: {
+      readonly spec: { readonly volumes?: readonly { readonly hostPath?: { path: string } }[] }
+    }
+  }
 }
 
 const objects = parseAllDocuments(render())
@@ -25,13 +30,29 @@ test('sinabro.yaml is what render() makes of the parts', () => {
   ])
 })
 
+const uninstall = readFileSync(new URL('./uninstall.yaml', import.meta.url), 'utf8')
+
 test('every image is of the version of package.json', () => {
   const { version } = JSON.parse(
     readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
   ) as { version: string }
-  const images = [...render().matchAll(/image: (.*)/g)].map(([, image]) => image)
+  const images = [...`${render()}${uninstall}`.matchAll(/image: (.*)/g)].map(([, image]) => image)
   expect(new Set(images)).toEqual(new Set([`localhost/sinabro:${version}`]))
 })
+
+test('uninstall.yaml looks where the DaemonSet puts things', () => {
+  const daemonSet = objects.find(({ kind }) => kind === 'DaemonSet')
+  const theirs = parseAllDocuments(uninstall).map((document) => document.toJS() as Part)
+  expect(theirs).toHaveLength(1)
+  const shared = hostPaths(theirs[0])
+  expect(shared).not.toEqual([])
+  expect(hostPaths(daemonSet)).toEqual(expect.arrayContaining(shared))
+})
+
+function hostPaths(part: Part | undefined): string[] {
+  const { volumes } = part?.spec?.template?.spec ?? {}
+  return (volumes ?? []).flatMap(({ hostPath }) => hostPath?.path ?? [])
+}
 
 test('every key of the ConfigMap, also those that are commented out, is a flag of the agent', () => {
   const flags = readFileSync(new URL('../agent/src/commands/agent.ts', import.meta.url), 'utf8')

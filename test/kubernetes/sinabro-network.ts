@@ -7,6 +7,7 @@ import type { Cluster } from './cluster.ts'
 import type { ClusterNode } from './node.ts'
 
 const MANIFEST = join(TREE, 'deploy/sinabro.yaml')
+const UNINSTALL = join(TREE, 'deploy/uninstall.yaml')
 const BUNDLE = join(TREE, 'agent/build/sinabro.mjs')
 const IMAGE_SOURCES = [
   'agent/build/*.mjs',
@@ -87,6 +88,13 @@ export async function nodesReady(cluster: Kubectl): Promise<void> {
 export async function deleteSinabro(cluster: Kubectl): Promise<void> {
   await cluster.kubectl('delete', '-f', MANIFEST)
   await onSinabro(cluster, 'wait', '--for=delete', 'pod', '-l', SELECTOR, '--timeout=60s')
+}
+
+/** Every node made clean of it, once its agents are deleted, as docs/uninstall.md says. */
+export async function uninstallSinabro(cluster: Kubectl): Promise<void> {
+  await cluster.kubectl('apply', '-f', UNINSTALL)
+  await onSinabro(cluster, 'rollout', 'status', 'daemonset/sinabro-uninstall', '--timeout=100s')
+  await cluster.kubectl('delete', '-f', UNINSTALL)
 }
 
 function onSinabro(cluster: Kubectl, ...args: readonly string[]): Promise<string> {

@@ -1,15 +1,18 @@
 // What ends for good: a node whose name another takes, and the network itself.
-import { join } from 'node:path'
-import { TREE } from '../../lab/places.ts'
 import type { Cluster } from '../cluster.ts'
 import { makeImages } from '../images.ts'
 import { applyReferenceNetwork, removeReferenceNetwork } from '../reference-network.ts'
-import { applySinabro, deleteSinabro, imageArchive, waitSinabro } from '../sinabro-network.ts'
+import {
+  applySinabro,
+  deleteSinabro,
+  imageArchive,
+  uninstallSinabro,
+  waitSinabro,
+} from '../sinabro-network.ts'
 import { askFrom, hostnameUrl, type Namespace, withNamespace } from './pods.ts'
 import type { Scenario } from './scenario.ts'
 
 const DNS = ['-n', 'kube-system']
-const UNINSTALL_TIMEOUT_MS = 60_000
 
 async function nodeReplaced(cluster: Cluster): Promise<string> {
   const node = cluster.node(cluster.nodes.length)
@@ -38,10 +41,7 @@ async function uninstalled(cluster: Cluster): Promise<undefined> {
   const gone = ['--for=delete', 'pod', '-l', 'k8s-app=kube-dns', '--timeout=60s']
   await cluster.kubectl(...DNS, 'wait', ...gone)
   await deleteSinabro(cluster)
-  for (const { machine } of cluster.nodes) {
-    const argv = [join(TREE, 'agent/build/sinabro'), 'uninstall']
-    await machine.exec(argv, { timeoutMs: UNINSTALL_TIMEOUT_MS })
-  }
+  await uninstallSinabro(cluster)
   await applyReferenceNetwork(cluster)
   try {
     await withNamespace(cluster, 'uninstalled', everyoneTalks)
