@@ -10,6 +10,9 @@ const headers = join(
   `node_modules/node/node_modules/node-linux-${process.arch}/include/node`,
 )
 
+const EAGAIN = 11
+const LOAD_TRIES = 5
+
 interface Loader {
   load(verdict: number): number
 }
@@ -18,7 +21,9 @@ let loader: Loader | undefined
 /** The fd of a program that does nothing but return `verdict` (TC_ACT_*); closed when the test ends. */
 export function testProgram(verdict: number): number {
   loader ??= build()
-  const fd = loader.load(verdict)
+  let fd = -EAGAIN
+  // The verifier gives up for any signal that comes, as in a process with many threads one may.
+  for (let left = LOAD_TRIES; fd === -EAGAIN && left > 0; left--) fd = loader.load(verdict)
   if (fd < 0) throw new Error(`the test program does not load: errno ${-fd}`)
   onTestFinished(() => closeSync(fd))
   return fd

@@ -166,8 +166,11 @@ describe.skipIf(skipReason)('stream()', () => {
 
   test('gives what list() gives', async () => {
     const { netlink } = await withRoutes()
-    const listed = await netlink.routes.list()
-    expect(await Array.fromAsync(netlink.routes.stream())).toEqual(listed)
+    // The table local goes on changing: IPv6 has a multicast route for a device as soon as it is ready.
+    const main = { table: 254 }
+    const listed = await netlink.routes.list(main)
+    expect(listed.length).toBeGreaterThan(COUNT)
+    expect(await Array.fromAsync(netlink.routes.stream(main))).toEqual(listed)
     expect(await Array.fromAsync(netlink.routes.stream({ table: 4711 }))).toEqual([])
     const neighbours = (await netlink.neighbours.list()).map(({ address }) => address)
     const streamed = await Array.fromAsync(netlink.neighbours.stream(), ({ address }) => address)
