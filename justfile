@@ -31,7 +31,7 @@ bench *ARGS:
 test-vm *ARGS:
     npm run test:vm -- {{ARGS}}
 
-# a real Kubernetes on this machine, our scenarios and upstream's conformance specs; `up --dual`, `shell`, `down`
+# a real Kubernetes on this machine, our scenarios and upstream's conformance specs; `up`, `shell`, `down`
 test-kubernetes *ARGS:
     npm run test:kubernetes -- {{ARGS}}
 

@@ -30,11 +30,11 @@ const USAGE = `npm run test:kubernetes -- [COMMAND] [OPTIONS]        (Kubernetes
   down                 takes the cluster down
 
   --nodes N            3
-  --dual | --ipv6      both families; IPv6 alone (IPv4 alone without)
+  --ipv4 | --ipv6      one family alone; --dual, which is the default, both
   --cni NAME           ${NETWORK_NAMES.join(', ')}
   --containerd 2       containerd 2 from its modules instead of Debian's
   --proxy iptables     kube-proxy's mode (nftables)
-  --wider              upstream's ${WIDER.count} other specs of the network instead of the ${CONFORMANCE.count} of conformance; on a cluster with --dual
+  --wider              upstream's ${WIDER.count} other specs of the network instead of the ${CONFORMANCE.count} of conformance; on a cluster with both families
   --focus RE --skip RE those whose names match, instead of either
   --processes N        of upstream's specs at a time (4)
   --pods N --runs N    for pod-start: at once (100), pairs of rounds (${LEAST_RUNS})
@@ -56,6 +56,7 @@ function readOptions() {
       options: {
         nodes: { type: 'string', default: '3' },
         dual: { type: 'boolean', default: false },
+        ipv4: { type: 'boolean', default: false },
         ipv6: { type: 'boolean', default: false },
         cni: { type: 'string', default: 'sinabro' },
         containerd: { type: 'string', default: 'debian' },
@@ -78,11 +79,14 @@ function readOptions() {
 
 type Options = ReturnType<typeof readOptions>['values']
 
-function clusterOptions({ nodes, dual, ipv6, containerd, proxy }: Options): ClusterOptions {
-  if (dual && ipv6) throw new UsageError('--dual or --ipv6, not both')
+function clusterOptions(options: Options): ClusterOptions {
+  const { nodes, dual, ipv4, ipv6, containerd, proxy } = options
+  if ([dual, ipv4, ipv6].filter(Boolean).length > 1) {
+    throw new UsageError('one of --dual, --ipv4 and --ipv6')
+  }
   return {
     nodes: wholeNumber('nodes', nodes, 9),
-    families: dual ? 'dual' : ipv6 ? 'ipv6' : 'ipv4',
+    families: ipv4 ? 'ipv4' : ipv6 ? 'ipv6' : 'dual',
     containerd: oneOf('containerd', containerd, ['debian', '2']),
     proxyMode: oneOf('proxy', proxy, ['nftables', 'iptables']),
   }
