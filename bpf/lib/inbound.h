@@ -23,13 +23,13 @@ __rare int inbound__go(struct __sk_buff *skb, const struct packet *p, __u64 way)
 static __always_inline int inbound__go_error(struct __sk_buff *skb, const struct packet *p,
 					     __u32 generation)
 {
-	struct flow_key about = {};
+	struct icmp_error error = {};
 	const struct flow *flow;
 	__u64 way;
 
-	if (!parse_icmp_error(skb, p, &about))
+	if (!parse_icmp_error(skb, p, &error))
 		return PASS_STACK_ERROR;
-	flow = flow__find(&about);
+	flow = flow__find(&error.about);
 	if (!flow)
 		return PASS_STACK_ERROR;
 	way = READ_ONCE(flow->way);
