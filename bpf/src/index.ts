@@ -17,6 +17,7 @@ export { unpin } from './pin.ts'
 export {
   type Helper,
   probeBatch,
+  probeChecksumIpv6,
   probeFibSource,
   probeHelper,
   probeLoading,

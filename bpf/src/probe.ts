@@ -96,6 +96,25 @@ export function probeFibSource(): boolean {
 const FIB_BYTES = 64
 const FIB_LOOKUP_SRC = 1 << 4
 
+/**
+ * `BPF_F_IPV6` of bpf_l4_csum_replace (Linux 6.16): the kernel looks at flags before it looks at the packet, where no checksum is to be
+ * found so far behind its end.
+ */
+export function probeChecksumIpv6(): boolean {
+  const result = run([
+    move(2, FAR_BEHIND),
+    move(3, 0),
+    move(4, 0),
+    move(5, CSUM_IPV6),
+    call(L4_CSUM_REPLACE),
+    EXIT,
+  ])
+  return result === -constants.errno.EFAULT
+}
+const FAR_BEHIND = 0x7000
+const CSUM_IPV6 = 1 << 7
+const L4_CSUM_REPLACE = 11
+
 /** Whether a tunnel key holds its outer source address: `local_ipv4` (Linux 6.0) makes it longer. */
 export function probeTunnelLocal(): boolean {
   const result = run([
