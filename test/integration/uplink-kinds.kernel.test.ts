@@ -1,30 +1,32 @@
 // Nodes whose uplink is no plain Ethernet device: it is found, our program hangs on it, and pods talk across.
 import { execFileSync } from 'node:child_process'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { Lab } from '../lab/index.ts'
 import { ping, serve, upload } from '../lab/talk.ts'
 import { UPLINK_DEVICES } from '../lab/underlay.ts'
 import { grown } from './hostile-frames.ts'
-import { raiseWithPods, type Stage, whatIsWrong } from './stage.ts'
+import { raise, whatIsWrong } from './stage.ts'
 
 const NAME = 'uplink-kinds'
 const BULK_BYTES = 2 << 20
 
 /** What `ip link add` needs to make one; `hook` says whether the kernel shows our program an Ethernet header there. */
 const KINDS = [
-  { kind: 'vlan', probe: ['link', 'lo', 'type', 'vlan', 'id', '7'], hook: true },
-  { kind: 'bond', probe: ['type', 'bond'], hook: true },
-  { kind: 'bridge', probe: ['type', 'bridge'], hook: true },
-  { kind: 'l3', probe: ['type', 'ip6tnl', 'mode', 'any', 'remote', '::2'], hook: false },
+  { kind: 'vlan', probe: 'link v0 type vlan id 7', hook: true },
+  { kind: 'bond', probe: 'type bond', hook: true },
+  { kind: 'bridge', probe: 'type bridge', hook: true },
+  { kind: 'l3', probe: 'type ip6tnl mode any remote ::2', hook: false },
 ] as const
 
-let stage: Stage | undefined
+let lab: Lab | undefined
 const missing = new Set<string>()
 
 beforeAll(() => {
   for (const { kind, probe } of KINDS) {
     try {
-      const add = ['ip', 'link', 'add', 'x0', ...probe]
-      execFileSync('unshare', ['--net', ...add], { stdio: 'ignore' })
+      // Not on lo: that one refuses a VLAN everywhere.
+      const input = `link add v0 type veth peer name v1\nlink add x0 ${probe}\n`
+      execFileSync('unshare', ['--net', 'ip', '-batch', '-'], { input, stdio: 'pipe' })
     } catch {
       missing.add(kind)
     }
@@ -32,16 +34,16 @@ beforeAll(() => {
 })
 
 afterEach(async () => {
-  await stage?.lab.down()
-  stage = undefined
+  await lab?.down()
+  lab = undefined
 })
 
 describe.each(KINDS)('an uplink of kind $kind', ({ kind, hook }) => {
   test('is found, and pods of two nodes talk over it', async ({ skip }) => {
     skip(missing.has(kind), `this kernel makes no ${kind} device`)
-    stage = await raiseWithPods(NAME, { uplink: kind })
-    const { lab, pods } = stage
-    const { a, c } = pods
+    lab = await raise(NAME, { uplink: kind })
+    const [one, two] = [lab.node(1), lab.node(2)]
+    const [a, c] = await Promise.all([one.addPod('a'), two.addPod('c')])
     await serve(c)
     const device = UPLINK_DEVICES[kind]
     const talk = async () => {
@@ -52,15 +54,15 @@ describe.each(KINDS)('an uplink of kind $kind', ({ kind, hook }) => {
       }
     }
     if (hook) {
-      const counts = await grown(lab.node(2), ['from_uplink/tunnel'], talk)
+      const counts = await grown(two, ['from_uplink/tunnel'], talk)
       expect(counts['from_uplink/tunnel']).toBeGreaterThan(0)
     } else {
       await talk()
-      expect(JSON.stringify(await lab.node(2).agent.get('/v1/status'))).toContain(
+      expect(JSON.stringify(await two.agent.get('/v1/status'))).toContain(
         `${device} has no Ethernet header`,
       )
     }
-    const { stdout } = await lab.node(1).exec(['ip', '-o', 'route', 'get', '172.18.0.2'])
+    const { stdout } = await one.exec(['ip', '-o', 'route', 'get', '172.18.0.2'])
     expect(stdout).toContain(`dev ${device} `)
     for (const node of lab.nodes) expect(await whatIsWrong(node)).toEqual([])
   })
