@@ -24,6 +24,7 @@ import { readBootTimeUs, readEra } from './ipam/era.ts'
 import { Ipam } from './ipam/ipam.ts'
 import { followOwnRanges } from './ipam/own-ranges.ts'
 import { lookAtNamespace, Reclaim } from './ipam/reclaim.ts'
+import { KernelSettings } from './kernel-settings.ts'
 import { NFT_TABLE } from './marks.ts'
 import { createMasquerade } from './masquerade/masquerade.ts'
 import { addRoomMetrics, CniCalls } from './measure.ts'
@@ -133,7 +134,8 @@ async function start(
   const datapath = await lifecycle.begin('datapath', {
     start: () => {
       const { bpfDir, attach } = config
-      return Datapath.open({ bpfDir, attach, features, netlink, clock, log })
+      const isMasquerading = config.masquerade === 'ebpf'
+      return Datapath.open({ bpfDir, attach, features, netlink, isMasquerading, clock, log })
     },
     stop: (open) => open.close(),
   })
@@ -147,9 +149,16 @@ async function start(
   const masquerade = createMasquerade({
     mode: config.masquerade,
     table: NFT_TABLE,
+    ports: config.masqueradePorts,
+    reservedPorts: config.reservedPorts,
     nodes,
+    uplinks: overlay.uplinkSource,
+    datapath,
+    settings: new KernelSettings(hostNamespace),
     nodeName,
     clusterCIDRs: config.clusterCidrs,
+    nonMasqueradeCIDRs: config.nonMasqueradeCidrs,
+    serviceCIDRs: config.serviceCidrs,
     keepsTowardsNodes: config.tunnel === 'none',
     ...(config.tunnel === 'none' ? {} : { tunnelPort: config.tunnelPort }),
     log,
@@ -186,7 +195,7 @@ async function start(
   datapath.start(jobs)
   overlay.start(jobs)
   pods.start(jobs)
-  jobs.start('masquerade rules', (signal) => masquerade.run(signal))
+  masquerade.start(jobs)
   await cni.replay().catch((error: unknown) => {
     log.error({ error }, 'a queued DEL failed; it is tried again')
   })
@@ -228,7 +237,8 @@ async function start(
     ...rooms,
     calls,
     ...(source instanceof KubernetesSource ? { traffic: source.api.traffic } : {}),
-    rowStatuses: () => new Map([['pods', pods.statuses()], ...overlay.statuses()]),
+    rowStatuses: () =>
+      new Map([['pods', pods.statuses()], ...overlay.statuses(), ...masquerade.statuses()]),
   })
   const startedAtText = new Date(clock.now()).toISOString()
   await lifecycle.begin('api', {

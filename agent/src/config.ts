@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import type { FlowState } from './api/views.ts'
 import type { FeatureName } from './features/table.ts'
+import type { MasqueradeMode, PortRange } from './masquerade/rows.ts'
 import type { TunnelMode } from './overlay/rows.ts'
 import type { LogLevel } from './runtime/log.ts'
 
@@ -26,7 +27,15 @@ export interface AgentConfig {
   readonly podDevice: 'auto' | 'veth' | 'netkit'
   /** To be done without although the kernel has them. */
   readonly withoutFeatures: readonly FeatureName[]
-  readonly masquerade: 'nftables' | 'none'
+  readonly masquerade: MasqueradeMode
+  /** Ports and echo ids of flows that our programs translate. */
+  readonly masqueradePorts: PortRange
+  /** Those that they never take. */
+  readonly reservedPorts: readonly PortRange[]
+  /** Ranges outside that see pods' own addresses. */
+  readonly nonMasqueradeCidrs: readonly string[]
+  /** Where the addresses of Services are from. */
+  readonly serviceCidrs: readonly string[]
   /** How long a pod that is gone without a DEL keeps its addresses; seen gone at both ends of it. */
   readonly reclaimGraceSec: number
   /** Loopback only; absent: metrics and probes are on the socket alone. */

@@ -12,6 +12,9 @@ import {
   parseCrashAt,
   parseFeatures,
   parseLoopback,
+  parseMasqueradePorts,
+  parseRanges,
+  parseReservedPorts,
   parseServers,
   parseSource,
   runDirOption,
@@ -119,7 +122,7 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
     .addOption(
       new Option('--cluster-cidrs <ranges>', 'pod ranges of the whole cluster, comma separated')
         .env('SINABRO_CLUSTER_CIDRS')
-        .argParser((text: string) => text.split(',').filter((range) => range !== ''))
+        .argParser(parseRanges)
         .default([], 'what the Node objects say'),
     )
     .addOption(
@@ -155,8 +158,32 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         'how pods get out of the cluster under the address of the node',
       )
         .env('SINABRO_MASQUERADE')
-        .choices(['nftables', 'none'])
-        .default('nftables'),
+        .choices(['ebpf', 'nftables', 'none'])
+        .default('nftables', "ebpf: by our programs; nftables: by the kernel's rules; none"),
+    )
+    .addOption(
+      new Option('--masquerade-ports <first-last>', 'ports that masqueraded connections may get')
+        .env('SINABRO_MASQUERADE_PORTS')
+        .argParser(parseMasqueradePorts)
+        .default({ first: 32_768, last: 65_535 }, '32768-65535'),
+    )
+    .addOption(
+      new Option('--reserved-ports <ports>', 'those of them that none may get, comma separated')
+        .env('SINABRO_RESERVED_PORTS')
+        .argParser(parseReservedPorts)
+        .default([], "the tunnel's and the kernel's ip_local_reserved_ports, which always count"),
+    )
+    .addOption(
+      new Option('--non-masquerade-cidrs <ranges>', "destinations that see pods' own addresses")
+        .env('SINABRO_NON_MASQUERADE_CIDRS')
+        .argParser(parseRanges)
+        .default([], 'the pod ranges of the cluster, which always do'),
+    )
+    .addOption(
+      new Option('--service-cidrs <ranges>', 'where the addresses of Services come from')
+        .env('SINABRO_SERVICE_CIDRS')
+        .argParser(parseRanges)
+        .default([], 'each Service says its own'),
     )
     .addOption(
       new Option(

@@ -1,9 +1,13 @@
 // The options that commands share, and how their text is read; the environment is read here too, by the names that options have there.
 import { isIPv4, isIPv6 } from 'node:net'
 import { resolve } from 'node:path'
+import { formatPrefix, parsePrefix } from '@sinabro/node-netlink'
 import { InvalidArgumentError, Option } from 'commander'
 import type { CrashAt, HostPort, ManifestsFrom } from '../config.ts'
 import { FEATURE_NAMES, type FeatureName, isFeatureName } from '../features/table.ts'
+import { parsePorts, parseRange } from '../masquerade/ports.ts'
+import type { PortRange } from '../masquerade/rows.ts'
+import { RULES_PORTS } from '../masquerade/ruleset.ts'
 
 const STATE_DIR = '/var/lib/sinabro'
 const RUN_DIR = '/run/sinabro'
@@ -109,6 +113,37 @@ export function parseFeatures(text: string): FeatureName[] {
       if (isFeatureName(name)) return name
       throw new InvalidArgumentError(`there is no ${name}; there are ${FEATURE_NAMES.join(', ')}`)
     })
+}
+
+/** Prefixes in canonical text. */
+export function parseRanges(text: string): string[] {
+  return text
+    .split(',')
+    .filter((range) => range !== '')
+    .map((range) => {
+      try {
+        return formatPrefix(parsePrefix(range.trim()))
+      } catch {
+        throw new InvalidArgumentError(
+          `expected ranges such as 10.0.0.0/8 or fd00::/8, separated by commas, found ${range}`,
+        )
+      }
+    })
+}
+
+/** Below are the ports that the rules of nftables choose from, and Kubernetes' node ports. */
+const FIRST_PORT = RULES_PORTS.last + 1
+
+export function parseMasqueradePorts(text: string): PortRange {
+  const range = parseRange(text)
+  if (range !== undefined && range.first >= FIRST_PORT) return range
+  throw new InvalidArgumentError(`expected FIRST-LAST, from ${FIRST_PORT} to 65535`)
+}
+
+export function parseReservedPorts(text: string): PortRange[] {
+  const ranges = parsePorts(text)
+  if (ranges !== undefined) return ranges
+  throw new InvalidArgumentError('expected ports or ranges of them, such as 40000,41000-41010')
 }
 
 export function wholeNumber(least: number, most: number): (text: string) => number {

@@ -44,7 +44,11 @@ export class ConfigRow {
   }
 
   get isReady(): boolean {
-    return (this.#row.flags & CONFIG_READY) !== 0
+    return this.has(CONFIG_READY)
+  }
+
+  has(flag: number): boolean {
+    return (this.#row.flags & flag) !== 0
   }
 
   /** From now on packets are judged instead of dropped. Never taken back: a restart must not stop running pods. */
@@ -78,6 +82,12 @@ export class ConfigRow {
     const generation = nextGeneration(before.generation)
     this.#write({ ...after, generation })
     this.bumpGeneration()
+  }
+
+  /** Of the flags in `mask` those in `flags`; not for the ways to other nodes. */
+  setFlags(mask: number, flags: number): void {
+    const next = (this.#row.flags & ~mask) | (flags & mask)
+    if (next !== this.#row.flags) this.#write({ ...this.#row, flags: next })
   }
 
   /**

@@ -1,6 +1,9 @@
 // The eBPF side of this node: programs loaded onto pinned maps, attached where pods and the overlay need them, swept and counted.
 import type { BpfProgram, TcMode } from '@sinabro/libbpf-ts'
 import {
+  CONFIG_CSUM_IPV6,
+  CONFIG_FIB_SOURCE,
+  CONFIG_TRANSLATED,
   DEFAULT_SWEEP,
   ENDPOINT_LOCAL_POD,
   ENDPOINT_NETKIT,
@@ -32,6 +35,8 @@ export interface DatapathOptions {
   readonly netlink: RouteNetlink
   /** The node's namespace, if it is not this process's. */
   readonly netns?: NetworkNamespace
+  /** New flows to the outside are translated by our programs: something hangs on uplinks' way out too. */
+  readonly isMasquerading?: boolean
   /** Rows of the flow table when it is made. */
   readonly flowsMax?: number
   readonly clock: Clock
@@ -59,6 +64,8 @@ export interface PodEndpoint {
 export interface SweepResult {
   readonly rows: number
   readonly removed: number
+  /** Rows of flows that our programs translate. */
+  readonly translated?: number
   /** When it ran, milliseconds since 1970. */
   readonly at: number
   /** The same moment as flow rows count time, and their unit: see `ticksToSec`. */
@@ -81,6 +88,7 @@ export class Datapath {
   readonly #uplinkPrograms: HookPrograms
   readonly #options: DatapathOptions
   #lastSweep: SweepResult | undefined
+  #hasUplinkEgress: boolean
 
   private constructor(options: DatapathOptions, objects: LoadedObjects) {
     this.#options = options
@@ -89,8 +97,15 @@ export class Datapath {
     this.config = new ConfigRow(this.maps.config)
     this.#podPrograms = { ingress: objects.fromPod, egress: objects.toPod }
     this.#overlayPrograms = { ingress: objects.fromOverlay, egress: objects.toOverlay }
-    this.#uplinkPrograms = { ingress: objects.fromUplink }
-    const { bpfDir, attach, features, netlink, netns } = options
+    const { fromUplink, toUplink } = objects
+    this.#uplinkPrograms = {
+      ingress: fromUplink,
+      ...(toUplink === undefined ? {} : { egress: toUplink }),
+    }
+    const { bpfDir, attach, features, netlink, netns, isMasquerading = false } = options
+    this.config.setFlags(CONFIG_FIB_SOURCE, features.has('fib_lookup_src') ? CONFIG_FIB_SOURCE : 0)
+    this.config.setFlags(CONFIG_CSUM_IPV6, features.has('csum_ipv6') ? CONFIG_CSUM_IPV6 : 0)
+    this.#hasUplinkEgress = isMasquerading || this.config.has(CONFIG_TRANSLATED)
     const place = {
       linksDir: pinPaths(bpfDir).links,
       netlink,
@@ -177,12 +192,23 @@ export class Datapath {
     return this.#overlayHooks.isAttached(device, this.#overlayPrograms)
   }
 
-  attachUplink(device: Device): Promise<void> {
-    return this.#uplinkHooks.attach(device, this.#uplinkPrograms)
+  async attachUplink(device: Device): Promise<void> {
+    const { egress } = this.#uplinkPrograms
+    await this.#uplinkHooks.attach(device, this.#onUplinks())
+    const isLeft = egress !== undefined && !this.#hasUplinkEgress
+    if (isLeft) await this.#uplinkHooks.detach(device, { egress })
   }
 
-  isUplinkAttached(device: Device): Promise<boolean> {
-    return this.#uplinkHooks.isAttached(device, this.#uplinkPrograms)
+  async isUplinkAttached(device: Device): Promise<boolean> {
+    const { egress } = this.#uplinkPrograms
+    if (!(await this.#uplinkHooks.isAttached(device, this.#onUplinks()))) return false
+    if (egress === undefined || this.#hasUplinkEgress) return true
+    return !(await this.#uplinkHooks.hasAny(device, { egress }))
+  }
+
+  #onUplinks(): HookPrograms {
+    const { ingress } = this.#uplinkPrograms
+    return this.#hasUplinkEgress || ingress === undefined ? this.#uplinkPrograms : { ingress }
   }
 
   /** Whether it is an uplink to us, or was one to an earlier agent. */
@@ -194,6 +220,11 @@ export class Datapath {
   async detachUplink(device: Device): Promise<void> {
     if (device.index !== 0) await this.#uplinkHooks.detach(device, this.#uplinkPrograms)
     this.#uplinkHooks.forget(device.name)
+  }
+
+  /** Nothing is translated any more: what hangs there for it goes when the uplinks are looked at next. */
+  dropUplinkEgress(): void {
+    this.#hasUplinkEgress = false
   }
 
   /** Names of devices that links are pinned for as uplinks. */

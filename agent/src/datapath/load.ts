@@ -30,6 +30,7 @@ export interface LoadedObjects {
   readonly fromOverlay: BpfProgram
   readonly toOverlay: BpfProgram
   readonly fromUplink: BpfProgram
+  readonly toUplink?: BpfProgram
   readonly sweep: BpfProgram
   map(name: string): BpfMap
   close(): void

@@ -1,5 +1,5 @@
 // The maps that the agent reads and writes, through the codecs of their structs.
-import { addr, TypedMap, TypedPerCpuMap, u32 } from '@sinabro/libbpf-ts'
+import { addr, TypedMap, TypedPerCpuMap, u32, u64 } from '@sinabro/libbpf-ts'
 import {
   type Config,
   type Counter,
@@ -16,8 +16,14 @@ import {
   MAP_NAMES,
   type Node,
   node,
+  type Pool,
+  type PoolKey,
   type PrefixKey,
+  pool,
+  poolKey,
   prefixKey,
+  type Uplink,
+  uplink,
 } from '@sinabro/libbpf-ts/layouts'
 import type { LoadedObjects } from './load.ts'
 
@@ -28,6 +34,10 @@ export interface DatapathMaps {
   readonly nodeIds: TypedMap<string, number>
   readonly ipcache: TypedMap<PrefixKey, IpcacheEntry>
   readonly flows: TypedMap<FlowKey, Flow>
+  readonly uplinks: TypedMap<number, Uplink>
+  /** Bits of ports: see `RESERVED_ROWS`. */
+  readonly reserved: TypedMap<number, bigint>
+  readonly pools: TypedMap<PoolKey, Pool>
   readonly counters: TypedPerCpuMap<number, Counter>
 }
 
@@ -39,6 +49,9 @@ export function openMaps(objects: Pick<LoadedObjects, 'map'>): DatapathMaps {
     nodeIds: new TypedMap(objects.map(MAP_NAMES.nodeIds), addr, u32),
     ipcache: new TypedMap(objects.map(MAP_NAMES.ipcache), prefixKey, ipcacheEntry),
     flows: new TypedMap(objects.map(MAP_NAMES.flows), flowKey, flow),
+    uplinks: new TypedMap(objects.map(MAP_NAMES.uplinks), u32, uplink),
+    reserved: new TypedMap(objects.map(MAP_NAMES.reserved), u32, u64),
+    pools: new TypedMap(objects.map(MAP_NAMES.pools), poolKey, pool),
     counters: new TypedPerCpuMap(objects.map(MAP_NAMES.counters), u32, counter),
   }
 }

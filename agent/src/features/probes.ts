@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import {
   probeBatch,
+  probeChecksumIpv6,
   probeFibSource,
   probeHelper,
   probeNetkit,
@@ -43,6 +44,7 @@ export const PROBES: Readonly<Record<FeatureName, Probe>> = {
     probeHelper('sched_cls', 'skc_lookup_tcp') && probeHelper('sched_cls', 'sk_lookup_udp'),
   socket_destroy: probeSocketDestroy,
   fib_lookup_src: probeFibSource,
+  csum_ipv6: probeChecksumIpv6,
   loop: () => probeHelper('sched_cls', 'loop'),
   cgroup2: () => / cgroup2 /.test(readFileSync('/proc/self/mounts', 'utf8')),
 }

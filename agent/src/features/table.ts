@@ -26,10 +26,21 @@ export const FEATURES = {
   run_statistics: { use: 'RUNS and AVERAGE of programs', without: 'these columns stay empty' },
   btf: { use: 'words of the verifier', without: 'its complaints name no types' },
   ring_buffer: { without: 'no events' },
-  socket_lookup: { without: 'no check of the node’s own ports' },
+  socket_lookup: {
+    use: 'the node’s own ports, which no pod gets',
+    without: none,
+    isRequired: true,
+  },
   socket_destroy: { without: 'sockets of removed backends stay' },
-  fib_lookup_src: { without: 'source addresses from the table of uplinks' },
-  loop: { without: 'unrolled loops' },
+  fib_lookup_src: {
+    use: 'address of the node that a route names',
+    without: 'source addresses from the table of uplinks',
+  },
+  csum_ipv6: {
+    use: 'checksums of translated IPv6',
+    without: 'compensated by one more helper call',
+  },
+  loop: { use: 'searching a free port', without: none, isRequired: true },
   cgroup2: { without: 'no service address at connect()' },
 } as const satisfies Record<string, Feature>
 

@@ -1,5 +1,9 @@
 // The rule set as nftables text: one table, replaced whole in one transaction.
-import type { RuleSet } from './rows.ts'
+import { SB_DONE } from '../marks.ts'
+import type { PortRange, RuleSet } from './rows.ts'
+
+/** Our programs choose from ports above: while both translate, neither takes one of the other's (ADR 0072). */
+export const RULES_PORTS: PortRange = { first: 1024, last: 29_999 }
 
 /**
  * Postrouting, just after the place where others translate sources. `fib daddr type unicast` leaves out the node's own addresses,
@@ -9,6 +13,8 @@ import type { RuleSet } from './rows.ts'
  * tunnel's port, whoever turned it there (`forward` comes after all that change destinations). What the kernel's tracking makes
  * nothing of is not translated, and would leave with the pod's own address. And the tunnel's own packets are not
  * tracked: else the answer that some pod's translated flow waits for could be a tunnel packet for another pod.
+ *
+ * Marked packets were translated by our programs: tracking knows nothing of their flow and must not learn half of it.
  */
 export function formatRuleSet(table: string, rules: RuleSet): string {
   const set = (name: string, type: string, prefixes: readonly string[]): string => {
@@ -20,11 +26,24 @@ export function formatRuleSet(table: string, rules: RuleSet): string {
   const { tunnelPort } = rules
   const tunnel = (ends: readonly string[]): string[] =>
     tunnelPort === undefined ? [] : ends.map((end) => `    udp dport ${tunnelPort} ${end}`)
+  const leaves4 = 'ip saddr @pods4 ip saddr != @exempt4 ip daddr != @keep4'
+  const leaves6 = 'ip6 saddr @pods6 ip6 saddr != @exempt6 ip6 daddr != @keep6'
+  const masquerade = (leaves: string, icmp: string): string[] => {
+    const translated = `    ${leaves} fib daddr type unicast`
+    const { first, last } = RULES_PORTS
+    return [
+      `${translated} meta l4proto { tcp, udp } masquerade to :${first}-${last} fully-random`,
+      `${translated} meta l4proto ${icmp} masquerade to :0-${last} fully-random`,
+      `${translated} masquerade fully-random`,
+    ]
+  }
   return [
     formatRemoval(table),
     `table inet ${table} {`,
     set('pods4', 'ipv4_addr', v4(rules.pods)),
     set('pods6', 'ipv6_addr', v6(rules.pods)),
+    set('exempt4', 'ipv4_addr', v4(rules.exempt)),
+    set('exempt6', 'ipv6_addr', v6(rules.exempt)),
     set('keep4', 'ipv4_addr', v4(rules.keep)),
     set('keep6', 'ipv6_addr', v6(rules.keep)),
     '  chain forward {',
@@ -33,11 +52,12 @@ export function formatRuleSet(table: string, rules: RuleSet): string {
       `ip saddr @pods4 ip daddr != @keep4 drop`,
       `ip6 saddr @pods6 ip6 daddr != @keep6 drop`,
     ]),
-    '    ct state invalid ip saddr @pods4 ip daddr != @keep4 drop',
-    '    ct state invalid ip6 saddr @pods6 ip6 daddr != @keep6 drop',
+    `    ct state invalid ${leaves4} drop`,
+    `    ct state invalid ${leaves6} drop`,
     '  }',
     '  chain prerouting {',
     '    type filter hook prerouting priority raw; policy accept;',
+    `    meta mark & 0x${SB_DONE.toString(16)} != 0 notrack`,
     ...tunnel(['fib daddr type local notrack']),
     '  }',
     '  chain output {',
@@ -46,8 +66,8 @@ export function formatRuleSet(table: string, rules: RuleSet): string {
     '  }',
     '  chain postrouting {',
     '    type nat hook postrouting priority srcnat + 5; policy accept;',
-    '    ip saddr @pods4 ip daddr != @keep4 fib daddr type unicast masquerade fully-random',
-    '    ip6 saddr @pods6 ip6 daddr != @keep6 fib daddr type unicast masquerade fully-random',
+    ...masquerade(leaves4, 'icmp'),
+    ...masquerade(leaves6, 'icmpv6'),
     '  }',
     '}',
     '',

@@ -7,6 +7,7 @@ import { MasqueradeTarget } from './target.ts'
 const signal = new AbortController().signal
 const rules = {
   pods: ['10.1.0.0/24', 'fd01::/64'],
+  exempt: [],
   keep: ['10.1.0.0/16', 'fd01::/48'],
   tunnelPort: 8472,
 }

@@ -41,7 +41,7 @@ import { settleDevice, settleForwarding } from './settings.ts'
 import { Standing } from './standing.ts'
 import { extendUnderlay, readUnderlay, Underlay } from './underlay.ts'
 import { UplinkTarget } from './uplink-target.ts'
-import { readUplinks, type UplinkRow, Uplinks } from './uplinks.ts'
+import { isWayOut, readUplinks, type Uplink, Uplinks } from './uplinks.ts'
 import { type AnyWatched, Watched } from './watched.ts'
 
 export interface OverlayDeps extends OverlayOptions {
@@ -88,6 +88,8 @@ export class Overlay {
   readonly #news = new News()
   /** The addresses that uplinks were looked for by. */
   #uplinksFor: readonly string[] | undefined
+  /** Since they were looked for, a route came or went that packets to the outside may take. */
+  #haveRoutesMoved = false
 
   constructor(deps: OverlayDeps) {
     this.#deps = deps
@@ -125,7 +127,7 @@ export class Overlay {
     })
     this.#onUplinks = new Watched(
       new UplinkTarget({ netlink, datapath }),
-      () => uplinks.state.uplinks,
+      () => uplinks.state.uplinks.map(({ name, index }) => ({ name, index })),
       { ...common, sources: [uplinks] },
     )
     this.#neighbours = new Watched(
@@ -172,8 +174,13 @@ export class Overlay {
   }
 
   /** Devices of the node by which it is reached from outside. */
-  uplinks(): readonly UplinkRow[] {
+  uplinks(): readonly Uplink[] {
     return this.#uplinks.state.uplinks
+  }
+
+  /** The same as a source that others compute from. */
+  get uplinkSource(): Uplinks {
+    return this.#uplinks
   }
 
   problems(): readonly OverlayProblem[] {
@@ -229,6 +236,7 @@ export class Overlay {
         this.#onUplinks.kick()
       }
     } else {
+      if (event.kind === 'route') this.#haveRoutesMoved ||= isWayOut(event.route)
       this.#news.tell(whose)
     }
   }
@@ -241,7 +249,10 @@ export class Overlay {
     await settleForwarding(netlink, this.#settings, families)
     const mayHaveChanged = what.has('underlay') || what.has('all')
     if (mayHaveChanged || this.#uplinksFor !== self.nodeAddresses) {
-      this.#uplinks.set(await readUplinks(netlink, self.nodeAddresses, this.#deps.uplinks))
+      const haveMoved = this.#haveRoutesMoved || what.has('all')
+      this.#haveRoutesMoved = false
+      const uplinks = await readUplinks(netlink, self.nodeAddresses, this.#deps.uplinks)
+      this.#uplinks.set(uplinks, haveMoved)
       this.#uplinksFor = self.nodeAddresses
     }
     await this.#lookAtUnderlay(self.tunnelAddress, mayHaveChanged)

@@ -1,15 +1,27 @@
 // The devices by which the node is reached from outside: those it was told, or those that have its addresses or a default route.
-import type { Link, RouteNetlink } from '@sinabro/node-netlink'
+import type { Link, Route, RouteNetlink } from '@sinabro/node-netlink'
 import { ALIAS_PREFIX } from '../marks.ts'
 import type { Source } from '../state/table.ts'
+import {
+  chooseAddresses,
+  type DefaultRoute,
+  defaultRoutesOf,
+  type UplinkAddresses,
+} from './uplink-address.ts'
 
 export interface UplinkRow {
   readonly name: string
   readonly index: number
 }
 
+/** An uplink with what a packet that leaves by it has to know. */
+export interface Uplink extends UplinkRow, UplinkAddresses {
+  readonly mtu: number
+  readonly isUp: boolean
+}
+
 export interface UplinksState {
-  readonly uplinks: readonly UplinkRow[]
+  readonly uplinks: readonly Uplink[]
   /** Why some device is none, though it was asked for or leads outside. */
   readonly problems: readonly string[]
 }
@@ -23,6 +35,7 @@ export class Uplinks implements Source {
   readonly name = 'uplinks'
   readonly #listeners = new Set<() => void>()
   #state: UplinksState | undefined
+  #moves = 0
 
   get state(): UplinksState {
     return this.#state ?? { uplinks: [], problems: [] }
@@ -32,16 +45,29 @@ export class Uplinks implements Source {
     return this.#state !== undefined
   }
 
+  /** Grows whenever packets to the outside may have another way than before. */
+  get moves(): number {
+    return this.#moves
+  }
+
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
-  set(state: UplinksState): void {
-    if (this.#state !== undefined && JSON.stringify(this.#state) === JSON.stringify(state)) return
+  /** @param haveRoutesMoved some route may lead elsewhere, though the uplinks are the same */
+  set(state: UplinksState, haveRoutesMoved = false): void {
+    const isSame = JSON.stringify(this.#state) === JSON.stringify(state)
+    if (isSame && !haveRoutesMoved) return
+    // The kernel takes routes away without a word when their device goes down.
+    if (haveRoutesMoved || upOf(this.#state) !== upOf(state)) this.#moves++
     this.#state = state
     for (const listener of [...this.#listeners]) listener()
   }
+}
+
+function upOf(state: UplinksState | undefined): string {
+  return JSON.stringify(state?.uplinks.map(({ index, isUp }) => [index, isUp]))
 }
 
 /** @param chosen names of devices; empty: to be found by default routes and the node's addresses */
@@ -51,36 +77,49 @@ export async function readUplinks(
   chosen: readonly string[],
 ): Promise<UplinksState> {
   const links = await netlink.links.list()
+  const addresses = await netlink.addresses.list()
+  const routes: DefaultRoute[] = []
+  for await (const route of netlink.routes.stream()) routes.push(...defaultRoutesOf(route))
+  const describe = (link: Link): Uplink => ({
+    ...{ name: link.name, index: link.index, mtu: link.mtu, isUp: link.isUp },
+    ...chooseAddresses(
+      link.index,
+      // What we gave to a device of ours is the pods' network's.
+      addresses.filter(({ index }) => !isOurs(links.find((one) => one.index === index)?.alias)),
+      routes,
+    ),
+  })
   if (chosen.length > 0) {
     const missing = chosen.filter((name) => !links.some((link) => link.name === name))
     const found = links.filter(({ name }) => chosen.includes(name))
-    const state = withoutUnfit(found)
+    const state = withoutUnfit(found, describe)
     const absent = missing.map((name) => `there is no device ${name}, which --uplinks names`)
     return { ...state, problems: [...state.problems, ...absent] }
   }
-  const indexes = new Set<number>()
-  for (const { address, index } of await netlink.addresses.list()) {
-    if (internalIPs.includes(address)) indexes.add(index)
-  }
-  for await (const { dst, index, nextHops } of netlink.routes.stream()) {
-    if (dst !== 'default') continue
-    if (index !== undefined) indexes.add(index)
-    for (const hop of nextHops ?? []) indexes.add(hop.index)
-  }
-  return withoutUnfit(links.filter(({ index }) => indexes.has(index)))
+  const holders = addresses.filter(({ address }) => internalIPs.includes(address))
+  const indexes = new Set([...holders, ...routes].map(({ index }) => index))
+  return withoutUnfit(
+    links.filter(({ index }) => indexes.has(index)),
+    describe,
+  )
 }
 
-function withoutUnfit(links: readonly Link[]): UplinksState {
+function withoutUnfit(links: readonly Link[], describe: (link: Link) => Uplink): UplinksState {
   const outside = links.filter(({ type, alias }) => type !== LOOPBACK && !isOurs(alias))
   return {
     uplinks: outside
       .filter(({ type }) => type === ETHERNET)
-      .map(({ name, index }) => ({ name, index }))
+      .map(describe)
       .sort((a, b) => a.index - b.index),
     problems: outside
       .filter(({ type }) => type !== ETHERNET)
       .map(({ name }) => `${name} has no Ethernet header: what comes by it is not looked at`),
   }
+}
+
+/** Whether a packet to the outside could take it: no multicast, nothing that ends on its link. */
+export function isWayOut({ dst }: Pick<Route, 'dst'>): boolean {
+  return !/^(ff|fe[89ab])|^(22[4-9]|23\d|169\.254)\./.test(dst)
 }
 
 export function isOurs(alias: string | undefined): boolean {

@@ -1,0 +1,37 @@
+// Ports that no masqueraded flow gets: those of the settings, of the tunnel, and those that the kernel keeps from its own choice.
+import type { DatapathMaps } from '../datapath/maps.ts'
+import type { KernelSettings } from '../kernel-settings.ts'
+import { parsePorts, reservedBits } from './ports.ts'
+import type { PortRange } from './rows.ts'
+
+const SETTING = 'ipv4/ip_local_reserved_ports'
+
+export class ReservedPorts {
+  readonly #maps: Pick<DatapathMaps, 'reserved'>
+  readonly #settings: Pick<KernelSettings, 'read'>
+  readonly #fixed: readonly PortRange[]
+  #ranges: readonly PortRange[] = []
+
+  constructor(
+    maps: Pick<DatapathMaps, 'reserved'>,
+    settings: Pick<KernelSettings, 'read'>,
+    fixed: readonly PortRange[],
+  ) {
+    this.#maps = maps
+    this.#settings = settings
+    this.#fixed = fixed
+  }
+
+  get ranges(): readonly PortRange[] {
+    return this.#ranges
+  }
+
+  /** The kernel's setting changes without a word, so it is read each time; rows that are right are not written. */
+  write(): void {
+    this.#ranges = [...this.#fixed, ...(parsePorts(this.#settings.read(SETTING) ?? '') ?? [])]
+    const { reserved } = this.#maps
+    for (const [row, bits] of reservedBits(this.#ranges).entries()) {
+      if (reserved.get(row) !== bits) reserved.set(row, bits)
+    }
+  }
+}
