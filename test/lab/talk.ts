@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 import { closed } from './command.ts'
 import { LabError } from './errors.ts'
 import type { Inside, Machine } from './machine.ts'
-import type { Greeting, UdpReport, UploadReport } from './traffic.ts'
+import type { DownloadReport, Greeting, UdpReport, UploadReport } from './traffic.ts'
 
 /** Somewhere a program can run: a pod, or a node itself. */
 export interface Place {
@@ -48,6 +48,15 @@ export async function echoUdp(
 /** Bytes that arrived whole; throws if the server saw other bytes than were sent. */
 export function upload(from: Place, address: string, bytes: number): Promise<UploadReport> {
   return new Upload(from, address, bytes, 0).report()
+}
+
+/** The same the other way; throws if other bytes come than are asked for. */
+export async function download(
+  from: Place,
+  address: string,
+  bytes: number,
+): Promise<DownloadReport> {
+  return JSON.parse(await outputOf(from, ['download', address, String(bytes)])) as DownloadReport
 }
 
 /** A transfer to be watched while something else happens. */

@@ -1,10 +1,13 @@
-// Runs inside pods: servers and clients whose every byte is checked. `node traffic.ts serve | upload | udp | http …`
+// Runs inside pods: servers and clients whose every byte is checked. `node traffic.ts serve | upload | download | udp | http …`
 import { createHash, type Hash } from 'node:crypto'
 import { createSocket } from 'node:dgram'
-import { createServer as createHttpServer, get } from 'node:http'
+import { once } from 'node:events'
+import { createServer as createHttpServer, get, type IncomingMessage } from 'node:http'
 import { connect, createServer, type Socket } from 'node:net'
 import { hostname } from 'node:os'
+import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { serveWho } from './who.ts'
 
 export const TCP_PORT = 5001
 export const UDP_PORT = 5002
@@ -17,6 +20,12 @@ export interface UploadReport {
   readonly sha256: string
   /** What the server counted and hashed. */
   readonly received: { readonly bytes: number; readonly sha256: string }
+}
+
+/** What `download` prints. */
+export interface DownloadReport {
+  readonly bytes: number
+  readonly isWhole: boolean
 }
 
 /** What `udp` prints. */
@@ -34,7 +43,7 @@ export interface Greeting {
 const BLOCK_BYTES = 1 << 16
 const UDP_WAIT_MS = 2_000
 
-/** Takes what clients send until they end, and answers with its length and hash; echoes UDP; greets over HTTP. */
+/** Takes what clients send until they end, and answers with its length and hash; echoes UDP; greets over HTTP, or sends `/BYTES`. */
 async function serve(name: string): Promise<void> {
   const tcp = createServer({ allowHalfOpen: true }, (socket) => {
     const hash = createHash('sha256')
@@ -49,6 +58,11 @@ async function serve(name: string): Promise<void> {
   const udp = createSocket({ type: 'udp6' })
   udp.on('message', (message, from) => udp.send(message, from.port, from.address))
   const http = createHttpServer((request, response) => {
+    const bytes = Number(request.url?.slice(1))
+    if (bytes > 0) {
+      Readable.from(blocks(bytes)).pipe(response)
+      return
+    }
     const client = request.socket.remoteAddress?.replace(/^::ffff:/, '') ?? ''
     response.end(JSON.stringify({ server: name, client } satisfies Greeting))
   })
@@ -56,6 +70,7 @@ async function serve(name: string): Promise<void> {
     new Promise<void>((resolve) => tcp.listen(TCP_PORT, '::', resolve)),
     new Promise<void>((resolve) => udp.bind(UDP_PORT, '::', resolve)),
     new Promise<void>((resolve) => http.listen(HTTP_PORT, '::', resolve)),
+    serveWho(),
   ])
   console.log('listening')
 }
@@ -85,6 +100,31 @@ async function upload(host: string, bytes: number, mibPerSec: number): Promise<v
   const report: UploadReport = { bytes, seconds, sha256: hash.digest('hex'), received }
   console.log(JSON.stringify(report))
   process.exitCode = report.sha256 === received.sha256 && bytes === received.bytes ? 0 : 1
+}
+
+function* blocks(bytes: number, hash = createHash('sha256')): Generator<Buffer> {
+  for (let number = 0; number * BLOCK_BYTES < bytes; number++) {
+    yield blockOf(number, Math.min(BLOCK_BYTES, bytes - number * BLOCK_BYTES), hash)
+  }
+}
+
+/** Has so many bytes sent to it, and compares them with what should come. */
+async function download(host: string, bytes: number): Promise<void> {
+  const expected = createHash('sha256')
+  for (const _ of blocks(bytes, expected));
+  const address = host.includes(':') ? `[${host}]` : host
+  const hash = createHash('sha256')
+  let received = 0
+  const call = get(`http://${address}:${HTTP_PORT}/${bytes}`, { timeout: 10_000 })
+  call.on('timeout', () => call.destroy(new Error('nothing came for 10 s')))
+  const [response] = (await once(call, 'response')) as [IncomingMessage]
+  for await (const chunk of response) {
+    received += chunk.length
+    hash.update(chunk)
+  }
+  const isWhole = hash.digest('hex') === expected.digest('hex')
+  console.log(JSON.stringify({ bytes: received, isWhole } satisfies DownloadReport))
+  process.exitCode = isWhole ? 0 : 1
 }
 
 /** No two blocks alike, so that one lost, doubled or swapped shows in the hash. */
@@ -142,10 +182,11 @@ if (import.meta.main) {
   const [host = '', first = '0', second = '0'] = rest
   if (verb === 'serve') await serve(host || hostname())
   else if (verb === 'upload') await upload(host, Number(first), Number(second))
+  else if (verb === 'download') await download(host, Number(first))
   else if (verb === 'udp') await udp(host, Number(first), Number(second))
   else if (verb === 'http') await http(host)
   else
     throw new Error(
-      `traffic: serve NAME | upload HOST BYTES MIB/S | udp HOST COUNT BYTES | http HOST`,
+      'traffic: serve NAME | upload HOST BYTES MIB/S | download HOST BYTES | udp HOST COUNT BYTES | http HOST',
     )
 }

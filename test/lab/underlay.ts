@@ -50,7 +50,6 @@ export async function wire(
     }
   }
   ofUnderlay.push(`link set ${BRIDGE} up`)
-  // `netns PID` is looked up in the caller's pid namespace, so this runs in the host's and enters the network only.
   await batchFromHost(underlay, ofUnderlay)
   await Promise.all(plugs.map((plug, at) => plugIn(plug, at, uplink)))
 }
@@ -110,11 +109,12 @@ function deviceLines(kind: UplinkKind, at: number): string[] {
   }
 }
 
-async function batch(machine: Machine, lines: readonly string[]): Promise<void> {
+export async function batch(machine: Machine, lines: readonly string[]): Promise<void> {
   await machine.exec(['ip', '-batch', '-'], { input: `${lines.join('\n')}\n` })
 }
 
-async function batchFromHost(machine: Machine, lines: readonly string[]): Promise<void> {
+/** `netns PID` is looked up in the caller's pid namespace, so this runs in the host's and enters the network only. */
+export async function batchFromHost(machine: Machine, lines: readonly string[]): Promise<void> {
   const net = `--net=/proc/${machine.state.init.pid}/ns/net`
   await run(['nsenter', net, 'ip', '-batch', '-'], { input: `${lines.join('\n')}\n` })
 }

@@ -1,0 +1,69 @@
+// Connections that stay: opened from a pod or node, and asked at any later time whether they live and who the other end sees.
+import type { ChildProcess } from 'node:child_process'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { LabError } from './errors.ts'
+import type { Place } from './talk.ts'
+import type { Opened, Seen, ShortReport } from './who.ts'
+
+const PROGRAM = [process.execPath, join(import.meta.dirname, 'who.ts')]
+
+/** All of one place to one address; the other end runs `serve`. */
+export class Conversations {
+  readonly #child: ChildProcess
+  readonly #answers: AsyncIterator<string>
+
+  constructor(from: Place, protocol: 'tcp' | 'udp', address: string) {
+    this.#child = from.machine.spawn([...PROGRAM, 'hold', protocol, address], {
+      ...from.inside,
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    const { stdout, stdin } = this.#child
+    if (stdout === null || stdin === null) throw new LabError('command', 'no pipes')
+    stdin.on('error', () => undefined) // the answer that does not come says it
+    this.#answers = createInterface({ input: stdout })[Symbol.asyncIterator]()
+  }
+
+  /** So many more at once, from this local port on if one is given; those that fail within a moment are not held. */
+  open(count = 1, localPort = 0): Promise<Opened> {
+    return this.#say(`open ${count} ${localPort}`)
+  }
+
+  /** Who each is seen as, in the order in which they were opened; null for one that no longer answers. */
+  ask(): Promise<readonly (Seen | null)[]> {
+    return this.#say('ask')
+  }
+
+  /** All of them, in good order. */
+  close(): Promise<void> {
+    return this.#say('close')
+  }
+
+  /** All of them, as when a program is killed. */
+  reset(): Promise<void> {
+    return this.#say('reset')
+  }
+
+  async #say<T>(line: string): Promise<T> {
+    this.#child.stdin?.write(`${line}\n`)
+    const { value, done } = await this.#answers.next()
+    if (done === true) throw new LabError('command', `conversations ended at '${line}'`)
+    return JSON.parse(value) as T
+  }
+
+  [Symbol.dispose](): void {
+    this.#child.kill()
+  }
+}
+
+/** One after the other, each closed before the next, from the local port on if one is given. */
+export async function shortConnections(
+  from: Place,
+  address: string,
+  count: number,
+  localPort = 0,
+): Promise<ShortReport> {
+  const argv = [...PROGRAM, 'short', address, String(count), String(localPort)]
+  const { stdout } = await from.machine.exec(argv, { ...from.inside, timeoutMs: 600_000 })
+  return JSON.parse(stdout) as ShortReport
+}
