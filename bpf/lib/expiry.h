@@ -48,6 +48,28 @@ static __always_inline bool flow__is_orphan(const struct flow_key *key, const st
 		       flow->target_incarnation;
 }
 
+/* Removes both rows of a flow, found under `key`; `other_key` is room to work in. The other one goes first: if
+ * we are stopped between, what is left is looked at again. How many were there. */
+static __always_inline __u32 flow__remove(const struct flow_key *key, const struct flow *flow,
+					  struct flow_key *other_key)
+{
+	const struct flow *other;
+	__u32 removed = 0;
+
+	__builtin_memset(other_key, 0, sizeof(*other_key));
+	flow__other_key(other_key, key, flow);
+	other = flow__find(other_key);
+	opener__forget_one(key, flow);
+	if (flow__is_partner(key, flow, other)) {
+		opener__forget_one(other_key, other);
+		if (!bpf_map_delete_elem(&sb_flows, other_key))
+			removed++;
+	}
+	if (!bpf_map_delete_elem(&sb_flows, key))
+		removed++;
+	return removed;
+}
+
 /* True if the row was removed. */
 static __always_inline bool expiry__judge(struct flow_key *key, struct flow *flow,
 					 struct expiry *expiry)

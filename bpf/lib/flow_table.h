@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "addr.h"
 #include "clock.h"
 #include "endpoints.h"
 
@@ -78,6 +79,27 @@ static __always_inline const struct addr *flow__target(const struct flow_key *ke
 static __always_inline struct flow *flow__find(const struct flow_key *key)
 {
 	return bpf_map_lookup_elem(&sb_flows, key);
+}
+
+/* A new row as of now. BPF_NOEXIST where another flow may have the key: that reserves it. */
+static __always_inline long flow__insert(const struct flow_key *key, struct flow *row,
+					 __u64 map_flags)
+{
+	row->seen = clock__now();
+	row->created = row->seen;
+	return bpf_map_update_elem(&sb_flows, key, row, map_flags);
+}
+
+/* Is `other` the row of the other direction? It may have gone, and its key be another flow's by now. */
+static __always_inline bool flow__is_partner(const struct flow_key *key, const struct flow *flow,
+					     const struct flow *other)
+{
+	if (!other || (flow->flags ^ other->flags) & FLOW_TRANSLATED)
+		return false;
+	return !(flow->flags & FLOW_TRANSLATED) ||
+	       (other->to.sport == key->dport && other->to.dport == key->sport &&
+		addr__equal(&other->to.saddr, &key->daddr) &&
+		addr__equal(&other->to.daddr, &key->saddr));
 }
 
 static __always_inline bool flow__is_closed(const struct flow *flow)

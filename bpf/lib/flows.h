@@ -18,33 +18,100 @@ static __always_inline bool flow__is_reopened(const struct flow *flow, __u8 tcp_
 	return (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && flow__is_closed(flow);
 }
 
-/* FIN and RST are rare: the other row is told, so that either one knows when both have ended. */
-__rare int flow__note_end(struct flow *flow, const struct packet *p)
+/*
+ * What is new of a flow's state, told to both rows. A segment behind a RST shows that the RST was not its
+ * connection's, or was not believed: anybody who knows the ports can send one.
+ */
+__rare int flow__note(struct flow *flow, const struct packet *p)
 {
 	struct flow_key key = {};
-	struct flow *reverse;
+	struct flow *other;
 
 	if (!flow || !p)
 		return 0;
-	flow->flags |= p->tcp_flags & TCP_RST ? FLOW_RST : FLOW_FIN;
+	flow->flags |= FLOW_SEEN;
+	if (!(p->tcp_flags & (TCP_FIN | TCP_RST)) && !(flow->flags & FLOW_RST))
+		return 0;
 	flow__other_key(&key, &p->key, flow);
-	reverse = flow__find(&key);
-	if (reverse)
-		reverse->flags |= p->tcp_flags & TCP_RST ? FLOW_RST : FLOW_FIN_REPLY;
+	other = flow__find(&key);
+	if (!flow__is_partner(&p->key, flow, other))
+		other = NULL;
+	if (p->tcp_flags & TCP_RST) {
+		flow->flags |= FLOW_RST;
+		if (other)
+			other->flags |= FLOW_RST;
+	} else if (p->tcp_flags & TCP_FIN) {
+		flow->flags |= FLOW_FIN;
+		if (other)
+			other->flags |= FLOW_FIN_REPLY;
+	} else if (!(p->tcp_flags & TCP_SYN)) {
+		flow->flags &= ~FLOW_RST;
+		if (other)
+			other->flags &= ~FLOW_RST;
+	}
 	return 0;
 }
 
-/* On each packet of a flow: says that it lives, with as few writes as will do. */
-static __always_inline void flow__touch(struct flow *flow, const struct packet *p)
+/*
+ * Makes the other row of a translated flow if it is not there: without it answers do not come back, or
+ * another flow takes the port. CONTINUE, or DROP_TRANSLATION_TAKEN if one has: then this row goes too.
+ */
+__rare int flow__mend(const struct packet *p, const struct flow *flow)
 {
-	__u32 now = clock__now();
+	const struct config *config = config__get();
+	struct flow_key key = {}, other_key = {};
+	const struct flow *other;
+	struct flow row = {};
 
-	if (flow->seen != now)
+	if (!p || !flow || !config)
+		return CONTINUE;
+	key = p->key;
+	flow__other_key(&other_key, &key, flow);
+	other = flow__find(&other_key);
+	if (likely(flow__is_partner(&key, flow, other)))
+		return CONTINUE;
+	if (!other) {
+		enum way_kind kind = flow->source_incarnation ? WAY_LOCAL :
+				     flow->target_incarnation ? WAY_OUT : WAY_STACK;
+
+		/* Of an old generation: where it leaves is looked up by its next packet. */
+		row.way = way__make(kind, 0, READ_ONCE(config->generation) - 1);
+		row.source_incarnation = flow->target_incarnation;
+		row.target_incarnation = flow->source_incarnation;
+		row.flags = FLOW_TRANSLATED | (flow->flags & FLOW_RST) |
+			    (flow->flags & FLOW_OPENER ? 0 : FLOW_OPENER) |
+			    (flow->flags & FLOW_FIN ? FLOW_FIN_REPLY : 0) |
+			    (flow->flags & FLOW_FIN_REPLY ? FLOW_FIN : 0);
+		row.to.saddr = key.daddr;
+		row.to.daddr = key.saddr;
+		row.to.sport = key.dport;
+		row.to.dport = key.sport;
+		if (!flow__insert(&other_key, &row, BPF_NOEXIST))
+			return CONTINUE;
+		other = flow__find(&other_key);
+		/* No room, and tried again; or another CPU was faster. */
+		if (!other || flow__is_partner(&key, flow, other))
+			return CONTINUE;
+	}
+	bpf_map_delete_elem(&sb_flows, &key);
+	return DROP_TRANSLATION_TAKEN;
+}
+
+/* On each packet of a flow: says that it lives, with as few writes as will do. CONTINUE, or
+ * DROP_TRANSLATION_TAKEN for a translated row (asked once a tick). */
+static __always_inline int flow__touch(struct flow *flow, const struct packet *p)
+{
+	__u32 now = clock__now(), flags = flow->flags;
+
+	if (unlikely((flags & (FLOW_SEEN | FLOW_RST)) != FLOW_SEEN ||
+		     p->tcp_flags & (TCP_FIN | TCP_RST)))
+		flow__note(flow, p);
+	if (unlikely(flow->seen != now)) {
 		flow->seen = now;
-	if (unlikely(!(flow->flags & FLOW_SEEN)))
-		flow->flags |= FLOW_SEEN;
-	if (unlikely(p->tcp_flags & (TCP_FIN | TCP_RST)))
-		flow__note_end(flow, p);
+		if (flags & FLOW_TRANSLATED)
+			return flow__mend(p, flow);
+	}
+	return CONTINUE;
 }
 
 /* TCP packet of a connection whose beginning we have not seen, or have forgotten. */
@@ -76,11 +143,9 @@ static __always_inline bool flow__write(const struct flow_key *key, struct flow 
 	const struct flow *old = is_known ? flow__find(key) : NULL;
 
 	row->seen = clock__now();
-	row->created = row->seen;
-	if (old) {
+	row->created = old ? old->created : row->seen;
+	if (old)
 		row->flags |= old->flags;
-		row->created = old->created;
-	}
 	return !bpf_map_update_elem(&sb_flows, key, row, BPF_ANY);
 }
 
@@ -118,10 +183,8 @@ __rare int flow__write_both(const struct packet *p, const struct opening *o)
 /* CONTINUE, DROP_FLOWS_FULL, or DROP_FLOW_SHARE if who sends this has opened enough. */
 __rare int flow__open(const struct packet *p, const struct opening *o)
 {
-	struct opener_flows *mine = NULL;
-	struct opener opener = {};
+	struct opener_flows *mine;
 	const struct flow *old;
-	struct opened *opened;
 	struct flow_key key;
 	bool is_new;
 	int outcome;
@@ -133,19 +196,13 @@ __rare int flow__open(const struct packet *p, const struct opening *o)
 	if (o->is_known || flow__is_opened_by(old, o))
 		return flow__write_both(p, o);
 	is_new = !old;
-	opened = opened__get();
-	if (opener__of(&opener, &key.saddr, o->source_incarnation, o->source_node))
-		mine = opener__row(&opener);
-	if (mine && opened && !opened__has_room_for(opened, READ_ONCE(mine->flows)))
-		return DROP_FLOW_SHARE;
-	outcome = flow__write_both(p, o);
+	outcome = opener__admit(&mine, &key.saddr, o->source_incarnation, o->source_node);
 	if (outcome != CONTINUE)
 		return outcome;
-	if (mine)
-		__sync_fetch_and_add(&mine->flows, 1);
-	if (opened && is_new)
-		__sync_fetch_and_add(&opened->flows, 1);
-	return CONTINUE;
+	outcome = flow__write_both(p, o);
+	if (outcome == CONTINUE)
+		opener__count(mine, is_new);
+	return outcome;
 }
 
 /* There is no room, or none for this sender: worth looking for flows that have expired. */

@@ -81,12 +81,59 @@ static __always_inline struct opened *opened__get(void)
 	return bpf_map_lookup_elem(&sb_opened, &zero);
 }
 
-/* May whoever has that many flows have another one? */
+/* May whoever has that many flows have another one? Counts may be below zero until the next walk. */
 static __always_inline bool opened__has_room_for(const struct opened *opened, __u32 flows)
 {
 	__u32 max = openers__flows_max(), all = READ_ONCE(opened->flows);
 
-	return !flows || (all < max && flows < max - all);
+	if ((__s32)flows <= 0 || (__s32)all < 0)
+		return true;
+	return all < max && flows < max - all;
+}
+
+/* CONTINUE with the opener's row, or NULL if it is not limited; DROP_FLOW_SHARE if it has enough. */
+static __always_inline int opener__admit(struct opener_flows **mine, const struct addr *source,
+					 __u32 incarnation, __u32 node)
+{
+	const struct opened *opened = opened__get();
+	struct opener opener = {};
+
+	*mine = NULL;
+	if (!opener__of(&opener, source, incarnation, node))
+		return CONTINUE;
+	*mine = opener__row(&opener);
+	if (*mine && opened && !opened__has_room_for(opened, READ_ONCE((*mine)->flows)))
+		return DROP_FLOW_SHARE;
+	return CONTINUE;
+}
+
+/* After opener__admit: the flow was opened. `is_new`: in rows that were free. */
+static __always_inline void opener__count(struct opener_flows *mine, bool is_new)
+{
+	struct opened *opened = opened__get();
+
+	if (mine)
+		__sync_fetch_and_add(&mine->flows, 1);
+	if (opened && is_new)
+		__sync_fetch_and_add(&opened->flows, 1);
+}
+
+/* The flow of that row ends before a walk counts it out. */
+static __always_inline void opener__forget_one(const struct flow_key *key, const struct flow *flow)
+{
+	struct opened *opened = opened__get();
+	struct opener opener = {};
+	struct opener_flows *row;
+
+	if (!(flow->flags & FLOW_OPENER))
+		return;
+	if (opened && opened->flows)
+		__sync_fetch_and_add(&opened->flows, -1);
+	if (!opener__of(&opener, &key->saddr, flow->source_incarnation, flow->source_node))
+		return;
+	row = bpf_map_lookup_elem(&sb_openers, &opener);
+	if (row && row->flows)
+		__sync_fetch_and_add(&row->flows, -1);
 }
 
 /* -- Recounting, around and during a walk of the table. --------------------------------------- */

@@ -75,5 +75,8 @@ enum outcome {
 	DROP_NATIVE_SOURCE = 40,	/* in a pod's name, and came neither from it nor by the tunnel */
 	DROP_NATIVE_TARGET = 41,	/* to a pod's address past the tunnel */
 
+	/* Dropped: translated flows. */
+	DROP_TRANSLATION_TAKEN = 44,	/* its other tuple is another flow's by now */
+
 	OUTCOMES_MAX = 64,
 };

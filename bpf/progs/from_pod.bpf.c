@@ -164,7 +164,9 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 		   !flow__is_reopened(flow, p.tcp_flags);
 	if (likely(is_known)) {
 		way = READ_ONCE(flow->way);
-		flow__touch(flow, &p);
+		outcome = flow__touch(flow, &p);
+		if (unlikely(outcome != CONTINUE))
+			return outcome;
 		if (way__kind(way) == WAY_STACK)
 			return PASS_STACK;
 		if (likely(way__generation(way) == generation)) {

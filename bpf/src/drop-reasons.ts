@@ -64,6 +64,11 @@ export const OUTCOMES: readonly Outcome[] = [
   drop(39, 'DROP_FLOW_SHARE', 'another new flow, and its sender has as many open as are free'),
   drop(40, 'DROP_NATIVE_SOURCE', "in a pod's name, and came neither from it nor by the tunnel"),
   drop(41, 'DROP_NATIVE_TARGET', "to a pod's address past the tunnel"),
+  drop(
+    44,
+    'DROP_TRANSLATION_TAKEN',
+    "of a translated flow, half of which is another flow's by now",
+  ),
 ]
 
 /** Key of sb_counters. */

@@ -9,6 +9,7 @@ import { notToSay } from './drops/not-to-say.ts'
 import { nowhere } from './drops/nowhere.ts'
 import { outsideClaims } from './drops/outside-claims.ts'
 import { podsClaims } from './drops/pods-claims.ts'
+import { translated } from './drops/translated.ts'
 import { counted, ipv4, ipv6, keyOf, loadWorld, type World } from './world.ts'
 
 const programs: Record<Place, string> = {
@@ -28,7 +29,15 @@ beforeAll(async () => {
 afterAll(() => world?.close())
 
 const seen = new Set<string>()
-const drops = [...malformed, ...podsClaims, ...outsideClaims, ...noise, ...nowhere, ...notToSay]
+const drops = [
+  ...malformed,
+  ...podsClaims,
+  ...outsideClaims,
+  ...noise,
+  ...nowhere,
+  ...notToSay,
+  ...translated,
+]
 const cases = drops.flatMap((drop) =>
   [ipv4, ipv6]
     .filter(({ family }) => drop.family === undefined || drop.family === family)
@@ -39,6 +48,7 @@ test.each(cases)('$place drops with $reason: $what ($title)', (drop) => {
   const { actors, reason, what, place } = drop
   const sent = drop.packet(actors)
   const renewed = drop.renews?.(actors)
+  const removed = drop.removes?.(actors)
   world.check({
     what,
     program: programs[place],
@@ -48,7 +58,10 @@ test.each(cases)('$place drops with $reason: $what ($title)', (drop) => {
       verdict: 'shot',
       maps: {
         sb_counters: counted(place, reason, sent.length),
-        sb_flows: renewed === undefined ? {} : { changed: [[keyOf(renewed), {}]] },
+        sb_flows: {
+          ...(renewed === undefined ? {} : { changed: [[keyOf(renewed), {}]] }),
+          ...(removed === undefined ? {} : { removed: [keyOf(removed)] }),
+        },
       },
     },
   })

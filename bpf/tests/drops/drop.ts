@@ -25,6 +25,8 @@ export interface Drop {
   readonly maps?: (actors: Actors, clock: Clock) => Rows<Shapes>
   /** The flow whose row the packet renews before it is dropped. */
   readonly renews?: (actors: Actors) => FlowSpec
+  /** The flow whose row goes. */
+  readonly removes?: (actors: Actors) => FlowSpec
   /** Default: both. */
   readonly family?: 4 | 6
 }
