@@ -10,12 +10,14 @@ const report = `<?xml version="1.0" encoding="UTF-8"?>
   </testcase>
   <testcase name="[It] [sig-network] Skipped" classname="x" status="skipped" time="0"><skipped message="skipped"></skipped></testcase>
   <testcase name="[It] [sig-network] Broken" classname="x" status="failed" time="2"><failure message="timed &#34;out&#34;" type="failed">stack</failure></testcase>
+  <testcase name="[It] [sig-network] Said in the text" classname="x" status="failed" time="2"><failure message="" type="failed">[FAILED] no &lt;answer&gt;</failure></testcase>
 </testsuite></testsuites>`
 
 test('parseJunit() names what ran and why it failed', () => {
   expect(parseJunit(report)).toEqual([
     { name: '[It] [sig-network] DNS should <work>', seconds: 1.5 },
     { name: '[It] [sig-network] Broken', seconds: 2, failure: 'timed "out"' },
+    { name: '[It] [sig-network] Said in the text', seconds: 2, failure: '[FAILED] no <answer>' },
   ])
 })
 

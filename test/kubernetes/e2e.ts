@@ -69,6 +69,8 @@ export async function runE2e(
       ...['--no-color', '-v', '--timeout=60m', join(BINARIES, 'e2e.test'), '--'],
       ...['--provider=skeleton', `--kubeconfig=${ADMIN_CONFIG}`],
       ...[`--kubectl-path=${join(BINARIES, 'kubectl')}`, `--report-dir=${REPORT}`],
+      // Without it specs that want two nodes leave themselves out.
+      `--num-nodes=${cluster.nodes.length}`,
       ...['--dump-logs-on-failure=false', '--disable-log-dump=true'],
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
@@ -107,10 +109,12 @@ export function parseJunit(xml: string): SpecResult[] {
   )) {
     const name = unescapeXml(/name="([^"]*)"/.exec(attributes)?.[1] ?? '')
     const seconds = Number(/time="([^"]*)"/.exec(attributes)?.[1] ?? 0)
-    const failure = /<(?:failure|error)[^>]*?message="([^"]*)"/.exec(body)?.[1]
     if (/<skipped/.test(body)) continue
-    if (failure !== undefined) results.push({ name, seconds, failure: unescapeXml(failure) })
-    else if (name.startsWith('[It] ')) results.push({ name, seconds })
+    const failed = /<(?:failure|error)\b([^>]*)>([^<]*)/.exec(body)
+    if (failed !== null) {
+      const said = /message="([^"]+)"/.exec(failed[1] ?? '')?.[1] ?? failed[2] ?? ''
+      results.push({ name, seconds, failure: unescapeXml(said).trim() })
+    } else if (name.startsWith('[It] ')) results.push({ name, seconds })
   }
   return results
 }
