@@ -51,6 +51,15 @@ export class Stage {
     return this.#options.podDevice ?? podDeviceOfRun
   }
 
+  get #attach(): 'tcx' | 'clsact' {
+    return this.#options.attach ?? (features.has('tcx') ? 'tcx' : 'clsact')
+  }
+
+  /** A filter of clsact is held by its device; links are by pins. */
+  get hasPins(): boolean {
+    return this.podDevice === 'netkit' || this.#attach === 'tcx'
+  }
+
   get bpfDir(): string {
     return join(this.#bpffs.path, 'sinabro')
   }
@@ -73,14 +82,11 @@ export class Stage {
     const clock = systemClock
     const health = new Health(clock)
     const jobs = new Jobs({ log, health, clock })
-    const {
-      attach = features.has('tcx') ? 'tcx' : 'clsact',
-      ranges = ['10.244.1.0/24', 'fd00:10:244:1::/64'],
-    } = this.#options
+    const { ranges = ['10.244.1.0/24', 'fd00:10:244:1::/64'] } = this.#options
     const netlink = RouteNetlink.open({ netns: this.node })
     const datapath = await Datapath.open({
       bpfDir: this.bpfDir,
-      attach,
+      attach: this.#attach,
       features: this.features,
       netlink,
       netns: this.node,
