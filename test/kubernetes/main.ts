@@ -122,8 +122,10 @@ async function all(options: Options, signal: AbortSignal): Promise<number> {
   const wanted = clusterOptions(options)
   const specs = chosenSpecs(options)
   const report = new Report(say)
+  let isRaised = false
   await report.guard(async () => {
     await makeE2eParts(say)
+    isRaised = true
     const cluster = await raise(wanted, network, say)
     for (const result of await runSourceSpecs(signal)) report.add(result)
     await runScenarios(cluster, report, [], signal)
@@ -132,7 +134,8 @@ async function all(options: Options, signal: AbortSignal): Promise<number> {
   })
   await report.guard(async () => {
     if (options.keep) disown()
-    else await Cluster.down({ keepsLogs: report.hasFailed })
+    // One that somebody else left up stays, if we did not get as far as to raise ours.
+    else if (isRaised) await Cluster.down({ keepsLogs: report.hasFailed })
   })
   return report.end()
 }
