@@ -8,6 +8,7 @@ interface Part {
   readonly kind: string
   readonly metadata: { readonly name: string; readonly namespace?: string }
   readonly data?: Readonly<Record<string, string>>
+  readonly rules?: readonly { readonly resources: string[]; readonly verbs: string[] }[]
   readonly spec?: {
     readonly template?: {
       readonly spec: { readonly volumes?: readonly { readonly hostPath?: { path: string } }[] }
@@ -64,4 +65,16 @@ test('every key of the ConfigMap, also those that are commented out, is a flag o
     if (key === 'namespace') continue
     expect(`${flags}${options}`, key).toContain(`'--${key} `)
   }
+})
+
+test('the ClusterRole allows to list and watch what the agent watches, and nothing else', () => {
+  const source = readFileSync(
+    new URL('../agent/src/cluster/kubernetes/source.ts', import.meta.url),
+    'utf8',
+  )
+  const watched = [...source.matchAll(/resource: '(\w+)'/g)].map(([, resource]) => resource)
+  const { rules = [] } = objects.find(({ kind }) => kind === 'ClusterRole') ?? {}
+  const allowed = rules.filter(({ verbs }) => verbs.includes('watch'))
+  expect(allowed.flatMap(({ resources }) => resources).sort()).toEqual(watched.sort())
+  expect(new Set(allowed.map(({ verbs }) => verbs.join()))).toEqual(new Set(['list,watch']))
 })

@@ -26,6 +26,7 @@ import { followOwnRanges } from './ipam/own-ranges.ts'
 import { lookAtNamespace, Reclaim } from './ipam/reclaim.ts'
 import { KernelSettings } from './kernel-settings.ts'
 import { NFT_TABLE } from './marks.ts'
+import { ExemptAddresses, Exemptions } from './masquerade/exemptions.ts'
 import { createMasquerade } from './masquerade/masquerade.ts'
 import { addRoomMetrics, CniCalls } from './measure.ts'
 import { createOverlay } from './overlay/overlay.ts'
@@ -146,12 +147,26 @@ async function start(
   })
   const kernel = { netlink, hostNamespace, datapath, clock, health, log, crashPoint }
   const overlay = createOverlay({ ...kernel, ...config, nodes })
+  const exemptions = new Exemptions(cluster.pods, cluster.namespaces)
+  // What is gone without a DEL is the reclaim job's: it looks twice.
+  const onGone = (): Promise<void> => Promise.resolve()
+  const pods = createPods({
+    ...kernel,
+    podDevice,
+    ipam,
+    onGone,
+    podMtu: () => overlay.podMtu(),
+    keepsAddress: (pod) => exemptions.of(pod),
+  })
+  exemptions.subscribe(() => pods.lookAgain())
   const masquerade = createMasquerade({
     mode: config.masquerade,
     table: NFT_TABLE,
     ports: config.masqueradePorts,
     reservedPorts: config.reservedPorts,
     nodes,
+    services: cluster.services,
+    exempt: new ExemptAddresses(exemptions, pods.live, datapath),
     uplinks: overlay.uplinkSource,
     datapath,
     settings: new KernelSettings(hostNamespace),
@@ -164,15 +179,6 @@ async function start(
     log,
     clock,
     health,
-  })
-  // What is gone without a DEL is the reclaim job's: it looks twice.
-  const onGone = (): Promise<void> => Promise.resolve()
-  const pods = createPods({
-    ...kernel,
-    podDevice,
-    ipam,
-    onGone,
-    podMtu: () => overlay.podMtu(),
   })
   const socket = socketPath(config.runDir)
   const cni = createCni({

@@ -20,12 +20,15 @@ export interface SourceDeps {
 export async function createSource({ config, ...deps }: SourceDeps): Promise<ClusterSource> {
   const { source, nodeName, stateDir } = config
   if (source.kind === 'manifests') return new ManifestSource({ dir: source.dir, ...deps })
+  const { masquerade } = config
+  const needs = { services: masquerade === 'ebpf', namespaces: masquerade !== 'none' }
   const userAgent = `sinabro/${version()}`
   return new KubernetesSource({
     ...(await identityOf(source)),
     nodeName,
     stateDir,
     userAgent,
+    needs,
     ...deps,
   })
 }

@@ -1,10 +1,13 @@
 // The tables that say what the world wants, whatever source fills them.
 import { Table } from '../state/table.ts'
-import type { NodeRow, PodRow, ProblemRow } from './rows.ts'
+import type { NamespaceRow, NodeRow, PodRow, ProblemRow, ServiceRow } from './rows.ts'
 
 export interface Cluster {
   readonly nodes: Table<NodeRow>
   readonly pods: Table<PodRow>
+  /** Never ready where the source was not asked for them, as `namespaces`. */
+  readonly services: Table<ServiceRow>
+  readonly namespaces: Table<NamespaceRow>
   /** What of the source was refused. */
   readonly problems: Table<ProblemRow>
 }
@@ -13,6 +16,11 @@ export function createCluster(): Cluster {
   return {
     nodes: new Table<NodeRow>('nodes', (node) => node.name),
     pods: new Table<PodRow>('pods', (pod) => `${pod.namespace}/${pod.name}`),
+    services: new Table<ServiceRow>(
+      'Services',
+      (service) => `${service.namespace}/${service.name}`,
+    ),
+    namespaces: new Table<NamespaceRow>('Namespaces', (namespace) => namespace.name),
     problems: new Table<ProblemRow>('problems', (problem) => problem.key),
   }
 }

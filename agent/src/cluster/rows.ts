@@ -21,6 +21,21 @@ export interface PodRow {
   readonly annotations: Readonly<Record<string, string>>
 }
 
+export interface ServiceRow {
+  readonly namespace: string
+  readonly name: string
+  readonly uid?: string
+  /** Where it is reached, canonical: `spec.clusterIPs`, `spec.externalIPs` and the `ip`s of `status.loadBalancer.ingress`. */
+  readonly addresses: readonly string[]
+}
+
+export interface NamespaceRow {
+  readonly name: string
+  readonly uid?: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly annotations: Readonly<Record<string, string>>
+}
+
 /** Something in the source that could not be used, in words for the person who wrote it. */
 export interface ProblemRow {
   readonly key: string

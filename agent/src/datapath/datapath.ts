@@ -5,6 +5,7 @@ import {
   CONFIG_FIB_SOURCE,
   CONFIG_TRANSLATED,
   DEFAULT_SWEEP,
+  ENDPOINT_KEEPS_ADDRESS,
   ENDPOINT_LOCAL_POD,
   ENDPOINT_NETKIT,
   ENDPOINT_NODE_OWN,
@@ -59,6 +60,8 @@ export interface PodEndpoint {
   readonly isNetkit: boolean
   /** What is sent to it has to pass the qdisc of its host end. */
   readonly isShaped: boolean
+  /** It is not masqueraded. Undefined: as the row has it, if there is one of this incarnation. */
+  readonly keepsAddress?: boolean | undefined
 }
 
 export interface SweepResult {
@@ -242,9 +245,18 @@ export class Datapath {
     return this.#podHooks.pinnedDevices()
   }
 
-  setEndpoint(address: string, { isNetkit, isShaped, ...endpoint }: PodEndpoint): void {
+  setEndpoint(
+    address: string,
+    { isNetkit, isShaped, keepsAddress, ...endpoint }: PodEndpoint,
+  ): void {
+    const before = keepsAddress === undefined ? this.maps.endpoints.get(address) : undefined
+    const known = before?.incarnation === endpoint.incarnation ? before.flags : 0
+    const keeps = keepsAddress ?? (known & ENDPOINT_KEEPS_ADDRESS) !== 0
     const flags =
-      ENDPOINT_LOCAL_POD | (isNetkit ? ENDPOINT_NETKIT : 0) | (isShaped ? ENDPOINT_SHAPED : 0)
+      ENDPOINT_LOCAL_POD |
+      (isNetkit ? ENDPOINT_NETKIT : 0) |
+      (isShaped ? ENDPOINT_SHAPED : 0) |
+      (keeps ? ENDPOINT_KEEPS_ADDRESS : 0)
     this.maps.endpoints.set(address, { ...endpoint, flags })
   }
 
@@ -258,8 +270,11 @@ export class Datapath {
     for (const [address, row] of this.maps.endpoints.entries()) {
       const { flags, ...endpoint } = row
       if ((flags & ENDPOINT_LOCAL_POD) === 0) continue
-      const isNetkit = (flags & ENDPOINT_NETKIT) !== 0
-      yield [address, { ...endpoint, isNetkit, isShaped: (flags & ENDPOINT_SHAPED) !== 0 }]
+      const has = (flag: number): boolean => (flags & flag) !== 0
+      const isNetkit = has(ENDPOINT_NETKIT)
+      const isShaped = has(ENDPOINT_SHAPED)
+      const keepsAddress = has(ENDPOINT_KEEPS_ADDRESS)
+      yield [address, { ...endpoint, isNetkit, isShaped, keepsAddress }]
     }
   }
 

@@ -4,7 +4,7 @@
 //   .start(jobs)           its reconcilers, and the job that turns the programs' part on once the maps say everything (ADR 0070)
 //   .state()               for those who tell of it
 import { CONFIG_MASQUERADE, CONFIG_TRANSLATED } from '@sinabro/libbpf-ts/layouts'
-import type { NodeRow } from '../cluster/rows.ts'
+import type { NodeRow, ServiceRow } from '../cluster/rows.ts'
 import type { Datapath } from '../datapath/datapath.ts'
 import type { KernelSettings } from '../kernel-settings.ts'
 import type { Uplink, Uplinks } from '../overlay/uplinks.ts'
@@ -16,6 +16,7 @@ import { Reconciler } from '../state/reconcile.ts'
 import type { RowStatus } from '../state/row-status.ts'
 import type { Source, Table } from '../state/table.ts'
 import { computeKeeps, computeRuleSet, type MasqueradeSettings } from './compute.ts'
+import type { ExemptAddresses } from './exemptions.ts'
 import { KeepTarget } from './keep-target.ts'
 import { createNft, type Nft } from './nft.ts'
 import { ReservedPorts } from './reserved.ts'
@@ -32,6 +33,9 @@ export interface MasqueradeDeps extends MasqueradeSettings {
   /** Those that they leave out, beside the tunnel's and the kernel's own. */
   readonly reservedPorts: readonly PortRange[]
   readonly nodes: Table<NodeRow>
+  /** Read in mode ebpf only. */
+  readonly services: Table<ServiceRow>
+  readonly exempt: ExemptAddresses
   readonly uplinks: Uplinks
   readonly datapath: Pick<Datapath, 'maps' | 'config' | 'lastSweep' | 'dropUplinkEgress'>
   /** Of the node's namespace. */
@@ -73,19 +77,21 @@ export class Masquerade {
 
   constructor(deps: MasqueradeDeps) {
     this.#deps = deps
-    const { mode, nodes, table, uplinks, datapath, log, clock, health } = deps
+    const { mode, nodes, services, exempt, table, uplinks } = deps
+    const { datapath, log, clock, health } = deps
     const { maps, config } = datapath
     const { refreshMs = REFRESH_MS, tunnelPort } = deps
     const common = { log, clock, health, refreshMs }
-    this.#sources = [nodes]
+    this.#sources = mode === 'ebpf' ? [nodes, services] : [nodes]
     this.#rules = new Reconciler({
       ...common,
       target: new MasqueradeTarget(table, deps.nft ?? createNft()),
       desired: () => {
-        const rules = mode === 'none' ? undefined : computeRuleSet(nodes.values(), deps)
+        if (mode === 'none') return []
+        const rules = computeRuleSet(nodes.values(), deps, exempt.list())
         return rules === undefined ? [] : [rules]
       },
-      sources: [nodes],
+      sources: [nodes, exempt],
     }) as Reconciler<object, unknown>
     const bumpGeneration = (): void => this.#judgeAgain()
     this.#uplinkRows = new Reconciler({
@@ -97,7 +103,8 @@ export class Masquerade {
     this.#keeps = new Reconciler({
       ...common,
       target: new KeepTarget(maps),
-      desired: () => (mode === 'ebpf' ? computeKeeps(nodes.values(), [], deps) : []),
+      desired: () =>
+        mode === 'ebpf' ? computeKeeps(nodes.values(), addressesOf(services), deps) : [],
       sources: this.#sources,
     })
     const tunnel = tunnelPort === undefined ? [] : [{ first: tunnelPort, last: tunnelPort }]
@@ -209,6 +216,10 @@ export class Masquerade {
     health.ok(COMPONENT)
     health.degraded(COMPONENT, new Error(`waits for ${waitsFor}; ${meanwhile}`))
   }
+}
+
+function addressesOf(services: Table<ServiceRow>): string[] {
+  return services.values().flatMap(({ addresses }) => addresses)
 }
 
 function rowOf({ index, source4 = '::', source6 = '::', mtu }: Uplink): UplinkMapRow {

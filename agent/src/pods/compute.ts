@@ -18,6 +18,8 @@ export function computePod(pod: PodIdentity, mtu: number): PodRow {
     ifname: pod.ifname,
     mtu,
     bandwidth: pod.bandwidth,
+    podNamespace: pod.podNamespace,
+    podName: pod.podName,
     addresses: pod.addresses.map(podAddress),
   }
 }

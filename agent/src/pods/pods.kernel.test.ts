@@ -63,6 +63,7 @@ test('add() leaves a pod whole: both ends, addresses, routes, neighbours, progra
       mtu: 1450,
       isNetkit: stage.podDevice === 'netkit',
       isShaped: false,
+      keepsAddress: false,
     })}`,
     expect.stringMatching(/^endpoint fd00:10:244:1::/),
     `link ${row.hostDevice} sinabro:pod/${row.endpointId}/${row.incarnation}/default/web/eth0 ${row.hostMac} 1450 up=true`,

@@ -137,6 +137,11 @@ export class Pods {
     )
   }
 
+  /** Something that pods' wiring is computed from has changed. */
+  lookAgain(): void {
+    this.#reconciler.kick()
+  }
+
   /** Resolves when every pod known now was looked at. */
   settled(): Promise<void> {
     return this.#reconciler.settled()

@@ -32,6 +32,8 @@ export interface PodRow {
   readonly ifname: string
   readonly mtu: number
   readonly bandwidth?: Bandwidth | undefined
+  readonly podNamespace?: string | undefined
+  readonly podName?: string | undefined
   readonly addresses: readonly PodAddress[]
 }
 

@@ -84,6 +84,7 @@ export class PodsTarget implements Target<LivePod, PodActual> {
     if (device === undefined || !isAttached || device.alias !== row.alias) return false
     if (macs.isDoubtful(row) || !actual.isHeldToLimits) return false
     const podMac = macs.of(row)
+    const keepsAddress = this.#deps.keepsAddress?.(row)
     if (device.mtu !== (this.#deps.podMtu() ?? device.mtu)) return false
     return row.addresses.every(({ address, prefixLen }) => {
       const endpoint = endpoints.get(address)
@@ -93,6 +94,7 @@ export class PodsTarget implements Target<LivePod, PodActual> {
         endpoint.mtu === device.mtu &&
         endpoint.isNetkit === (device.kind === 'netkit') &&
         endpoint.podMac === podMac &&
+        endpoint.keepsAddress === (keepsAddress ?? endpoint.keepsAddress) &&
         endpoint.isShaped === (row.bandwidth?.ingress !== undefined) &&
         endpoint.hostMac === row.hostMac
       if (!isWritten || !device.isUp) return isWritten

@@ -42,6 +42,8 @@ export interface PodEndpoint {
   readonly isNetkit: boolean
   /** What is sent to it has to pass the qdisc of its host end. */
   readonly isShaped: boolean
+  /** It is not masqueraded; undefined: not known yet. */
+  readonly keepsAddress?: boolean | undefined
 }
 
 export interface WireDeps {
@@ -52,6 +54,8 @@ export interface WireDeps {
   /** Of new pods; those that are there keep what they have. */
   readonly podDevice: PodDevice
   readonly macs: PodMacs
+  /** Whether a pod's address is kept towards the outside; undefined: not known yet. */
+  keepsAddress?(pod: PodRow): boolean | undefined
   /** Called after each thing that was done to the kernel. */
   readonly crashPoint: CrashPoint
 }
@@ -192,8 +196,11 @@ function setEndpoints(deps: WireDeps, row: PodRow, { index: ifindex, mtu, kind }
   const podMac = deps.macs.of(row)
   const isNetkit = kind === 'netkit'
   const isShaped = row.bandwidth?.ingress !== undefined
+  const keepsAddress = deps.keepsAddress?.(row)
   const endpoint = { ifindex, id, incarnation, podMac, hostMac, mtu, isNetkit, isShaped }
-  for (const { address } of row.addresses) deps.datapath.setEndpoint(address, endpoint)
+  for (const { address } of row.addresses) {
+    deps.datapath.setEndpoint(address, { ...endpoint, keepsAddress })
+  }
 }
 
 /** Nothing but our own programs decides what a pod may send: no reverse-path filter, no router advertisements. */

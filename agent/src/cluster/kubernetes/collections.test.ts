@@ -109,13 +109,17 @@ const SAVED_AT = '2026-01-03T00:00:00.000Z'
 test('a snapshot brings back the same tables', async () => {
   list(node('n1', '10.0.1.0/24'), node('n2', '10.0.1.0/24'))
   collections.pods.replace([collections.pods.read(pod)])
+  const shop = { metadata: { name: 'shop', annotations: { 'sinabro.io/masquerade': 'false' } } }
+  collections.namespaces.replace([collections.namespaces.read(shop)])
   await writeSnapshot(file(), formatSnapshot(collections, 'n1', SAVED_AT))
   const snapshot = await readSnapshot(file(), silentLog)
   const later = createCluster()
-  const { nodes, pods } = createCollections(later, 'n1')
+  const { nodes, pods, namespaces } = createCollections(later, 'n1')
   nodes.replace((snapshot?.nodes ?? []).map((one) => nodes.read(one)))
   pods.replace((snapshot?.pods ?? []).map((one) => pods.read(one)))
+  namespaces.replace((snapshot?.namespaces ?? []).map((one) => namespaces.read(one)))
   expect(later.nodes.values()).toEqual(cluster.nodes.values())
+  expect(later.namespaces.values()).toEqual(cluster.namespaces.values())
   expect(later.pods.values()).toEqual(cluster.pods.values())
   expect(later.problems.values()).toEqual(cluster.problems.values())
   expect(snapshot?.savedAt).toBe(SAVED_AT)
@@ -141,4 +145,24 @@ test('a snapshot that is cut off anywhere, of another format or node, is set asi
     expect(readdirSync(folder)).toEqual(['cluster.json.unreadable'])
     expect(readFileSync(join(folder, 'cluster.json.unreadable'), 'utf8')).toBe(broken)
   }
+})
+
+const service = (name: string, ...clusterIPs: unknown[]): object => ({
+  metadata: { name, namespace: 'shop' },
+  spec: { clusterIPs, ports: [{ port: 80 }], selector: { app: name } },
+})
+
+test('an event changes its own row only; what is bad keeps the row it had, until it is gone', () => {
+  const { services } = collections
+  services.replace(['a', 'b'].map((name) => services.read(service(name, '10.96.0.1'))))
+  const told: string[][] = []
+  cluster.services.subscribe((changes) => told.push(changes.map(({ key }) => key)))
+  services.apply([{ type: 'put', object: services.read(service('b', '10.96.0.2')) }])
+  expect(told).toEqual([['shop/b']])
+  services.apply([{ type: 'put', object: services.read(service('b', 'x')) }])
+  expect(cluster.services.get('shop/b')?.addresses).toEqual(['10.96.0.2'])
+  expect(cluster.problems.values()).toMatchObject([{ code: 'invalid', where: 'Service/shop/b' }])
+  services.apply([{ type: 'delete', object: services.read(service('b', 'x')) }])
+  expect(cluster.services.values().map(({ name }) => name)).toEqual(['a'])
+  expect(cluster.problems.values()).toEqual([])
 })

@@ -1,11 +1,14 @@
 // What was last heard of the cluster, and the tables it makes: decoded objects by key, oldest first where two claim one range.
 import { isDeepStrictEqual } from 'node:util'
+import type { Table } from '../../state/table.ts'
 import { numbered, problem, withoutOverlaps } from '../claims.ts'
 import type { Cluster } from '../cluster.ts'
 import { DecodeError } from '../decode.ts'
+import { decodeNamespace } from '../decode-namespace.ts'
 import { decodeNode } from '../decode-node.ts'
 import { decodePod } from '../decode-pod.ts'
-import type { NodeRow, PodRow, ProblemRow } from '../rows.ts'
+import { decodeService } from '../decode-service.ts'
+import type { NamespaceRow, NodeRow, PodRow, ProblemRow, ServiceRow } from '../rows.ts'
 import type { WatchChange, WatchTarget } from './watcher.ts'
 
 /** What is kept of an object. Without a row it could not be read, and `problem` says why. */
@@ -16,13 +19,26 @@ export interface Entry<Row> {
   readonly problem?: ProblemRow
 }
 
+type Kind = 'Node' | 'Pod' | 'Service' | 'Namespace'
+
+/** What was known under a key, and what is now. */
+export interface Changed<Row> {
+  readonly before: Entry<Row> | undefined
+  readonly after: Entry<Row> | undefined
+}
+
 export class Collection<Row extends object> implements WatchTarget<Entry<Row>> {
-  readonly #kind: 'Node' | 'Pod'
+  readonly #kind: Kind
   readonly #decode: (object: unknown) => Row
-  readonly #onChange: () => void
+  readonly #onChange: (changed?: readonly Changed<Row>[]) => void
   #entries = new Map<string, Entry<Row>>()
 
-  constructor(kind: 'Node' | 'Pod', decode: (object: unknown) => Row, onChange: () => void) {
+  /** @param onChange without an argument: all may have changed */
+  constructor(
+    kind: Kind,
+    decode: (object: unknown) => Row,
+    onChange: (changed?: readonly Changed<Row>[]) => void,
+  ) {
     this.#kind = kind
     this.#decode = decode
     this.#onChange = onChange
@@ -53,14 +69,15 @@ export class Collection<Row extends object> implements WatchTarget<Entry<Row>> {
 
   /** Most events say nothing new to us: a kubelet reports its node every few minutes. */
   apply(changes: readonly WatchChange<Entry<Row>>[]): void {
-    let isChanged = false
+    const changed: Changed<Row>[] = []
     for (const { type, object } of changes) {
       const before = this.#entries.get(object.key)
       if (type === 'delete') this.#entries.delete(object.key)
       else this.#put(object, before)
-      isChanged ||= !isDeepStrictEqual(before, this.#entries.get(object.key))
+      const after = this.#entries.get(object.key)
+      if (!isDeepStrictEqual(before, after)) changed.push({ before, after })
     }
-    if (isChanged) this.#onChange()
+    if (changed.length > 0) this.#onChange(changed)
   }
 
   /** The oldest first: of two that claim the same, it was there first. The same on every node. */
@@ -79,29 +96,54 @@ export class Collection<Row extends object> implements WatchTarget<Entry<Row>> {
 export interface Collections {
   readonly nodes: Collection<NodeRow>
   readonly pods: Collection<PodRow>
+  readonly services: Collection<ServiceRow>
+  readonly namespaces: Collection<NamespaceRow>
 }
 
 /** `nodeName`: the pods are those of this node, and come without their spec. */
 export function createCollections(cluster: Cluster, nodeName: string): Collections {
-  let ofNodes: readonly ProblemRow[] = []
-  let ofPods: readonly ProblemRow[] = []
+  const problems = new Map<Kind, readonly ProblemRow[]>()
+  const tellProblems = (kind: Kind, ofKind: readonly ProblemRow[]): void => {
+    if (ofKind.length === 0 && !problems.has(kind)) return
+    problems.set(kind, ofKind)
+    cluster.problems.replaceAll(numbered([...problems.values()].flat()))
+  }
   const nodes = new Collection<NodeRow>('Node', decodeNode, () => {
     const entries = nodes.oldestFirst()
-    const problems = problemsOf(entries)
+    const ofNodes = problemsOf(entries)
     const claimants = rowsOf(entries).map((row) => ({ row, where: `Node/${row.name}` }))
-    const kept = withoutOverlaps(claimants, problems)
-    ofNodes = problems
-    cluster.problems.replaceAll(numbered([...ofNodes, ...ofPods]))
+    const kept = withoutOverlaps(claimants, ofNodes)
+    tellProblems('Node', ofNodes)
     cluster.nodes.replaceAll(kept)
   })
-  const decodeOwnPod = (pod: unknown): PodRow => ({ ...decodePod(pod), nodeName })
-  const pods = new Collection<PodRow>('Pod', decodeOwnPod, () => {
-    const entries = pods.oldestFirst()
-    ofPods = problemsOf(entries)
-    cluster.problems.replaceAll(numbered([...ofNodes, ...ofPods]))
-    cluster.pods.replaceAll(rowsOf(entries))
-  })
-  return { nodes, pods }
+  /** Of a kind whose objects have nothing to do with each other: a change costs what changed. */
+  const each = <Row extends object>(
+    kind: Kind,
+    decode: (object: unknown) => Row,
+    table: Table<Row>,
+  ): Collection<Row> => {
+    const collection = new Collection<Row>(kind, decode, (changed) => {
+      const isBad = ({ before, after }: Changed<Row>): boolean =>
+        before?.problem !== undefined || after?.problem !== undefined
+      if (changed === undefined || changed.some(isBad)) {
+        const entries = collection.oldestFirst()
+        tellProblems(kind, problemsOf(entries))
+        table.replaceAll(rowsOf(entries))
+        return
+      }
+      for (const { before, after } of changed) {
+        if (after?.row !== undefined) table.upsert(after.row)
+        else if (before !== undefined) table.remove(before.key)
+      }
+    })
+    return collection
+  }
+  return {
+    nodes,
+    pods: each('Pod', (pod): PodRow => ({ ...decodePod(pod), nodeName }), cluster.pods),
+    services: each('Service', decodeService, cluster.services),
+    namespaces: each('Namespace', decodeNamespace, cluster.namespaces),
+  }
 }
 
 function rowsOf<Row>(entries: readonly Entry<Row>[]): Row[] {

@@ -2,7 +2,7 @@
 import { type FileHandle, open, rename } from 'node:fs/promises'
 import { codeOf, type Log } from '../../runtime/log.ts'
 import { writeWhole } from '../../runtime/whole-file.ts'
-import type { NodeRow, PodRow } from '../rows.ts'
+import type { NamespaceRow, NodeRow, PodRow } from '../rows.ts'
 import type { Collections, Entry } from './collections.ts'
 
 /** Grows when an older agent could not make sense of the file. */
@@ -13,6 +13,7 @@ const MOST_BYTES = 64 << 20
 export interface Snapshot {
   readonly nodes: readonly unknown[]
   readonly pods: readonly unknown[]
+  readonly namespaces: readonly unknown[]
   /** ISO 8601. */
   readonly savedAt: string
 }
@@ -25,7 +26,7 @@ export interface SnapshotFile {
 }
 
 export function formatSnapshot(
-  { nodes, pods }: Collections,
+  { nodes, pods, namespaces }: Pick<Collections, 'nodes' | 'pods' | 'namespaces'>,
   nodeName: string,
   savedAt: string,
 ): string {
@@ -38,6 +39,7 @@ export function formatSnapshot(
     items: [
       ...nodes.oldestFirst().flatMap((entry) => objectOfNode(entry)),
       ...pods.oldestFirst().flatMap((entry) => objectOfPod(entry)),
+      ...namespaces.oldestFirst().flatMap((entry) => objectOfNamespace(entry)),
     ],
   })
 }
@@ -55,7 +57,7 @@ export function parseSnapshot(text: string, nodeName: string): Snapshot {
       const isObject = typeof item === 'object' && item !== null && 'kind' in item
       return isObject && item.kind === kind
     })
-  return { nodes: ofKind('Node'), pods: ofKind('Pod'), savedAt }
+  return { nodes: ofKind('Node'), pods: ofKind('Pod'), namespaces: ofKind('Namespace'), savedAt }
 }
 
 export async function writeSnapshot({ folder, name }: SnapshotFile, text: string): Promise<void> {
@@ -106,8 +108,13 @@ function objectOfPod({ row, createdAt }: Entry<PodRow>): object[] {
   return [{ apiVersion: 'v1', kind: 'Pod', metadata, spec: { nodeName } }]
 }
 
+function objectOfNamespace({ row, createdAt }: Entry<NamespaceRow>): object[] {
+  if (row === undefined) return []
+  return [{ apiVersion: 'v1', kind: 'Namespace', metadata: metadataOf(row, createdAt) }]
+}
+
 function metadataOf(
-  { name, uid, labels, annotations }: NodeRow | PodRow,
+  { name, uid, labels, annotations }: NodeRow | PodRow | NamespaceRow,
   createdAt: string,
 ): object {
   const uids = uid === undefined ? {} : { uid }

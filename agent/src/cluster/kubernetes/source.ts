@@ -1,4 +1,4 @@
-// Fills the cluster tables from a Kubernetes API server: two watches, and a file to live from while no server answers.
+// Fills the cluster tables from a Kubernetes API server: a watch for each kind that is needed, and a file to live from while no server answers.
 import type { Clock } from '../../runtime/clock.ts'
 import type { Jobs } from '../../runtime/jobs.ts'
 import type { Log } from '../../runtime/log.ts'
@@ -20,6 +20,8 @@ export interface KubernetesSourceOptions {
   readonly stateDir: string
   readonly userAgent: string
   readonly cluster: Cluster
+  /** Which tables somebody reads, beside nodes and pods. */
+  readonly needs?: SourceNeeds
   readonly clock: Clock
   readonly log: Log
   /** How long the first lists may take before the snapshot is taken instead. */
@@ -28,6 +30,11 @@ export interface KubernetesSourceOptions {
   readonly saveEveryMs?: number
   /** A watch on which nothing came for so long is given up. */
   readonly silentMs?: number
+}
+
+export interface SourceNeeds {
+  readonly services: boolean
+  readonly namespaces: boolean
 }
 
 export class KubernetesSourceError extends Error {
@@ -94,10 +101,28 @@ export class KubernetesSource implements ClusterSource {
     )
     jobs.start('watch nodes', (signal, alive) => nodeWatcher.run(signal, alive))
     jobs.start('watch pods', (signal, alive) => podWatcher.run(signal, alive))
+    this.#startNeeded(jobs)
     jobs.start('cluster snapshot', (signal) => this.#keepSnapshot(signal))
     for (const sink of this.sinks) {
       jobs.start('tell the cluster', (signal, alive) => sink.run(signal, alive))
     }
+  }
+
+  /** Without the rows of these the agent works too: an API server that refuses them degrades its own job only. */
+  #startNeeded(jobs: Jobs): void {
+    const { cluster, needs } = this.#options
+    const { services, namespaces } = this.#collections
+    if (needs?.services === true) {
+      const watched = { resource: 'services', path: '/api/v1/services', isMetadataOnly: false }
+      const target = withListed(services, () => cluster.services.markReady())
+      const watcher = this.#watcher(watched, target)
+      jobs.start('watch services', (signal, alive) => watcher.run(signal, alive))
+    }
+    if (needs?.namespaces !== true) return
+    const watched = { resource: 'namespaces', path: '/api/v1/namespaces', isMetadataOnly: true }
+    const target = withListed(namespaces, () => cluster.namespaces.markReady())
+    const watcher = this.#watcher(watched, target)
+    jobs.start('watch namespaces', (signal, alive) => watcher.run(signal, alive))
   }
 
   #watcher<T>(
@@ -118,15 +143,15 @@ export class KubernetesSource implements ClusterSource {
     if (!cluster.nodes.isReady && !signal.aborted) await this.#useSnapshot()
     await Promise.race([bothListed, aborted(signal)])
     while (!signal.aborted) {
-      const { nodes, pods } = cluster
-      const seen = [nodes.revision, pods.revision] as const
+      const { nodes, pods, namespaces } = cluster
+      const saved = [nodes, pods, namespaces].map((table) => ({ table, at: table.revision }))
       const savedAt = new Date(clock.now()).toISOString()
       await writeSnapshot(this.#file, formatSnapshot(this.#collections, nodeName, savedAt))
       log.debug({ nodes: nodes.size, pods: pods.size }, 'saved the state of the cluster')
       await clock.sleep(saveEveryMs, signal).catch(() => undefined)
       const round = new AbortController()
       const either = AbortSignal.any([signal, round.signal])
-      const changes = [nodes.changed(seen[0], either), pods.changed(seen[1], either)]
+      const changes = saved.map(({ table, at }) => table.changed(at, either))
       await Promise.race(changes).catch(() => undefined)
       round.abort()
     }
@@ -147,11 +172,13 @@ export class KubernetesSource implements ClusterSource {
     const snapshot = await readSnapshot(this.#file, log)
     // A list may have come while the file was read.
     if (snapshot === undefined || cluster.nodes.isReady) return
-    const { nodes, pods } = this.#collections
+    const { nodes, pods, namespaces } = this.#collections
     nodes.replace(snapshot.nodes.map((node) => nodes.read(node)))
+    if (!cluster.namespaces.isReady) {
+      namespaces.replace(snapshot.namespaces.map((one) => namespaces.read(one)))
+    }
     if (!cluster.pods.isReady) pods.replace(snapshot.pods.map((pod) => pods.read(pod)))
-    cluster.nodes.markReady()
-    cluster.pods.markReady()
+    for (const table of [cluster.nodes, cluster.namespaces, cluster.pods]) table.markReady()
     const { savedAt } = snapshot
     log.warn(
       { savedAt },

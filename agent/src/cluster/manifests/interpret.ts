@@ -1,9 +1,11 @@
 // The objects of all files to rows: decoded by kind, duplicates and overlapping ranges refused, every refusal with its place.
 import { numbered, problem, withoutOverlaps } from '../claims.ts'
 import { DecodeError } from '../decode.ts'
+import { decodeNamespace } from '../decode-namespace.ts'
 import { decodeNode } from '../decode-node.ts'
 import { decodePod } from '../decode-pod.ts'
-import type { NodeRow, PodRow, ProblemRow } from '../rows.ts'
+import { decodeService } from '../decode-service.ts'
+import type { NamespaceRow, NodeRow, PodRow, ProblemRow, ServiceRow } from '../rows.ts'
 import { type FoundObject, readDocuments } from './documents.ts'
 import type { FileText } from './file.ts'
 
@@ -11,6 +13,8 @@ import type { FileText } from './file.ts'
 export type Found = { readonly where: string } & (
   | { readonly kind: 'Node'; readonly key: string; readonly row: NodeRow }
   | { readonly kind: 'Pod'; readonly key: string; readonly row: PodRow }
+  | { readonly kind: 'Service'; readonly key: string; readonly row: ServiceRow }
+  | { readonly kind: 'Namespace'; readonly key: string; readonly row: NamespaceRow }
 )
 
 export interface FileReading {
@@ -23,10 +27,12 @@ export interface FileReading {
 export interface Intent {
   readonly nodes: readonly NodeRow[]
   readonly pods: readonly PodRow[]
+  readonly services: readonly ServiceRow[]
+  readonly namespaces: readonly NamespaceRow[]
   readonly problems: readonly ProblemRow[]
 }
 
-const KINDS = 'Node and Pod of v1'
+const KINDS = 'Node, Pod, Service and Namespace of v1'
 
 /** A file of nothing but mistakes fills no memory and no screen. */
 const MOST_PROBLEMS = 100
@@ -68,6 +74,14 @@ function readObject(file: string, object: FoundObject): Found | ProblemRow {
       const row = decodePod(object.value)
       return { kind, key: `${row.namespace}/${row.name}`, row, where }
     }
+    if (apiVersion === 'v1' && kind === 'Service') {
+      const row = decodeService(object.value)
+      return { kind, key: `${row.namespace}/${row.name}`, row, where }
+    }
+    if (apiVersion === 'v1' && kind === 'Namespace') {
+      const row = decodeNamespace(object.value)
+      return { kind, key: row.name, row, where }
+    }
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error
     return problem('invalid', `${file}:${object.lineOf(error.path)}`, error.message, label)
@@ -78,23 +92,30 @@ function readObject(file: string, object: FoundObject): Found | ProblemRow {
 
 /** `readings` in the order that decides who wins: the first of two with one name, the first of two with one range. */
 export function interpret(readings: Iterable<FileReading>): Intent {
-  const nodes = new Map<string, Found & { kind: 'Node' }>()
-  const pods = new Map<string, Found & { kind: 'Pod' }>()
+  const kept = new Map<string, Found>()
   const problems: ProblemRow[] = []
   for (const reading of readings) {
     problems.push(...reading.problems)
     for (const found of reading.found) {
-      const first = (found.kind === 'Node' ? nodes : pods).get(found.key)
-      if (first !== undefined) {
-        const message = `already read from ${first.where}, which is kept`
-        problems.push(problem('duplicate', found.where, message, `${found.kind}/${found.key}`))
-      } else if (found.kind === 'Node') nodes.set(found.key, found)
-      else pods.set(found.key, found)
+      const object = `${found.kind}/${found.key}`
+      const first = kept.get(object)
+      if (first === undefined) {
+        kept.set(object, found)
+        continue
+      }
+      const message = `already read from ${first.where}, which is kept`
+      problems.push(problem('duplicate', found.where, message, object))
     }
   }
+  const all = [...kept.values()]
   return {
-    nodes: withoutOverlaps([...nodes.values()], problems),
-    pods: [...pods.values()].map(({ row }) => row),
+    nodes: withoutOverlaps(
+      all.filter((found) => found.kind === 'Node'),
+      problems,
+    ),
+    pods: all.flatMap((found) => (found.kind === 'Pod' ? [found.row] : [])),
+    services: all.flatMap((found) => (found.kind === 'Service' ? [found.row] : [])),
+    namespaces: all.flatMap((found) => (found.kind === 'Namespace' ? [found.row] : [])),
     problems: numbered(problems),
   }
 }

@@ -95,8 +95,11 @@ export class ManifestSource implements ClusterSource {
     }
     cluster.problems.replaceAll(intent.problems)
     cluster.nodes.replaceAll(intent.nodes)
+    cluster.namespaces.replaceAll(intent.namespaces)
     cluster.pods.replaceAll(intent.pods)
-    for (const table of [cluster.problems, cluster.nodes, cluster.pods]) table.markReady()
+    cluster.services.replaceAll(intent.services)
+    const { nodes, namespaces, pods, services, problems } = cluster
+    for (const table of [problems, nodes, namespaces, pods, services]) table.markReady()
   }
 
   async #readFile(path: string, before: CachedFile | undefined): Promise<CachedFile | undefined> {
