@@ -212,12 +212,14 @@ static __always_inline bool flow__lacks_room(int outcome)
 }
 
 /* The other direction is on the stack way, and so must this one be. */
-static __always_inline bool flow__is_stack_back(const struct packet *p, __u32 source_incarnation,
-						__u32 target_incarnation)
+__rare int flow__is_stack_back(const struct packet *p, __u32 source_incarnation,
+			       __u32 target_incarnation)
 {
 	struct flow_key key = {};
 	const struct flow *back;
 
+	if (!p)
+		return false;
 	flow_key__reverse(&key, &p->key);
 	back = flow__find(&key);
 	return back && way__kind(back->way) == WAY_STACK &&

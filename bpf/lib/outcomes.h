@@ -14,6 +14,7 @@ enum place {
 	PLACE_FROM_OVERLAY = 2,
 	PLACE_TO_OVERLAY = 3,
 	PLACE_FROM_UPLINK = 4,
+	PLACE_TO_UPLINK = 5,
 	PLACES_MAX = 8,
 };
 
@@ -33,6 +34,8 @@ enum outcome {
 	PASS_TUNNEL = 11,		/* our tunnel's packet, on its way to the overlay device */
 	PASS_FOREIGN = 12,		/* not of the pod network: the node's own business */
 	PASS_GATEWAY = 13,		/* asked for the gateway's MAC, and was sent back with it */
+	PASS_OUT = 14,			/* left by an uplink under the node's address */
+	PASS_TRANSLATED = 15,		/* the node's own, under another port because a pod has it */
 
 	/* Dropped: something is wrong with the packet. */
 	DROP_FIRST = 16,
@@ -75,7 +78,9 @@ enum outcome {
 	DROP_NATIVE_SOURCE = 40,	/* in a pod's name, and came neither from it nor by the tunnel */
 	DROP_NATIVE_TARGET = 41,	/* to a pod's address past the tunnel */
 
-	/* Dropped: translated flows. */
+	/* Dropped: cannot leave under the node's address. */
+	DROP_NO_PORT = 42,		/* every port towards that destination is in use */
+	DROP_FRAGMENT_ORDER = 43,	/* later fragment whose first was not seen: nobody knows its flow */
 	DROP_TRANSLATION_TAKEN = 44,	/* its other tuple is another flow's by now */
 
 	OUTCOMES_MAX = 64,

@@ -43,7 +43,7 @@ static __always_inline int finish(struct __sk_buff *skb, enum place place, int o
 		counter->packets++;
 		counter->bytes += skb->len;
 	}
-	if (outcome == PASS_LOCAL ||
+	if (outcome == PASS_LOCAL || outcome == PASS_OUT ||
 	    ((outcome == PASS_NODE || outcome == PASS_UPLINK || outcome == PASS_GATEWAY) &&
 	     place == PLACE_FROM_POD))
 		return TC_ACT_REDIRECT;

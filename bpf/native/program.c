@@ -3,10 +3,13 @@
  * Running a program by BPF_PROG_TEST_RUN: at once with a packet, or on the thread pool if it may
  * take long; and the measuring of runs.
  */
+#define _GNU_SOURCE /* setns() */
 #include "work.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 
 /* What programTestRun() writes into its last argument. */
@@ -17,14 +20,48 @@ struct test_run_result {
 	__u32 ctx_size;
 };
 
-/* programTestRun(fd, dataIn, dataOut, ctxIn, ctxOut, repeat, flags, result): 0 */
+struct namespaced_run {
+	int netns_fd;
+	int fd;
+	struct bpf_test_run_opts *opts;
+	int result;
+};
+
+/* On a thread of its own, with which the namespace goes. */
+static void *run_in_namespace(void *data)
+{
+	struct namespaced_run *run = data;
+
+	if (setns(run->netns_fd, CLONE_NEWNET) < 0)
+		run->result = -errno;
+	else
+		run->result = bpf_prog_test_run_opts(run->fd, run->opts);
+	return NULL;
+}
+
+static int test_run(int netns_fd, int fd, struct bpf_test_run_opts *opts)
+{
+	struct namespaced_run run = { netns_fd, fd, opts, 0 };
+	pthread_t thread;
+	int err;
+
+	if (netns_fd < 0)
+		return bpf_prog_test_run_opts(fd, opts);
+	err = pthread_create(&thread, NULL, run_in_namespace, &run);
+	if (err != 0)
+		return -err;
+	pthread_join(thread, NULL);
+	return run.result;
+}
+
+/* programTestRun(fd, dataIn, dataOut, ctxIn, ctxOut, repeat, netnsFd or -1 for here, result): 0 */
 static napi_value program_test_run(napi_env env, napi_callback_info info)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
 	struct bytes data_in, data_out, ctx_in, ctx_out;
 	struct test_run_result *result;
 	struct args args;
-	int fd, err;
+	int fd, netns_fd, err;
 
 	args_open(&args, env, info);
 	fd = args_int(&args, 0);
@@ -33,7 +70,7 @@ static napi_value program_test_run(napi_env env, napi_callback_info info)
 	ctx_in = args_bytes(&args, 3);
 	ctx_out = args_bytes(&args, 4);
 	opts.repeat = args_int(&args, 5);
-	opts.flags = args_u32(&args, 6);
+	netns_fd = args_int(&args, 6);
 	result = args_room(&args, 7, sizeof(*result));
 	if (args.is_bad)
 		return answer(env, -EINVAL);
@@ -45,7 +82,7 @@ static napi_value program_test_run(napi_env env, napi_callback_info info)
 	opts.ctx_size_in = ctx_in.size;
 	opts.ctx_out = ctx_out.data;
 	opts.ctx_size_out = ctx_out.size;
-	err = bpf_prog_test_run_opts(fd, &opts);
+	err = test_run(netns_fd, fd, &opts);
 	result->retval = opts.retval;
 	result->duration_ns = opts.duration;
 	result->data_size = opts.data_size_out;

@@ -6,12 +6,13 @@
 #include "fragments.h"
 #include "guard.h"
 #include "icmp_error.h"
+#include "outside.h"
 #include "overlay.h"
-#include "pools.h"
+#include "translate.h"
 #include "uplink.h"
 
-/* First packet of a flow, or the first one in another generation: chooses the way. CONTINUE with
- * *way, or an outcome. */
+/* First packet of a flow, or the first one in another generation, that stays in the cluster or with the
+ * stack: chooses the way. CONTINUE with *way, or an outcome. */
 __rare int choose(const struct packet *p, const struct config *config,
 			     __u32 source_incarnation, bool is_known, __u64 *way)
 {
@@ -52,6 +53,58 @@ __rare int choose(const struct packet *p, const struct config *config,
 	return flow__open(p, &o);
 }
 
+/* The same for a flow that leaves the cluster under the node's address. *way is left 0 if it is none. */
+static __always_inline int begin_out(struct __sk_buff *skb, const struct packet *p,
+				     const struct config *config, __u64 *way)
+{
+	const struct endpoint *source = endpoint__find(&p->key.saddr);
+	struct way_out out = {};
+	int outcome;
+
+	if (!source || !outside__is_first(p) || !outside__is_ours(p, config, source) ||
+	    flow__is_stack_back(p, source->incarnation, 0) ||
+	    outside__route(skb, p, config, &out) != ROUTE_OUT)
+		return CONTINUE;
+	flow__end_pair(&p->key);	/* of a connection that has ended, or of who had this address */
+	outcome = translate__begin(skb, p, config, &out, source->incarnation);
+	if (outcome == CONTINUE)
+		*way = way__make(WAY_OUT, out.ifindex, READ_ONCE(config->generation));
+	return outcome;
+}
+
+/* Likewise; also of a flow that has left so until now. */
+__rare int choose_out(struct __sk_buff *skb, const struct packet *p, const struct config *config,
+		      bool is_known, __u64 *way)
+{
+	const struct flow *flow;
+	struct flow_key key;
+
+	if (!p || !config || !way)
+		return DROP_NOT_READY;
+	key = p->key;
+	flow = flow__find(&key);
+	if (flow && flow->flags & FLOW_TRANSLATED) {
+		if (!is_known)
+			flow__end_pair(&key);
+		else
+			translate__renew(skb, p, config, way);
+	} else if (is_known) {
+		return CONTINUE;
+	}
+	return *way ? CONTINUE : begin_out(skb, p, config, way);
+}
+
+static __always_inline int judge(struct __sk_buff *skb, const struct packet *p,
+				 const struct config *config, __u32 incarnation, bool is_known,
+				 __u64 *way)
+{
+	int outcome;
+
+	*way = 0;
+	outcome = choose_out(skb, p, config, is_known, way);
+	return outcome != CONTINUE || *way ? outcome : choose(p, config, incarnation, is_known, way);
+}
+
 static __always_inline int send(struct __sk_buff *skb, const struct packet *p,
 				const struct config *config, __u64 way)
 {
@@ -73,6 +126,8 @@ __rare int go(struct __sk_buff *skb, const struct packet *p, const struct config
 			 __u64 way, bool is_netkit)
 {
 	const struct endpoint *target;
+	const struct flow *flow;
+	struct flow_key key;
 
 	if (!p || !config)
 		return DROP_NOT_READY;
@@ -84,6 +139,11 @@ __rare int go(struct __sk_buff *skb, const struct packet *p, const struct config
 		return send(skb, p, config, way);
 	case WAY_UPLINK:
 		return leave(skb, p, config, way);
+	case WAY_OUT:
+		key = p->key;
+		flow = flow__find(&key);
+		return flow && flow->flags & FLOW_TRANSLATED ?
+			       outside__send(skb, p, config, flow, way) : PASS_STACK;
 	default:
 		return PASS_STACK;
 	}
@@ -113,6 +173,21 @@ __rare int go_error(struct __sk_buff *skb, const struct packet *p,
 	if (way__kind(way) != WAY_STACK && way__generation(way) != READ_ONCE(config->generation))
 		return PASS_STACK_ERROR;
 	return go(skb, p, config, way, is_netkit);
+}
+
+/* Its first was not seen. Where the stack would translate it, it would do so to half of a datagram. */
+__rare int pass_fragment(struct __sk_buff *skb, const struct packet *p, const struct config *config)
+{
+	const struct endpoint *source;
+	struct way_out out = {};
+
+	if (!p || !config)
+		return DROP_NOT_READY;
+	source = endpoint__find(&p->key.saddr);
+	if (source && outside__has_ports(p) && outside__is_ours(p, config, source) &&
+	    outside__route(skb, p, config, &out) == ROUTE_OUT)
+		return DROP_FRAGMENT_ORDER;
+	return PASS_STACK_FRAGMENT;
 }
 
 static __always_inline int from_pod(struct __sk_buff *skb)
@@ -150,7 +225,7 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 			return go_error(skb, &p, config, is_netkit);
 		fragment__resolve(&p);
 		if (p.flags & PACKET_PORTS_UNKNOWN)
-			return PASS_STACK_FRAGMENT;
+			return pass_fragment(skb, &p, config);
 	}
 
 	if (unlikely(p.key.dport == config->tunnel_port && p.key.proto == IPPROTO_UDP)) {
@@ -172,6 +247,8 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 		if (likely(way__generation(way) == generation)) {
 			if (way__kind(way) == WAY_NODE)
 				return send(skb, &p, config, way);
+			if (way__kind(way) == WAY_OUT)
+				return outside__send(skb, &p, config, flow, way);
 			if (way__kind(way) == WAY_UPLINK)
 				return leave(skb, &p, config, way);
 			target = endpoint__find(&p.key.daddr);
@@ -183,9 +260,9 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	}
 	if (addr__is_untracked(&p.key.daddr))
 		return addr__is_loopback(&p.key.daddr) ? DROP_LOOPBACK : PASS_UNTRACKED;
-	outcome = choose(&p, config, source->incarnation, is_known, &way);
+	outcome = judge(skb, &p, config, source->incarnation, is_known, &way);
 	if (unlikely(flow__lacks_room(outcome)) && flows__reclaim())
-		outcome = choose(&p, config, source->incarnation, is_known, &way);
+		outcome = judge(skb, &p, config, source->incarnation, is_known, &way);
 	return outcome == CONTINUE ? go(skb, &p, config, way, is_netkit) : outcome;
 }
 

@@ -1,7 +1,14 @@
 // Mirror of bpf/lib/outcomes.h: places, outcomes and drop reasons by number, with words for people.
 
 /** The hooks that count, by number (enum place). Append only. */
-export const PLACES = ['from_pod', 'to_pod', 'from_overlay', 'to_overlay', 'from_uplink'] as const
+export const PLACES = [
+  'from_pod',
+  'to_pod',
+  'from_overlay',
+  'to_overlay',
+  'from_uplink',
+  'to_uplink',
+] as const
 export type Place = (typeof PLACES)[number]
 
 export const PLACES_MAX = 8
@@ -37,6 +44,8 @@ export const OUTCOMES: readonly Outcome[] = [
   pass(11, 'PASS_TUNNEL', "the tunnel's own packet, on its way to the overlay device"),
   pass(12, 'PASS_FOREIGN', "not of the pod network: the node's own business"),
   pass(13, 'PASS_GATEWAY', "asked for the gateway's MAC, and was told"),
+  pass(14, 'PASS_OUT', "left by an uplink under the node's address"),
+  pass(15, 'PASS_TRANSLATED', "the node's own, under another port because a pod has it"),
 
   drop(16, 'DROP_TRUNCATED', 'packet ends before its headers do'),
   drop(17, 'DROP_BAD_HEADER', 'header with a version or length that cannot be'),
@@ -64,6 +73,8 @@ export const OUTCOMES: readonly Outcome[] = [
   drop(39, 'DROP_FLOW_SHARE', 'another new flow, and its sender has as many open as are free'),
   drop(40, 'DROP_NATIVE_SOURCE', "in a pod's name, and came neither from it nor by the tunnel"),
   drop(41, 'DROP_NATIVE_TARGET', "to a pod's address past the tunnel"),
+  drop(42, 'DROP_NO_PORT', 'every port towards the destination is in use'),
+  drop(43, 'DROP_FRAGMENT_ORDER', 'later fragment to be masqueraded, and its first was not seen'),
   drop(
     44,
     'DROP_TRANSLATION_TAKEN',

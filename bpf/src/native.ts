@@ -109,6 +109,7 @@ export interface Native {
   helperProbe(programType: number, helper: number): number
   programLoad(type: number, instructions: Uint8Array): number
 
+  /** `netnsFd` -1 = this process's namespace. */
   programTestRun(
     fd: number,
     dataIn: Uint8Array | null,
@@ -116,7 +117,7 @@ export interface Native {
     ctxIn: Uint8Array | null,
     ctxOut: Uint8Array | null,
     repeat: number,
-    flags: number,
+    netnsFd: number,
     result: Uint8Array,
   ): number
   programRun(fd: number, ctx: Uint8Array | null): Promise<number> | number

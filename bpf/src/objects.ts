@@ -8,6 +8,7 @@ export const OBJECTS = [
   'from_overlay',
   'to_overlay',
   'from_uplink',
+  'to_uplink',
   'sweep',
 ] as const
 export type ObjectName = (typeof OBJECTS)[number]

@@ -7,6 +7,7 @@ import { native } from './native.ts'
 import { pinAt } from './pin.ts'
 import type { RunStatistics } from './run-statistics.ts'
 import { struct, u32 } from './struct.ts'
+import type { Namespace } from './tcx.ts'
 
 export interface TestRunOptions {
   /** The packet, from its Ethernet header on. */
@@ -17,6 +18,8 @@ export interface TestRunOptions {
   readonly ctxOutBytes?: number
   /** Runs this often; the packet is not restored in between. */
   readonly repeat?: number
+  /** Whose devices, routes and sockets the program sees; default: this process's. */
+  readonly netns?: Namespace | undefined
 }
 
 export interface TestRunResult {
@@ -68,9 +71,10 @@ export class BpfProgram {
     return this.#descriptor.fd
   }
 
-  /** Runs on this thread with a packet and a context. Redirects are not carried out. */
+  /** Runs with a packet and a context, and waits for it. Redirects are not carried out. */
   testRun(options: TestRunOptions = {}): TestRunResult {
     const { data, ctx, repeat = 0 } = options
+    const netns = options.netns?.fd ?? -1
     const dataOut = data === undefined ? null : new Uint8Array(data.length + HEADROOM_BYTES)
     const ctxOutBytes = options.ctxOutBytes ?? (this.type === 'syscall' ? 0 : (ctx?.length ?? 0))
     const ctxOut = ctxOutBytes > 0 ? new Uint8Array(ctxOutBytes) : null
@@ -78,7 +82,7 @@ export class BpfProgram {
     const ctxIn = ctx?.slice() ?? null
     const out = new Uint8Array(result.size)
     const run = () =>
-      native().programTestRun(this.fd, data ?? null, dataOut, ctxIn, ctxOut, repeat, 0, out)
+      native().programTestRun(this.fd, data ?? null, dataOut, ctxIn, ctxOut, repeat, netns, out)
     let status = run()
     // A signal to this thread ends a long run early; it did nothing that the next does not do again.
     while (status === -constants.errno.EINTR) status = run()

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { BpfMap } from '../src/map.ts'
 import { BpfObject } from '../src/object.ts'
 import type { BpfProgram } from '../src/program.ts'
+import type { Namespace } from '../src/tcx.ts'
 import { mountBpffs, type PrivateBpffs } from './bpffs.ts'
 import { describePacket } from './describe.ts'
 import { diffPackets } from './diff.ts'
@@ -29,6 +30,8 @@ export interface TestNodeOptions<M extends MapShapes, R> {
   readonly base?: Rows<M>
   /** Maps of which a vector must name every change; of others only what it names is compared. */
   readonly watch?: readonly (keyof M & string)[]
+  /** Whose routes and sockets programs see; default: this process's. */
+  readonly netns?: Namespace | undefined
   /** Where a program notes the redirect that a test run does not carry out: read from its context. */
   readonly readRedirect?: (ctx: SkBuff) => R | undefined
 }
@@ -144,6 +147,7 @@ export class TestNode<M extends MapShapes, R = never> {
     const out = this.program(step.program).testRun({
       data: step.packet,
       ctx: encodeSkBuff(step.ctx ?? {}),
+      netns: this.#options.netns,
     })
     const ctx = skBuff.decode(out.ctx)
     const redirect = this.#options.readRedirect?.(ctx)

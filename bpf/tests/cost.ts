@@ -176,7 +176,14 @@ export async function measureCosts(options: CostOptions): Promise<Cost[]> {
   return costs
 }
 
-const { test_tunnel: _tunnel, sb_reclaim: _reclaim, ...commonShapes } = shapes
+const {
+  test_tunnel: _tunnel,
+  sb_reclaim: _reclaim,
+  sb_uplinks: _uplinks,
+  sb_reserved: _reserved,
+  sb_pools: _pools,
+  ...commonShapes
+} = shapes
 const { test_tunnel: _tunnelRows, sb_reclaim: _reclaimRows, ...commonRows } = base
 const yardstick = keyOf({ source: '192.0.2.8', target: '192.0.2.9', proto: UDP, ...ports })
 

@@ -10,6 +10,8 @@ import { nowhere } from './drops/nowhere.ts'
 import { outsideClaims } from './drops/outside-claims.ts'
 import { podsClaims } from './drops/pods-claims.ts'
 import { translated } from './drops/translated.ts'
+import { wayOut } from './drops/way-out.ts'
+import { Outside } from './outside.ts'
 import { counted, ipv4, ipv6, keyOf, loadWorld, type World } from './world.ts'
 
 const programs: Record<Place, string> = {
@@ -18,25 +20,29 @@ const programs: Record<Place, string> = {
   from_overlay: 'vector_from_overlay',
   to_overlay: 'sb_to_overlay',
   from_uplink: 'sb_from_uplink',
+  to_uplink: 'sb_to_uplink',
 }
 
+let outside: Outside
 let world: World
 let clock: Clock
 beforeAll(async () => {
-  world = await loadWorld({ maxFlows: MAX_FLOWS })
+  outside = await Outside.open()
+  const { netns, uplinks } = outside
+  // Nobody is masqueraded unless a case says so.
+  world = await loadWorld({ maxFlows: MAX_FLOWS, netns, rows: { sb_uplinks: uplinks } })
   clock = clockOf(world)
 })
-afterAll(() => world?.close())
+afterAll(() => {
+  world?.close()
+  outside?.close()
+})
 
 const seen = new Set<string>()
 const drops = [
-  ...malformed,
-  ...podsClaims,
-  ...outsideClaims,
-  ...noise,
-  ...nowhere,
-  ...notToSay,
+  ...[...malformed, ...podsClaims, ...outsideClaims, ...noise, ...nowhere, ...notToSay],
   ...translated,
+  ...wayOut,
 ]
 const cases = drops.flatMap((drop) =>
   [ipv4, ipv6]

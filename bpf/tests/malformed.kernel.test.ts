@@ -29,6 +29,7 @@ const programs: Record<Place, string> = {
   from_overlay: 'vector_from_overlay',
   to_overlay: 'sb_to_overlay',
   from_uplink: 'sb_from_uplink',
+  to_uplink: 'sb_to_uplink',
 }
 
 let world: World

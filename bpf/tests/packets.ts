@@ -3,7 +3,10 @@ import {
   echoReply,
   echoRequest,
   eth,
+  fragment6,
   ip,
+  ip4,
+  ip6,
   type Layer,
   packet,
   payload,
@@ -62,4 +65,14 @@ export function pingPacket(link: Layer, route: Route, id: number): Uint8Array {
 
 export function pongPacket(link: Layer, route: Route, id: number): Uint8Array {
   return packet(link, ip(route), echoReply({ id }), payload(8))
+}
+
+/** The end of a UDP datagram: no ports, and no word of them. */
+export function laterFragment(link: Layer, { src, dst }: Route, id = 1): Uint8Array {
+  if (src.includes(':')) {
+    const header = fragment6({ id, offsetBytes: 1232, hasMore: false, nextHeader: 17 })
+    return packet(link, ip6({ src, dst }), header, payload(8))
+  }
+  const at = { id, fragmentOffsetBytes: 1232, protocol: 17 }
+  return packet(link, ip4({ src, dst, ...at }), payload(8))
 }

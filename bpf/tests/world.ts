@@ -25,12 +25,16 @@ import {
   opened,
   opener,
   openerFlows,
+  pool,
+  poolKey,
   prefixKey,
   type Translation,
+  uplink,
   type WayKind,
 } from '../src/layouts.ts'
 import { objectPath } from '../src/objects.ts'
-import { addr, be16, struct, u8, u32 } from '../src/struct.ts'
+import { addr, be16, struct, u8, u32, u64 } from '../src/struct.ts'
+import type { Namespace } from '../src/tcx.ts'
 import { mapShape, type Rows, type SkBuff, TestNode, testObject } from '../testing/index.ts'
 
 /** What bpf/tests/tunnel.h writes down of tunnel metadata, or puts on a packet. */
@@ -58,6 +62,9 @@ export const shapes = {
   sb_fragments: mapShape({ key: fragmentKey, value: fragmentPorts }),
   sb_counters: mapShape({ key: u32, value: counter, combine: sum }),
   sb_reclaim: mapShape({ key: u32, value: u32 }),
+  sb_uplinks: mapShape({ key: u32, value: uplink }),
+  sb_reserved: mapShape({ key: u32, value: u64 }),
+  sb_pools: mapShape({ key: poolKey, value: pool }),
   sb_openers: mapShape({ key: opener, value: openerFlows }),
   sb_opened: mapShape({ key: u32, value: opened }),
   test_tunnel: mapShape({ key: u32, value: testTunnel }),
@@ -312,10 +319,13 @@ export interface WorldOptions {
   /** Rows that differ from the base, by the same keys. */
   readonly rows?: Rows<Shapes>
   readonly maxFlows?: number
+  /** Where there are routes; default: this process's. */
+  readonly netns?: Namespace | undefined
 }
 
 /** Every program and the forms of them that vectors need; the caller closes it. */
-export async function loadWorld({ rows = {}, maxFlows = 1024 }: WorldOptions = {}): Promise<World> {
+export async function loadWorld(options: WorldOptions = {}): Promise<World> {
+  const { rows = {}, maxFlows = 1024, netns } = options
   return await TestNode.load<Shapes, Redirect>({
     objects: [
       testObject('vector_from_pod'),
@@ -323,8 +333,10 @@ export async function loadWorld({ rows = {}, maxFlows = 1024 }: WorldOptions = {
       testObject('vector_from_overlay'),
       testObject('vector_to_overlay'),
       objectPath('from_uplink'),
+      objectPath('to_uplink'),
       objectPath('sweep'),
     ],
+    netns,
     maps: shapes,
     maxEntries: { sb_flows: maxFlows, sb_nodes: 16 },
     base: { ...base, ...rows },

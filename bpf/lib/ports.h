@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Which port of the node a flow gets: its own if that is free, else one found by a walk over all of them.
+ *
+ * The row of the answers' direction, inserted if there is none, is the reservation: two CPUs cannot both
+ * have it. Whether a socket of the node has the port is asked of the kernel. ICMP's id is a port here.
+ */
+#pragma once
+
+#include <linux/errno.h>
+
+#include "expiry.h"
+#include "parse.h"
+#include "pools.h"
+
+/* Closed connections' ports are taken only after so many others were not free. */
+#define PORTS_FREE_FIRST 64
+
+/* A prime above all ports is prime to the size of any range of them, so that steps of it meet every port
+ * before one comes again; and it scatters them. */
+#define PORTS_STRIDE 2654435761U
+
+/* Both rows of a translated flow, in the making: too big for the stack. */
+struct pair {
+	struct flow_key key;		/* of the packets that are translated on their way out */
+	struct flow_key back;		/* of the answers: its dport is the port that is asked for */
+	struct flow row;
+	struct flow back_row;
+	struct pool_key pool;
+	struct bpf_sock_tuple socket;
+	struct flow_key ended[2];	/* keys of another pair, which makes room */
+	__u16 own_port;			/* host order */
+	__u16 min;
+	__u32 size;
+	__u32 start;
+	__s32 result;			/* CONTINUE once a port is reserved, or an outcome */
+	struct pool full;
+};
+
+/* Nothing: room to work in, a row per CPU. Written by the programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pair);
+} sb_pair SEC(".maps");
+
+static __always_inline struct pair *pair__get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&sb_pair, &zero);
+}
+
+static __always_inline bool port__is_reserved(__u16 port)
+{
+	__u32 row = port / 64;
+	const __u64 *bits = bpf_map_lookup_elem(&sb_reserved, &row);
+
+	return bits && *bits >> port % 64 & 1;
+}
+
+/* The node itself listens there, or talks to that remote from there. */
+static __always_inline bool port__has_socket(struct __sk_buff *skb, struct pair *pair)
+{
+	const struct flow_key *back = &pair->back;
+	struct bpf_sock_tuple *tuple = &pair->socket;
+	__u32 size = sizeof(tuple->ipv6);
+	struct bpf_sock *socket;
+
+	if (addr__is_ipv4(&back->saddr)) {
+		size = sizeof(tuple->ipv4);
+		tuple->ipv4.saddr = back->saddr.w[3];
+		tuple->ipv4.daddr = back->daddr.w[3];
+		tuple->ipv4.sport = back->sport;
+		tuple->ipv4.dport = back->dport;
+	} else {
+		__builtin_memcpy(tuple->ipv6.saddr, &back->saddr, sizeof(back->saddr));
+		__builtin_memcpy(tuple->ipv6.daddr, &back->daddr, sizeof(back->daddr));
+		tuple->ipv6.sport = back->sport;
+		tuple->ipv6.dport = back->dport;
+	}
+	if (back->proto == IPPROTO_TCP)
+		socket = bpf_skc_lookup_tcp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else if (back->proto == IPPROTO_UDP)
+		socket = bpf_sk_lookup_udp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else
+		return false;
+	if (!socket)
+		return false;
+	bpf_sk_release(socket);
+	return true;
+}
+
+/* Ends a flow, by the key of either row, before its time: who opened it has one less. */
+__rare int flow__end_pair(const struct flow_key *at)
+{
+	struct pair *room = pair__get();
+	const struct flow *flow;
+
+	if (!at || !room)
+		return 0;
+	room->ended[0] = *at;
+	flow = flow__find(&room->ended[0]);
+	return flow ? flow__remove(&room->ended[0], flow, &room->ended[1]) : 0;
+}
+
+static __always_inline bool port__try(struct __sk_buff *skb, struct pair *pair, __u16 port,
+				      bool may_replace)
+{
+	struct flow_key *back = &pair->back;
+	const struct flow *there;
+	long ret;
+
+	if (port - pair->min >= pair->size || port__is_reserved(port))
+		return false;
+	back->dport = bpf_htons(port);
+	if (back->icmp_class)
+		back->sport = back->dport;
+	there = flow__find(back);
+	if (there && !(may_replace && there->flags & FLOW_TRANSLATED && flow__is_closed(there)))
+		return false;
+	if (port__has_socket(skb, pair))
+		return false;
+	if (there)
+		flow__end_pair(back);
+	ret = flow__insert(back, &pair->back_row, BPF_NOEXIST);
+	if (ret == -EEXIST)
+		return false;
+	pair->result = ret ? DROP_FLOWS_FULL : CONTINUE;
+	return true;
+}
+
+struct port_walk {
+	struct __sk_buff *skb;
+	struct pair *pair;
+};
+
+static long port__visit(__u32 index, struct port_walk *walk)
+{
+	struct pair *pair = walk->pair;
+	__u32 tried = index - 1;
+	__u16 port;
+
+	if (!index)
+		return port__try(walk->skb, pair, pair->own_port, false);
+	port = pair->min + (pair->start + (__u64)tried * PORTS_STRIDE) % pair->size;
+	return port__try(walk->skb, pair, port,
+			 pair->back.proto == IPPROTO_TCP &&
+				 (tried >= PORTS_FREE_FIRST || tried >= pair->size));
+}
+
+/* All of them are in use: noted, so that the next packets do not search again before the clock moves on. */
+static __always_inline void pool__note_full(struct pair *pair, struct pool *pool)
+{
+	if (pool) {
+		__sync_fetch_and_add(&pool->failed, 1);
+		pool->full = clock__now();
+		return;
+	}
+	pair->full.full = clock__now();
+	pair->full.failed = 1;
+	bpf_map_update_elem(&sb_pools, &pair->pool, &pair->full, BPF_NOEXIST);
+}
+
+/* Writes the row of the answers' direction of the pair in the making, under a port that nobody has, which
+ * is pair->back.dport then. CONTINUE, DROP_NO_PORT or DROP_FLOWS_FULL. */
+__rare int port__reserve(struct __sk_buff *skb, const struct config *config)
+{
+	struct port_walk walk = { .skb = skb };
+	struct pair *pair = pair__get();
+	struct pool *pool;
+	__u32 tries = 1;
+
+	if (!pair || !config || config->port_max < config->port_min)
+		return DROP_NO_PORT;
+	walk.pair = pair;
+	pair->pool.saddr = pair->back.daddr;
+	pair->pool.daddr = pair->back.saddr;
+	pair->pool.dport = pair->key.icmp_class ? 0 : pair->key.dport;
+	pair->pool.proto = pair->key.proto;
+	pool = bpf_map_lookup_elem(&sb_pools, &pair->pool);
+	pair->own_port = bpf_ntohs(pair->key.sport);
+	pair->min = config->port_min;
+	pair->size = config->port_max - config->port_min + 1;
+	pair->start = bpf_get_prandom_u32() % pair->size;
+	pair->result = DROP_NO_PORT;
+	/* Once round; and on, until closed ones have been asked for everywhere. */
+	if (!pool || pool->full != clock__now())
+		tries += pair->size + PORTS_FREE_FIRST;
+	bpf_loop(tries, port__visit, &walk, 0);
+	if (pair->result == DROP_NO_PORT)
+		pool__note_full(pair, pool);
+	return pair->result;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Uplink, tc egress: masqueraded packets of pods pass, their program has done all of it. A connection of
+ * the node itself whose port a pod's flow has towards the same remote leaves under another one, as the
+ * answers could not be told apart.
+ */
+#include "bpf.h"
+#include "flows.h"
+#include "outside.h"
+#include "translate.h"
+
+static __always_inline int leave(struct __sk_buff *skb, const struct packet *p,
+				 const struct config *config, const struct flow *flow)
+{
+	int outcome = rewrite__source(skb, p, config, &flow->to);
+
+	return outcome == CONTINUE ? PASS_TRANSLATED : outcome;
+}
+
+/* A first packet of the node's own, or any of UDP. */
+__rare int leave_first(struct __sk_buff *skb, const struct packet *p, const struct config *config)
+{
+	struct way_out out = {};
+	struct flow_key key = {};
+	const struct flow *flow;
+	int outcome;
+
+	if (!p || !config)
+		return PASS_FOREIGN;
+	flow_key__reverse(&key, &p->key);
+	flow = flow__find(&key);
+	if (likely(!flow || !(flow->flags & FLOW_TRANSLATED) || !flow->target_incarnation))
+		return PASS_FOREIGN;
+	if (flow__is_closed(flow)) {	/* of TCP only: the pod is done with the port */
+		flow__end_pair(&key);
+		return PASS_FOREIGN;
+	}
+	out.source = p->key.saddr;
+	outcome = translate__begin(skb, p, config, &out, 0);
+	if (flow__lacks_room(outcome) && flows__reclaim())
+		outcome = translate__begin(skb, p, config, &out, 0);
+	if (outcome != CONTINUE)
+		return outcome;
+	key = p->key;
+	flow = flow__find(&key);
+	return flow && flow->flags & FLOW_TRANSLATED ? leave(skb, p, config, flow) : PASS_FOREIGN;
+}
+
+static __always_inline int to_uplink(struct __sk_buff *skb)
+{
+	const struct config *config;
+	struct packet p = {};
+	struct flow *flow;
+	int outcome;
+
+	if (skb->mark & SB_DONE) {
+		skb->mark &= ~SB_DONE;
+		return PASS_DONE;
+	}
+	config = config__get();
+	if (unlikely(!config) || !(config->flags & CONFIG_TRANSLATED))
+		return PASS_FOREIGN;
+	if (unlikely(parse(skb, &p) != PARSED_IP))
+		return PASS_FOREIGN;
+	if (p.key.proto == IPPROTO_UDP && p.key.dport == config->tunnel_port && config->tunnel_port)
+		return PASS_TUNNEL;
+	/* Later fragments have no port to change, and the address stays. */
+	if (unlikely(p.flags & (PACKET_ICMP_ERROR | PACKET_NEIGHBOUR | PACKET_FRAGMENT_LATER)))
+		return PASS_FOREIGN;
+	flow = flow__find(&p.key);
+	if (unlikely(flow && flow->flags & FLOW_TRANSLATED)) {
+		if (!flow__is_reopened(flow, p.tcp_flags)) {
+			outcome = flow__touch(flow, &p);
+			return outcome == CONTINUE ? leave(skb, &p, config, flow) : outcome;
+		}
+		flow__end_pair(&p.key);
+	}
+	return outside__is_first(&p) ? leave_first(skb, &p, config) : PASS_FOREIGN;
+}
+
+SEC("tc")
+int sb_to_uplink(struct __sk_buff *skb)
+{
+	return finish(skb, PLACE_TO_UPLINK, to_uplink(skb));
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
