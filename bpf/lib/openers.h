@@ -91,9 +91,11 @@ static __always_inline bool opened__has_room_for(const struct opened *opened, __
 	return all < max && flows < max - all;
 }
 
-/* CONTINUE with the opener's row, or NULL if it is not limited; DROP_FLOW_SHARE if it has enough. */
-static __always_inline int opener__admit(struct opener_flows **mine, const struct addr *source,
-					 __u32 incarnation, __u32 node)
+/* CONTINUE with the opener's row, or NULL if it is not limited; DROP_FLOW_SHARE if it has enough. Not
+ * inlined, for the sake of its callers' stack. */
+static __attribute__((noinline)) int opener__admit(struct opener_flows **mine,
+						   const struct addr *source, __u32 incarnation,
+						   __u32 node)
 {
 	const struct opened *opened = opened__get();
 	struct opener opener = {};
