@@ -7,6 +7,8 @@
 struct icmp_error {
 	struct flow_key about;		/* of the packets that go where the error goes */
 	__u32 l4;			/* offset of the transport header inside */
+	__u8 icmp_type;			/* of the packet inside, if it is of ICMP */
+	__u8 pad[3];
 };
 
 /* Bytes past the end of the IP packet are no part of it, though the frame may have them. */
@@ -77,6 +79,7 @@ __rare int parse_icmp_error(struct __sk_buff *skb, const struct packet *p, struc
 			return false;
 		if (is_icmp_error(about->proto, ports[0]))
 			return false;
+		error->icmp_type = ports[0];
 		icmp_key(about, ports[0], *(__be16 *)&ports[4]);
 		return true;
 	}

@@ -129,6 +129,11 @@ static __always_inline enum icmp_class icmp_class_of(__u8 proto, __u8 type)
 	return ICMP_CLASS_OTHER;
 }
 
+static __always_inline bool is_echo_request(__u8 proto, __u8 type)
+{
+	return type == (proto == IPPROTO_ICMPV6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO);
+}
+
 /* Request and reply have one id, so the key of one is the other's with addresses swapped. */
 static __always_inline void icmp_key(struct flow_key *key, __u8 type, __be16 id)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Uplink, tc ingress. With a tunnel: what comes past it from or to a pod range is dropped; what comes by
- * it is judged here if the kernel unpacks it, and behind the overlay device else. Without a tunnel: what
- * other nodes send to pods of this node arrives, by the short way if its flow may.
+ * Uplink, tc ingress. Answers to what pods sent out under the node's address go into those pods. With a
+ * tunnel: what comes past it from or to a pod range is dropped; what comes by it is judged here if the
+ * kernel unpacks it, and behind the overlay device else. Without a tunnel: what other nodes send to pods
+ * of this node arrives, by the short way if its flow may.
  *
  * Most of what it sees is the node's own business, and passes: what it does not understand, too.
  */
@@ -12,6 +13,7 @@
 #include "fragments.h"
 #include "inbound.h"
 #include "kernel_tunnel.h"
+#include "translated.h"
 #include "uplink.h"
 
 /* Our own outer packets, known before any lookup. Where the address is another (behind a translator)
@@ -96,15 +98,15 @@ __rare int go_error(struct __sk_buff *skb, const struct packet *p, const struct 
 	return inbound__go_error(skb, p, READ_ONCE(config->generation));
 }
 
-/* To a pod of this node, from whoever is not one. */
-__rare int arrive_first(struct __sk_buff *skb, const struct packet *p, const struct config *config,
-			const struct flow *known, __u32 node)
+/* To a pod of this node, from whoever is not one. No function of its own: what it calls goes deep, and has
+ * the stack for it. */
+static __always_inline int arrive_first(struct __sk_buff *skb, const struct packet *p,
+					const struct config *config, const struct flow *known,
+					__u32 node)
 {
 	__u64 way = 0;
 	int outcome;
 
-	if (!p || !config)
-		return DROP_NOT_READY;
 	if (p->flags & PACKET_ICMP_ERROR)
 		return go_error(skb, p, config);
 	if (p->flags & PACKET_PORTS_UNKNOWN)
@@ -121,22 +123,20 @@ __rare int arrive_first(struct __sk_buff *skb, const struct packet *p, const str
 	return outcome == CONTINUE ? inbound__go(skb, p, way) : outcome;
 }
 
-/* Without a tunnel. `parsed` may be a negative outcome: then nothing past the addresses is known. */
+/* Without a tunnel. `parsed` may be a negative outcome: then nothing past the addresses is known. `flow` is
+ * the packet's, if it has a row. */
 static __always_inline int native(struct __sk_buff *skb, struct packet *p,
-				  const struct config *config, int parsed)
+				  const struct config *config, int parsed, struct flow *flow)
 {
 	const struct endpoint *target = endpoint__find(&p->key.daddr);
-	struct flow *flow = NULL, *known = NULL;
+	struct flow *known = NULL;
 	__u32 node;
 	__u64 way;
 
-	if (endpoint__is_pod(target) && parsed == PARSED_IP) {
-		if (unlikely(p->flags & (PACKET_FRAGMENT_FIRST | PACKET_FRAGMENT_LATER)))
-			fragment__resolve(p);
-		if (likely(!(p->flags & (PACKET_ICMP_ERROR | PACKET_NEIGHBOUR |
-					 PACKET_PORTS_UNKNOWN))))
-			flow = flow__find(&p->key);
-	}
+	if (!endpoint__is_pod(target))
+		flow = NULL;
+	else if (unlikely(p->flags & PACKET_FRAGMENT_FIRST))
+		fragment__resolve(p);
 	/* The source was looked at when the row was made, and is that node's. */
 	if (flow && flow->source_node && !flow->source_incarnation &&
 	    flow->target_incarnation == target->incarnation &&
@@ -157,28 +157,64 @@ static __always_inline int native(struct __sk_buff *skb, struct packet *p,
 	return arrive_first(skb, p, config, known, node);
 }
 
+/* An error about a packet of ours that has left. Nobody on the wire speaks in a pod's name. */
+__rare int arrive_error(struct __sk_buff *skb, const struct packet *p, const struct config *config)
+{
+	enum range_owner owner;
+	__u32 node;
+
+	if (!p || !config || !(config->flags & CONFIG_TRANSLATED))
+		return CONTINUE;
+	owner = ipcache__range(&p->key.saddr, config->own_node, &node);
+	if (owner == RANGE_OWN || (owner == RANGE_OTHER && !(config->flags & CONFIG_NATIVE)))
+		return DROP_NATIVE_SOURCE;
+	return translated__arrive_error(skb, p);
+}
+
 static __always_inline int from_uplink(struct __sk_buff *skb)
 {
 	const struct config *config = config__get();
+	struct flow *flow = NULL;
 	struct packet p = {};
+	int parsed, outcome;
 	__u32 node;
-	int parsed;
 
 	if (unlikely(!config))
 		return PASS_FOREIGN;	/* there are no pods yet, and the node must be reachable */
 	parsed = parse(skb, &p);
 	if (unlikely(parsed == PARSED_ARP || parsed == -DROP_NOT_IP))
 		return PASS_FOREIGN;
-	if (config->flags & CONFIG_NATIVE)
-		return native(skb, &p, config, parsed);
-	if (unlikely(!config->overlay_ifindex)) {
-		int outcome = kernel_tunnel(skb, &p, config, parsed);
-
+	if (config->flags & CONFIG_NATIVE) {
+		;
+	} else if (unlikely(!config->overlay_ifindex)) {
+		outcome = kernel_tunnel(skb, &p, config, parsed);
 		if (outcome != CONTINUE)
 			return outcome;
 	} else if (likely(is_tunnel(&p, config))) {
 		return PASS_TUNNEL;
 	}
+
+	if (parsed == PARSED_IP && config->flags & (CONFIG_NATIVE | CONFIG_TRANSLATED)) {
+		if (unlikely(p.flags & PACKET_ICMP_ERROR)) {
+			outcome = arrive_error(skb, &p, config);
+			if (outcome != CONTINUE)
+				return outcome;
+		}
+		if (unlikely(p.flags & PACKET_FRAGMENT_LATER))
+			fragment__resolve(&p);
+		if (likely(!(p.flags & (PACKET_ICMP_ERROR | PACKET_NEIGHBOUR |
+					PACKET_PORTS_UNKNOWN))))
+			flow = flow__find(&p.key);
+		if (flow && flow->flags & FLOW_TRANSLATED) {
+			outcome = translated__arrive(skb, &p, config, flow);
+			if (outcome != CONTINUE)
+				return outcome;
+			flow = NULL;
+		}
+	}
+	if (config->flags & CONFIG_NATIVE)
+		return native(skb, &p, config, parsed, flow);
+
 	if (ipcache__range(&p.key.saddr, config->own_node, &node) != RANGE_NONE)
 		return DROP_NATIVE_SOURCE;
 	if (ipcache__range(&p.key.daddr, config->own_node, &node) != RANGE_NONE)

@@ -1,0 +1,123 @@
+// Rows of flows that leave under the address of node 1: pod a's to the stranger, and the node's own beside them.
+import {
+  CONFIG_NATIVE,
+  CONFIG_READY,
+  CONFIG_TRANSLATED,
+  FLOW_OPENER,
+  FLOW_SEEN,
+  FLOW_TRANSLATED,
+} from '../src/layouts.ts'
+import type { Rows } from '../testing/index.ts'
+import {
+  type Actors,
+  type FlowSpec,
+  flowRow,
+  IFINDEX_UPLINK,
+  INCARNATION_A,
+  keyOf,
+  nativeRows,
+  type RowSpec,
+  readyConfig,
+  type Shapes,
+} from './world.ts'
+
+const TRANSLATED = CONFIG_READY | CONFIG_TRANSLATED
+
+/** Each kind of node that sb_from_uplink may find itself on, with translated flows. */
+export const modes = {
+  'a tunnel': { sb_config: [[0, { ...readyConfig, flags: TRANSLATED }]] },
+  'the kernel’s own tunnel': {
+    sb_config: [[0, { ...readyConfig, flags: TRANSLATED, overlayIfindex: 0 }]],
+  },
+  'no tunnel': {
+    ...nativeRows,
+    sb_config: [
+      [
+        0,
+        {
+          ...readyConfig,
+          flags: TRANSLATED | CONFIG_NATIVE,
+          overlayIfindex: 0,
+          tunnelPort: 0,
+          uplinkIfindex: IFINDEX_UPLINK,
+        },
+      ],
+    ],
+  },
+} as const satisfies Record<string, Rows<Shapes>>
+
+export interface Leaving {
+  readonly proto: number
+  /** The pod's port or echo id, and what it is outside. */
+  readonly sport: number
+  readonly port: number
+  /** 0 for ICMP. */
+  readonly dport?: number
+  readonly icmpClass?: number
+}
+
+/** Both keys of a flow of pod a: as it sends, and as answers come. */
+export function keysOf({ a, node1, stranger }: Actors, flow: Leaving) {
+  const { proto, sport, port, icmpClass = 0 } = flow
+  const dport = icmpClass === 0 ? (flow.dport ?? 0) : sport
+  const far = icmpClass === 0 ? dport : port
+  const out: FlowSpec = { source: a, target: stranger, proto, sport, dport, icmpClass }
+  const back: FlowSpec = {
+    source: stranger,
+    target: node1,
+    proto,
+    sport: far,
+    dport: port,
+    icmpClass,
+  }
+  return { out, back }
+}
+
+export interface RowChanges {
+  readonly incarnation?: number
+  readonly flags?: number
+  readonly generation?: number
+}
+
+/** Both rows of such a flow, as they are after a while. */
+export function leaving(actors: Actors, flow: Leaving, changes: RowChanges = {}) {
+  const { incarnation = INCARNATION_A, flags = FLOW_SEEN, ...rest } = changes
+  const { a, node1, stranger } = actors
+  const { out, back } = keysOf(actors, flow)
+  const row: RowSpec = {
+    ...rest,
+    kind: 'out',
+    node: IFINDEX_UPLINK,
+    sourceIncarnation: incarnation,
+    flags: flags | FLOW_TRANSLATED | FLOW_OPENER,
+    to: { saddr: node1, daddr: stranger, sport: back.dport ?? 0, dport: back.sport ?? 0 },
+    mtu: 1500,
+  }
+  const backRow: RowSpec = {
+    ...rest,
+    kind: 'local',
+    targetIncarnation: incarnation,
+    flags: flags | FLOW_TRANSLATED,
+    to: { saddr: stranger, daddr: a, sport: out.dport ?? 0, dport: out.sport ?? 0 },
+  }
+  return [
+    [keyOf(out), flowRow(row)],
+    [keyOf(back), flowRow(backRow)],
+  ] as const
+}
+
+/** The same of a flow of the node itself, which has another port outside than its own. */
+export function leavingNode({ node1, stranger }: Actors, flow: Leaving) {
+  const { proto, sport, port, icmpClass = 0 } = flow
+  const dport = icmpClass === 0 ? (flow.dport ?? 0) : sport
+  const far = icmpClass === 0 ? dport : port
+  const out = { source: node1, target: stranger, proto, sport, dport, icmpClass }
+  const back = { source: stranger, target: node1, proto, sport: far, dport: port, icmpClass }
+  const flags = FLOW_SEEN | FLOW_TRANSLATED
+  const to = { saddr: node1, daddr: stranger, sport: port, dport: far }
+  const toNode = { saddr: stranger, daddr: node1, sport: dport, dport: sport }
+  return [
+    [keyOf(out), flowRow({ kind: 'stack', flags: flags | FLOW_OPENER, to })],
+    [keyOf(back), flowRow({ kind: 'stack', flags, to: toNode })],
+  ] as const
+}
