@@ -3,6 +3,7 @@
 import { run } from './command.ts'
 import type { Machine } from './machine.ts'
 import type { UnderlayAddress } from './plan.ts'
+import { addTun, compileTun } from './tun.ts'
 
 export interface Plug {
   readonly machine: Machine
@@ -15,10 +16,12 @@ export const UPLINK = 'eth0'
 const BRIDGE = 'br0'
 const SECOND_CABLE = 'eth1'
 const VLAN_ID = 7
+/** Headers around a packet of a tun device. */
+const UDP_OVER_IPV6 = 40 + 8
 
 /**
  * What has the node's addresses: the cable itself, a VLAN of it, a bond of two cables, a bridge with the cable as its port, or a
- * device without Ethernet header (a tunnel to the other node; such a lab has two nodes and nothing outside).
+ * device without Ethernet header (a tun device to the other node; such a lab has two nodes and nothing outside).
  */
 export type UplinkKind = 'ethernet' | 'vlan' | 'bond' | 'bridge' | 'l3'
 
@@ -51,7 +54,7 @@ export async function wire(
   }
   ofUnderlay.push(`link set ${BRIDGE} up`)
   await batchFromHost(underlay, ofUnderlay)
-  await Promise.all(plugs.map((plug, at) => plugIn(plug, at, uplink)))
+  await Promise.all(plugs.map((plug, at) => plugIn(plug, at, uplink, underlayMtu)))
 }
 
 /** @param at 0 is the host outside, then the nodes by number */
@@ -59,6 +62,7 @@ async function plugIn(
   { machine, addresses, routers }: Plug,
   at: number,
   uplink: UplinkKind,
+  underlayMtu: number,
 ): Promise<void> {
   const kind = uplink === 'l3' && at === 0 ? 'ethernet' : uplink
   const device = UPLINK_DEVICES[kind]
@@ -67,8 +71,9 @@ async function plugIn(
     if (kind !== 'l3') return `route add default via ${address} dev ${device}`
     return `route add ${address.includes(':') ? '::/0' : '0.0.0.0/0'} dev ${device}`
   }
+  if (kind === 'l3') await addTunOver(machine, at, device)
   const lines = [
-    ...deviceLines(kind, at),
+    ...deviceLines(kind, underlayMtu),
     ...addresses.map((a) => `address add ${a.address}/${a.prefixLen} dev ${device} nodad`),
     `link set ${device} up`,
     ...routers.map(route),
@@ -76,8 +81,16 @@ async function plugIn(
   await batch(machine, lines)
 }
 
+/** Addresses of the cable's ends, which only the tun devices' packets are between. */
+async function addTunOver(machine: Machine, at: number, device: string): Promise<void> {
+  const [own, other] = at === 1 ? [1, 2] : [2, 1]
+  await batch(machine, [`address add fd99::${own}/64 dev ${UPLINK} nodad`, `link set ${UPLINK} up`])
+  const program = await compileTun(machine.places.dir)
+  await addTun(machine, program, device, [`fd99::${own}`, `fd99::${other}`])
+}
+
 /** What makes the device out of the cable. */
-function deviceLines(kind: UplinkKind, at: number): string[] {
+function deviceLines(kind: UplinkKind, underlayMtu: number): string[] {
   const device = UPLINK_DEVICES[kind]
   switch (kind) {
     case 'ethernet':
@@ -98,14 +111,8 @@ function deviceLines(kind: UplinkKind, at: number): string[] {
         `link add ${device} type bridge stp_state 0`,
         `link set ${UPLINK} master ${device} up`,
       ]
-    case 'l3': {
-      const [own, other] = at === 1 ? [1, 2] : [2, 1]
-      return [
-        `address add fd99::${own}/64 dev ${UPLINK} nodad`,
-        `link set ${UPLINK} up`,
-        `link add ${device} type ip6tnl mode any local fd99::${own} remote fd99::${other} encaplimit none`,
-      ]
-    }
+    case 'l3':
+      return [`link set ${device} mtu ${underlayMtu - UDP_OVER_IPV6}`]
   }
 }
 
