@@ -136,7 +136,8 @@ async function start(
     start: () => {
       const { bpfDir, attach } = config
       const isMasquerading = config.masquerade === 'ebpf'
-      return Datapath.open({ bpfDir, attach, features, netlink, isMasquerading, clock, log })
+      const given = { bpfDir, attach, features, netlink, isMasquerading, crashPoint }
+      return Datapath.open({ ...given, clock, log })
     },
     stop: (open) => open.close(),
   })
@@ -283,6 +284,7 @@ async function start(
   health.forget('agent')
   jobs.start('ready', async (signal) => {
     await health.whenReady(AbortSignal.any([signal, stop]))
+    await datapath.endMigration()
     log.info({ tookMs: Math.round(clock.monotonicMs() - startedAt) }, 'ready')
   })
 }

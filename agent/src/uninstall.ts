@@ -120,7 +120,7 @@ async function removeAll(
     if (await netlink.links.del(link.index)) removed.push(`device ${link.name}`)
   }
   for (const { name, index } of links.filter((link) => !ours.includes(link))) {
-    if (await removeFilter(netlink, index)) removed.push(`filter on ${name}`)
+    if (await removeFilters(netlink, index)) removed.push(`filter on ${name}`)
   }
   for (const { dst, index, metric } of await netlink.routes.list({ protocol: ROUTE_PROTOCOL })) {
     if (await netlink.routes.del({ dst, index, metric, protocol: ROUTE_PROTOCOL })) {
@@ -150,10 +150,11 @@ function stillAttached(attachments: readonly string[]): UninstallError {
   return new UninstallError('attachments', message)
 }
 
-/** Of an uplink, where it hangs on clsact; a tcx link goes with its pin. The qdisc stays: others may use it. */
-function removeFilter(netlink: RouteNetlink, index: number): Promise<boolean> {
+/** Of an uplink, where they hang on clsact; tcx links go with their pins. The qdisc stays: others may use it. */
+async function removeFilters(netlink: RouteNetlink, index: number): Promise<boolean> {
   const mark = { priority: TC_PRIORITY, handle: TC_HANDLE }
-  return netlink.filters.del({ index, parent: 'ingress', ...mark })
+  const wasThere = await netlink.filters.del({ index, parent: 'ingress', ...mark })
+  return (await netlink.filters.del({ index, parent: 'egress', ...mark })) || wasThere
 }
 
 /** Devices of pods, and allocations whose device is gone but whose removal nobody asked for: the runtime will yet. */

@@ -16,6 +16,7 @@ import {
 import type { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import type { Features } from '../features/features.ts'
 import type { FeatureName } from '../features/table.ts'
+import type { CrashPoint } from '../ipam/crash-point.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Jobs } from '../runtime/jobs.ts'
 import type { Log } from '../runtime/log.ts'
@@ -24,6 +25,7 @@ import { type CounterRow, readCounters } from './counters.ts'
 import { type Device, type HookPrograms, Hooks } from './hooks.ts'
 import { type LoadedObjects, loadObjects, pinPaths } from './load.ts'
 import { type DatapathMaps, openMaps } from './maps.ts'
+import { Migration } from './migrate.ts'
 
 const SWEEP_INTERVAL_MS = 30_000
 
@@ -40,6 +42,7 @@ export interface DatapathOptions {
   readonly isMasquerading?: boolean
   /** Rows of the flow table when it is made. */
   readonly flowsMax?: number
+  readonly crashPoint?: CrashPoint
   readonly clock: Clock
   readonly log: Log
 }
@@ -88,23 +91,21 @@ export class Datapath {
   readonly #objects: LoadedObjects
   readonly #podPrograms: Required<HookPrograms>
   readonly #overlayPrograms: HookPrograms
-  readonly #uplinkPrograms: HookPrograms
+  readonly #uplinkPrograms: Required<HookPrograms>
   readonly #options: DatapathOptions
   #lastSweep: SweepResult | undefined
   #hasUplinkEgress: boolean
+  #migration: Migration | undefined
 
-  private constructor(options: DatapathOptions, objects: LoadedObjects) {
+  private constructor(options: DatapathOptions, objects: LoadedObjects, migration?: Migration) {
     this.#options = options
+    this.#migration = migration
     this.#objects = objects
     this.maps = openMaps(objects)
     this.config = new ConfigRow(this.maps.config)
     this.#podPrograms = { ingress: objects.fromPod, egress: objects.toPod }
     this.#overlayPrograms = { ingress: objects.fromOverlay, egress: objects.toOverlay }
-    const { fromUplink, toUplink } = objects
-    this.#uplinkPrograms = {
-      ingress: fromUplink,
-      ...(toUplink === undefined ? {} : { egress: toUplink }),
-    }
+    this.#uplinkPrograms = { ingress: objects.fromUplink, egress: objects.toUplink }
     const { bpfDir, attach, features, netlink, netns, isMasquerading = false } = options
     this.config.setFlags(CONFIG_FIB_SOURCE, features.has('fib_lookup_src') ? CONFIG_FIB_SOURCE : 0)
     this.config.setFlags(CONFIG_CSUM_IPV6, features.has('csum_ipv6') ? CONFIG_CSUM_IPV6 : 0)
@@ -125,13 +126,25 @@ export class Datapath {
 
   /** Attaches nothing yet: running pods keep the programs they have until their room replaces them. */
   static async open(options: DatapathOptions): Promise<Datapath> {
-    const objects = await loadObjects(options)
+    const migration = Migration.find(options)
+    const flowsMax = migration?.flowsMax ?? options.flowsMax
+    const objects = await loadObjects({
+      ...options,
+      ...(flowsMax === undefined ? {} : { flowsMax }),
+    })
     try {
-      return new Datapath(options, objects)
+      await migration?.copy(objects)
+      return new Datapath(options, objects, migration)
     } catch (error) {
       objects.close()
       throw error
     }
+  }
+
+  /** Once our programs are everywhere: nobody needs what an agent of an older layout left. */
+  async endMigration(): Promise<void> {
+    await this.#migration?.finish(this.#objects)
+    this.#migration = undefined
   }
 
   /** For people. */
@@ -146,8 +159,8 @@ export class Datapath {
 
   /** Those that this process loaded. */
   get programs(): readonly BpfProgram[] {
-    const { fromPod, toPod, fromOverlay, toOverlay, fromUplink, sweep } = this.#objects
-    return [fromPod, toPod, fromOverlay, toOverlay, fromUplink, sweep]
+    const { fromPod, toPod, fromOverlay, toOverlay, fromUplink, toUplink, sweep } = this.#objects
+    return [fromPod, toPod, fromOverlay, toOverlay, fromUplink, toUplink, sweep]
   }
 
   get lastSweep(): SweepResult | undefined {
@@ -196,22 +209,20 @@ export class Datapath {
   }
 
   async attachUplink(device: Device): Promise<void> {
-    const { egress } = this.#uplinkPrograms
     await this.#uplinkHooks.attach(device, this.#onUplinks())
-    const isLeft = egress !== undefined && !this.#hasUplinkEgress
-    if (isLeft) await this.#uplinkHooks.detach(device, { egress })
+    const { egress } = this.#uplinkPrograms
+    if (!this.#hasUplinkEgress) await this.#uplinkHooks.detach(device, { egress })
   }
 
   async isUplinkAttached(device: Device): Promise<boolean> {
-    const { egress } = this.#uplinkPrograms
     if (!(await this.#uplinkHooks.isAttached(device, this.#onUplinks()))) return false
-    if (egress === undefined || this.#hasUplinkEgress) return true
-    return !(await this.#uplinkHooks.hasAny(device, { egress }))
+    const { egress } = this.#uplinkPrograms
+    return this.#hasUplinkEgress || !(await this.#uplinkHooks.hasAny(device, { egress }))
   }
 
   #onUplinks(): HookPrograms {
     const { ingress } = this.#uplinkPrograms
-    return this.#hasUplinkEgress || ingress === undefined ? this.#uplinkPrograms : { ingress }
+    return this.#hasUplinkEgress ? this.#uplinkPrograms : { ingress }
   }
 
   /** Whether it is an uplink to us, or was one to an earlier agent. */

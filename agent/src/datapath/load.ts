@@ -12,8 +12,8 @@ const WRITABLE_BY_OTHERS = 0o022
 const STICKY = 0o1000
 
 /** Where everything is pinned; the layout version is part of the path, so that two layouts never meet. */
-export function pinPaths(bpfDir: string) {
-  const root = join(bpfDir, `v${LAYOUT_VERSION}`)
+export function pinPaths(bpfDir: string, layout = LAYOUT_VERSION) {
+  const root = join(bpfDir, `v${layout}`)
   return {
     root,
     maps: join(root, 'maps'),
@@ -30,7 +30,7 @@ export interface LoadedObjects {
   readonly fromOverlay: BpfProgram
   readonly toOverlay: BpfProgram
   readonly fromUplink: BpfProgram
-  readonly toUplink?: BpfProgram
+  readonly toUplink: BpfProgram
   readonly sweep: BpfProgram
   map(name: string): BpfMap
   close(): void
@@ -61,6 +61,7 @@ export async function loadObjects({ bpfDir, flowsMax }: LoadOptions): Promise<Lo
     const fromOverlay = await load('from_overlay')
     const toOverlay = await load('to_overlay')
     const fromUplink = await load('from_uplink')
+    const toUplink = await load('to_uplink')
     const sweep = await load('sweep')
     return {
       fromPod: fromPod.program('sb_from_pod'),
@@ -68,6 +69,7 @@ export async function loadObjects({ bpfDir, flowsMax }: LoadOptions): Promise<Lo
       fromOverlay: fromOverlay.program('sb_from_overlay'),
       toOverlay: toOverlay.program('sb_to_overlay'),
       fromUplink: fromUplink.program('sb_from_uplink'),
+      toUplink: toUplink.program('sb_to_uplink'),
       sweep: sweep.program('sb_sweep'),
       map(name) {
         for (const object of opened) {
@@ -106,7 +108,7 @@ function requireBpfFs(bpfDir: string): void {
  * A bpf file system mounted without a mode lets everybody make folders in it. Whoever owns one of ours could put maps of his own
  * in the place of those that say which pod has which address.
  */
-function requireOwn(folder: string): void {
+export function requireOwn(folder: string): void {
   const stats = lstatSync(folder, { throwIfNoEntry: false })
   if (stats === undefined) return
   const isOpen = (stats.mode & WRITABLE_BY_OTHERS) !== 0 && (stats.mode & STICKY) === 0
