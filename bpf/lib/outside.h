@@ -137,6 +137,14 @@ __rare int outside__route(struct __sk_buff *skb, const struct packet *p, const s
 	return outside__is_local(skb, &out->source) ? ROUTE_OUT : ROUTE_FOREIGN;
 }
 
+static __always_inline int outside__redirect(struct __sk_buff *skb, __u64 way)
+{
+	skb->mark |= SB_DONE;		/* sb_to_uplink runs next, and has nothing left to do */
+	redirect__note(skb, REDIRECT_NEIGHBOUR, way__node(way));
+	bpf_redirect_neigh(way__node(way), NULL, 0, 0);
+	return PASS_OUT;
+}
+
 /* By the uplink, as its row says. PASS_OUT, or what else became of it. */
 static __always_inline int outside__send(struct __sk_buff *skb, const struct packet *p,
 					 const struct config *config, const struct flow *flow,
@@ -151,10 +159,5 @@ static __always_inline int outside__send(struct __sk_buff *skb, const struct pac
 		return outcome;
 	hop__keep_sum(skb, p);
 	outcome = rewrite__source(skb, p, config, &flow->to);
-	if (outcome != CONTINUE)
-		return outcome;
-	skb->mark |= SB_DONE;		/* sb_to_uplink runs next, and has nothing left to do */
-	redirect__note(skb, REDIRECT_NEIGHBOUR, way__node(way));
-	bpf_redirect_neigh(way__node(way), NULL, 0, 0);
-	return PASS_OUT;
+	return outcome == CONTINUE ? outside__redirect(skb, way) : outcome;
 }

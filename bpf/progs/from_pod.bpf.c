@@ -7,6 +7,7 @@
 #include "guard.h"
 #include "icmp_error.h"
 #include "outside.h"
+#include "outside_error.h"
 #include "overlay.h"
 #include "translate.h"
 #include "uplink.h"
@@ -170,6 +171,8 @@ __rare int go_error(struct __sk_buff *skb, const struct packet *p,
 	if (!flow)
 		return PASS_STACK_ERROR;
 	way = READ_ONCE(flow->way);
+	if (way__kind(way) == WAY_OUT)
+		return outside__send_error(skb, p, &error, flow);
 	if (way__kind(way) != WAY_STACK && way__generation(way) != READ_ONCE(config->generation))
 		return PASS_STACK_ERROR;
 	return go(skb, p, config, way, is_netkit);

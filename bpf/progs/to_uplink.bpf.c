@@ -7,6 +7,7 @@
 #include "bpf.h"
 #include "flows.h"
 #include "outside.h"
+#include "outside_error.h"
 #include "translate.h"
 
 static __always_inline int leave(struct __sk_buff *skb, const struct packet *p,
@@ -65,8 +66,10 @@ static __always_inline int to_uplink(struct __sk_buff *skb)
 	if (p.key.proto == IPPROTO_UDP && p.key.dport == config->tunnel_port && config->tunnel_port)
 		return PASS_TUNNEL;
 	/* Later fragments have no port to change, and the address stays. */
-	if (unlikely(p.flags & (PACKET_ICMP_ERROR | PACKET_NEIGHBOUR | PACKET_FRAGMENT_LATER)))
+	if (unlikely(p.flags & (PACKET_NEIGHBOUR | PACKET_FRAGMENT_LATER)))
 		return PASS_FOREIGN;
+	if (unlikely(p.flags & PACKET_ICMP_ERROR))
+		return outside__pass_error(skb, &p);
 	flow = flow__find(&p.key);
 	if (unlikely(flow && flow->flags & FLOW_TRANSLATED)) {
 		if (!flow__is_reopened(flow, p.tcp_flags)) {

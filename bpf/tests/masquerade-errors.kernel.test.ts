@@ -24,7 +24,9 @@ import {
   type Actors,
   counted,
   families,
+  GENERATION,
   IFINDEX_HERE,
+  IFINDEX_UPLINK,
   loadWorld,
   MTU,
   SB_DONE,
@@ -354,6 +356,125 @@ describe.each(families)('IPv$family', (actors) => {
       maps: { ...mode, sb_flows: leaving(actors, ofUdp.flow) },
       packet: came(redirect, ip(inner), ...ofUdp.sent(50000)),
       expect: passes('PASS_FOREIGN'),
+    })
+  })
+
+  describe('of a pod, about an answer', () => {
+    const sends = (src: string, about: string, port: number, kind: (typeof kinds)[number]) =>
+      packet(
+        links.fromA,
+        ip({ src, dst: stranger, ...(src === a ? {} : { ttl: 63 }) }),
+        portUnreachable(),
+        ip({ src: stranger, dst: about, ttl: 3 }),
+        ...kind.answered(port),
+      )
+
+    test('it leaves under the node’s address and port, outside and inside', () => {
+      for (const kind of kinds) {
+        for (const generation of [GENERATION, GENERATION - 1]) {
+          world.check({
+            what: `${kind.kind}, generation ${generation}`,
+            program: 'sb_from_pod',
+            maps: { ...mode, sb_flows: leaving(actors, kind.flow, { generation }) },
+            packet: sends(a, a, 40000, kind),
+            expect: {
+              verdict: 'redirect',
+              redirect: { kind: 'neighbour', ifindex: IFINDEX_UPLINK },
+              packetOut: sends(node1, node1, 50000, kind),
+              ctx: { mark: SB_DONE },
+              maps: { sb_counters: counted('from_pod', 'PASS_OUT') },
+            },
+          })
+        }
+      }
+    })
+
+    test.each([
+      ['of a flow that nobody has', 40001, ofUdp.answered(40001), {}],
+      ['of who had the address before', 40000, ofUdp.answered(40000), { incarnation: 10 }],
+    ])('%s it is left to the stack', (what, _port, answered, changes) => {
+      world.check({
+        what,
+        program: 'sb_from_pod',
+        maps: { ...mode, sb_flows: leaving(actors, ofUdp.flow, changes) },
+        packet: packet(
+          links.fromA,
+          ip({ src: a, dst: stranger }),
+          portUnreachable(),
+          ip({ src: stranger, dst: a }),
+          ...answered,
+        ),
+        expect: { verdict: 'next', maps: { sb_counters: counted('from_pod', 'PASS_STACK_ERROR') } },
+      })
+    })
+
+    test('it speaks of no other pod’s', () => {
+      world.check({
+        what: 'a about what b got',
+        program: 'sb_from_pod',
+        maps: { ...mode, sb_flows: leaving({ ...actors, a: b }, ofUdp.flow) },
+        packet: sends(a, b, 40000, ofUdp),
+        expect: {
+          verdict: 'shot',
+          maps: { sb_counters: counted('from_pod', 'DROP_FOREIGN_ERROR') },
+        },
+      })
+    })
+  })
+
+  describe('of the node’s kernel, about an answer', () => {
+    const says = (about: string, port: number, kind: (typeof kinds)[number], outer = node1) =>
+      packet(
+        links.wire,
+        ip({ src: outer, dst: stranger }),
+        tooBig({ mtu: 1400 }),
+        ip({ src: stranger, dst: about, ttl: 3 }),
+        ...kind.answered(port),
+      )
+
+    test.each([
+      ['its address on the uplink', node1],
+      ['its address among pods', actors.own1],
+    ])('that it could not forward to a pod, from %s', (_what, outer) => {
+      for (const kind of kinds) {
+        world.check({
+          what: kind.kind,
+          program: 'sb_to_uplink',
+          maps: { ...mode, sb_flows: leaving(actors, kind.flow) },
+          packet: says(a, 40000, kind, outer),
+          expect: {
+            verdict: 'next',
+            packetOut: says(node1, 50000, kind),
+            maps: { sb_counters: counted('to_uplink', 'PASS_TRANSLATED') },
+          },
+        })
+      }
+    })
+
+    test('that came for the node itself', () => {
+      for (const kind of kinds) {
+        world.check({
+          what: kind.kind,
+          program: 'sb_to_uplink',
+          maps: { ...mode, sb_flows: leavingNode(actors, kind.flow) },
+          packet: says(node1, 40000, kind),
+          expect: {
+            verdict: 'next',
+            packetOut: says(node1, 50000, kind),
+            maps: { sb_counters: counted('to_uplink', 'PASS_TRANSLATED') },
+          },
+        })
+      }
+    })
+
+    test('other errors pass as they are', () => {
+      world.check({
+        what: 'about an unknown flow',
+        program: 'sb_to_uplink',
+        maps: { ...mode, sb_flows: leaving(actors, ofUdp.flow) },
+        packet: says(node1, 41000, ofUdp),
+        expect: { verdict: 'next', maps: { sb_counters: counted('to_uplink', 'PASS_FOREIGN') } },
+      })
     })
   })
 })
