@@ -1,6 +1,7 @@
 // `npm run test:kubernetes -- …`: a real cluster on this machine, our scenarios and upstream's specs; ends with `N passed, N failed`.
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { LEAST_RUNS } from '../bench/options.ts'
 import { formatRows } from '../bench/row.ts'
@@ -217,7 +218,10 @@ async function main(): Promise<number> {
     case 'shell':
       return shell(Cluster.open(), words[0])
     case 'kubectl': {
-      const [program = '', ...args] = Cluster.open().control.kubectlCommand(words)
+      // Files are named as seen from here.
+      const kubectl = [join(BINARIES, 'kubectl'), '--kubeconfig', ADMIN_CONFIG, ...words]
+      const { machine } = Cluster.open().control
+      const [program = '', ...args] = machine.enter(['env', '-C', process.cwd(), ...kubectl])
       return closed(spawn(program, args, { stdio: 'inherit' }))
     }
     case 'pod-start':
