@@ -11,7 +11,7 @@ import { TREE } from './places.ts'
 import { readNetworkList } from './runtime.ts'
 
 export interface AgentOptions {
-  /** Run the sources or the bundle that ships. */
+  /** Run the sources or the bundle that ships; SINABRO_AGENT_FROM where nothing is said, else the sources. */
   readonly from?: 'source' | 'bundle'
   /** Added to the command line. */
   readonly args?: readonly string[]
@@ -38,8 +38,9 @@ export class AgentProcess {
     if (this.pids().length > 0) {
       throw new LabError('in-use', `an agent runs on ${this.#machine.name} already`)
     }
+    const { from = process.env.SINABRO_AGENT_FROM } = options
     const program =
-      options.from === 'bundle'
+      from === 'bundle'
         ? [join(TREE, 'agent/build/sinabro')]
         : [process.execPath, join(TREE, 'agent/src/main.ts')]
     const log = openSync(this.#machine.places.agentLog, 'a')

@@ -1,12 +1,14 @@
 // Puts a suite of test files into one module: in emulation every file that Node opens, strips and compiles costs.
-import { globSync, readFileSync } from 'node:fs'
+import { globSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { build, type Plugin } from 'esbuild'
-import type { Suite } from './suites.ts'
+import { type Suite, VERIFIER } from './suites.ts'
 
 export const TREE = dirname(dirname(import.meta.dirname))
 const GUEST = join(import.meta.dirname, 'guest')
+const VERIFIER_SOURCE = `import { loadObjects } from '${GUEST}/load-objects.ts'
+await loadObjects('${TREE}/bpf/build')`
 
 export function filesOf({ files, without = [] }: Suite): string[] {
   const left = new Set(globSync([...without], { cwd: TREE }))
@@ -15,7 +17,17 @@ export function filesOf({ files, without = [] }: Suite): string[] {
     .sort()
 }
 
-export async function bundleSuite(suite: Suite, outfile: string): Promise<void> {
+/** Makes `NAME.mjs` and its settings `NAME.env` in a folder that guests see. */
+export async function bundleSuite(suite: Suite, folder: string): Promise<void> {
+  const { name, env = {} } = suite
+  const outfile = join(folder, `${name}.mjs`)
+  if (name === VERIFIER) await bundle(VERIFIER_SOURCE, outfile)
+  else await bundleFiles(suite, outfile)
+  const exports = Object.entries(env).map(([key, value]) => `export ${key}='${value}'\n`)
+  writeFileSync(join(folder, `${name}.env`), exports.join(''))
+}
+
+async function bundleFiles(suite: Suite, outfile: string): Promise<void> {
   const files = filesOf(suite)
   if (files.length === 0) throw new Error(`no file matches ${suite.files.join(' ')}`)
   const loads = files.map(
@@ -30,7 +42,7 @@ process.exit(0) // what a test left open does not hold up the rest`,
 }
 
 /** The module `source`, with all it imports. */
-export async function bundle(source: string, outfile: string): Promise<void> {
+async function bundle(source: string, outfile: string): Promise<void> {
   await build({
     stdin: { contents: source, resolveDir: import.meta.dirname, loader: 'ts' },
     outfile,

@@ -33,7 +33,7 @@ function needsKernel({ skip }: TestContext): void {
 function job(command: string, more: Partial<Job> = {}): Job {
   const scratch = makeScratch()
   scratches.push(scratch)
-  return { command, scratch, timeoutMs: 100_000, memoryMib: 512, cpus: 1, ...more }
+  return { command, scratch, timeoutMs: 100_000, memoryMib: 512, ...more }
 }
 
 describe('a guest', () => {

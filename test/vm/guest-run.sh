@@ -12,6 +12,8 @@ mount -t devpts devpts /dev/pts
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
+# Nothing asks for it: its device file comes with it.
+modprobe tun
 # Else every namespace made after the first tunnel device has an ip6tnl0 of its own, which tests take for somebody's.
 echo 2 >/proc/sys/net/core/fb_tunnels_only_for_init_net
 if [ -n "$interactive" ]; then

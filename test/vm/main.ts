@@ -1,18 +1,20 @@
 // `npm run test:vm`: on each kernel of kernels.ts every suite of suites.ts; ends with the line `N passed, N failed`.
 //
 // test:vm [-- --kernel NAME] [-- --only SUITE] [-- --update] [-- --shell] [-- --exec COMMAND]
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { boot } from './boot.ts'
+import { bundleSuite } from './bundle.ts'
 import { KERNELS, type Kernel } from './kernels.ts'
 import { type BootFiles, prepare } from './prepare.ts'
 import { missingPrograms } from './programs.ts'
-import { judge, type SuiteRun } from './report.ts'
+import { judge } from './report.ts'
 import { runFaults } from './run-faults.ts'
-import { bundleSuites, CPUS, MEMORY_MIB, runKernel } from './run-kernel.ts'
+import { MEMORY_MIB, runKernel } from './run-kernel.ts'
 import { makeScratch, removeScratch } from './scratch.ts'
-import { FAULTS, SUITES, VERIFIER } from './suites.ts'
-import { differences, readTable, updateTable, writeTable } from './verifier.ts'
+import { FAULTS, SUITES } from './suites.ts'
+import { readTable, updateTable, writeTable } from './verifier.ts'
 
 const { values } = parseArgs({
   options: {
@@ -73,7 +75,6 @@ async function enter(chosen: readonly Kernel[]): Promise<void> {
       scratch,
       timeoutMs: values.shell ? 2 ** 31 - 1 : 600_000,
       memoryMib: MEMORY_MIB,
-      cpus: CPUS,
       isInteractive: values.shell,
       signal: abort.signal,
       onLine: (line) => console.log(line),
@@ -84,75 +85,53 @@ async function enter(chosen: readonly Kernel[]): Promise<void> {
 }
 
 /** One kernel that cannot be had does not keep the others from running. */
-function tryPrepare(kernel: Kernel): BootFiles | undefined {
+function tryPrepare(kernel: Kernel): [Kernel, BootFiles][] {
   try {
-    return prepare(kernel)
+    return [[kernel, prepare(kernel)]]
   } catch (error) {
     console.log(`FAIL kernel ${kernel.name}: ${error instanceof Error ? error.message : error}`)
-    return undefined
+    return []
   }
 }
 
-function isGreen({ results }: SuiteRun): boolean {
-  return results.every(({ state }) => state === 'passed')
-}
-
-async function test(): Promise<void> {
-  const folder = join(scratch, 'suites')
-  await bundleSuites(suites, folder)
-  const smaller = suites.flatMap(({ name, env = {}, only }) => [
+function tellSmaller(): void {
+  const smaller = chosenSuites.flatMap(({ name, env = {}, only }) => [
     ...Object.entries(env).map(([key, value]) => `${name}: ${key}=${value}`),
     ...(only === undefined ? [] : [`${name}: only ${only}`]),
   ])
-  if (smaller.length > 0)
-    console.log(`smaller numbers, because emulation is slow: ${smaller.join(', ')}`)
-  const runs: SuiteRun[] = []
-  let failed = 0
-  let table = readTable()
-  for (const kernel of suites.length === 0 ? [] : kernels) {
-    if (abort.signal.aborted) break
-    const files = tryPrepare(kernel)
-    if (files === undefined) {
-      failed++
-      continue
-    }
-    const startMs = performance.now()
-    console.log(`kernel ${files.release}`)
-    const inFolders = { folder, scratch, signal: abort.signal }
-    const { outcome, runs: own, loaded } = await runKernel(kernel.name, files, suites, inFolders)
-    runs.push(...own)
-    const seconds = Math.round((performance.now() - startMs) / 1000)
-    console.log(`kernel ${files.release}: ${outcome.ending} after ${seconds} s`)
-    if (outcome.ending !== 'exit') console.log(`the console ended with\n${outcome.console}`)
-    if (outcome.ending === 'timeout') console.log(`the command said last\n${outcome.output}`)
-    const verifier = own.find(({ suite }) => suite === VERIFIER)
-    if (verifier === undefined) continue
-    for (const { object, program, instructions, loadMs } of loaded) {
-      console.log(`  ${object}/${program}: ${instructions} instructions, ${loadMs} ms`)
-    }
-    // Where an object was refused that is what there is to say, and nothing to write down.
-    if (verifier.problem !== undefined || !isGreen(verifier)) continue
-    if (values.update) table = updateTable(table, kernel.name, loaded)
-    const changes = differences(table, kernel.name, loaded)
-    if (changes.length === 0) continue
-    const how = 'if that is meant, npm run test:vm -- --only verifier --update'
-    verifier.problem = `${[...changes, how].join('\n    ')}`
-  }
-  if (values.update) writeTable(table)
+  if (smaller.length === 0) return
+  console.log(`smaller numbers, because emulation is slow: ${smaller.join(', ')}`)
+}
+
+async function test(): Promise<void> {
+  const startMs = performance.now()
+  const folder = join(scratch, 'suites')
+  mkdirSync(folder)
+  for (const suite of chosenSuites) await bundleSuite(suite, folder)
+  tellSmaller()
+  const { signal } = abort
+  const kept = readTable()
+  const table = values.update ? undefined : kept
+  const wanted = suites.length === 0 ? [] : kernels
+  const ready = wanted.flatMap(tryPrepare)
+  // Side by side: each guest has one CPU.
+  const ended = await Promise.all(
+    ready.map(([{ name }, files]) =>
+      runKernel(name, files, suites, { folder, scratch, signal, table }),
+    ),
+  )
+  const runs = ended.flatMap((one) => one.runs)
+  if (values.update) writeTable(ended.reduce(updateTable, kept))
   const faults = chosenSuites.find(({ name }) => name === FAULTS)
   const isWanted = values.kernel === undefined || values.only === FAULTS
-  if (faults !== undefined && isWanted && !abort.signal.aborted) {
-    const [file = ''] = faults.files
-    runs.push(await runFaults(file, { scratch, signal: abort.signal }))
-  }
+  if (faults !== undefined && isWanted && !signal.aborted)
+    runs.push(...(await runFaults(faults, { folder, signal })))
   const isWhole = values.kernel === undefined && values.only === undefined
   const verdict = judge(runs, isWhole)
   for (const line of verdict.lines) console.log(line)
-  if (abort.signal.aborted) {
-    console.log('interrupted')
-    failed++
-  }
-  failed += verdict.failed
+  if (signal.aborted) console.log('interrupted')
+  const failed = verdict.failed + (wanted.length - ready.length) + (signal.aborted ? 1 : 0)
+  console.log(`${Math.round((performance.now() - startMs) / 1000)} s`)
   console.log(`${verdict.passed} passed, ${failed} failed`)
   process.exitCode = failed === 0 ? 0 : 1
 }

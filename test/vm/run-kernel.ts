@@ -1,111 +1,89 @@
-// One kernel's turn: the suites bundled into a folder that the guest sees, the guest booted, its words sorted by suite.
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+// One kernel's turn: the guest booted, the suites run in it, its words sorted by suite, its verifier held against the table.
 import { boot, type Outcome } from './boot.ts'
-import { bundle, bundleSuite, filesOf, TREE } from './bundle.ts'
 import type { Loaded } from './guest/load-objects.ts'
-import type { TestResult } from './guest/run-files.ts'
+import { listen, SUITE_LIMIT_SEC } from './listen.ts'
 import type { BootFiles } from './prepare.ts'
-import type { SuiteRun } from './report.ts'
+import { isGreen, type SuiteRun } from './report.ts'
 import { type Suite, VERIFIER } from './suites.ts'
+import { differences, type VerifierTable } from './verifier.ts'
 
 export const MEMORY_MIB = 2560
-export const CPUS = 2
-const SUITE_LIMIT_SEC = 600
+/** Two suites share the one CPU: much of a test is waiting for the kernel. */
+const LANES = 2
 const KERNEL_LIMIT_MS = 1_500_000
-/** Where the minutes go. */
-const SLOW_MS = 15_000
-/** `timeout` says so. */
-const TIMED_OUT = 124
-
-/** Makes the folder that `runKernel` of every kernel runs from. */
-export async function bundleSuites(suites: readonly Suite[], folder: string): Promise<void> {
-  mkdirSync(folder)
-  for (const suite of suites) {
-    const outfile = join(folder, `${suite.name}.mjs`)
-    if (suite.name === VERIFIER) {
-      const objects = JSON.stringify(join(TREE, 'bpf/build'))
-      await bundle(
-        `import { loadObjects } from './guest/load-objects.ts'\nawait loadObjects(${objects})`,
-        outfile,
-      )
-    } else await bundleSuite(suite, outfile)
-    const settings = Object.entries(suite.env ?? {})
-    const exports = settings.map(([name, value]) => `export ${name}='${value}'\n`)
-    writeFileSync(join(folder, `${suite.name}.env`), exports.join(''))
-  }
-}
 
 export interface KernelRun {
-  readonly outcome: Outcome
-  readonly runs: SuiteRun[]
-  readonly loaded: Loaded[]
+  readonly kernel: string
+  readonly runs: readonly SuiteRun[]
+  /** Of every object, if none was refused. */
+  readonly loaded: readonly Loaded[] | undefined
+}
+
+interface Surroundings {
+  /** Of the suites' modules. */
+  readonly folder: string
+  readonly scratch: string
+  readonly signal: AbortSignal
+  /** What the verifier has to say; absent when that is to be written down. */
+  readonly table: VerifierTable | undefined
 }
 
 export async function runKernel(
   kernel: string,
   files: BootFiles,
   suites: readonly Suite[],
-  { folder, scratch, signal }: { folder: string; scratch: string; signal: AbortSignal },
+  { folder, scratch, signal, table }: Surroundings,
 ): Promise<KernelRun> {
-  const runs = suites.map(({ name }): SuiteRun => ({ kernel, suite: name, results: [] }))
-  const runOf = new Map(
-    suites.flatMap((suite, at) => filesOf(suite).map((file) => [file, runs[at]] as const)),
-  )
+  const startMs = performance.now()
+  const tell = (text: string): void => console.log(`${kernel}: ${text}`)
   const loaded: Loaded[] = []
-  const onLine = (line: string): void => {
-    const [, word, json = ''] = /^@@(test|suite|loaded) (.*)$/.exec(line) ?? []
-    if (word === undefined) {
-      if (line.trim() !== '') console.log(`  ${line}`)
-    } else if (word === 'loaded') loaded.push(JSON.parse(json) as Loaded)
-    else if (word === 'test') {
-      const result = JSON.parse(json) as TestResult
-      runOf.get(result.file)?.results.push(result)
-      if (result.state === 'failed') console.log(`  FAIL ${result.file} › ${result.name}`)
-      if (result.ms > SLOW_MS)
-        console.log(`  slow, ${result.ms} ms: ${result.file} › ${result.name}`)
-    } else {
-      const { name, status, seconds } = JSON.parse(json) as SuiteEnd
-      const run = runs.find(({ suite }) => suite === name)
-      if (run === undefined) return
-      run.seconds = seconds
-      if (status === TIMED_OUT) run.problem = `not done after ${SUITE_LIMIT_SEC} s; ended`
-      else if (status !== 0) run.problem = `its process ended with ${status}`
-      console.log(`  ${name}: ${run.results.length} tests, ${seconds} s`)
-    }
+  let isVerified = false
+  const take = (one: Loaded): void => {
+    const { object, program, instructions, loadMs } = one
+    loaded.push(one)
+    tell(`${object}/${program}: ${instructions} instructions, ${loadMs} ms`)
   }
+  const compare = (run: SuiteRun): void => {
+    if (run.suite !== VERIFIER || !isGreen(run)) return
+    isVerified = true
+    const changes = table === undefined ? [] : differences(table, kernel, loaded)
+    if (changes.length === 0) return
+    const how = 'if that is meant, npm run test:vm -- --only verifier --update'
+    run.problem = ['the verifier walks otherwise than verifier.json says', ...changes, how].join(
+      '\n    ',
+    )
+  }
+  const { runs, onLine } = listen(kernel, suites, take, compare)
+  tell(`boots ${files.release}`)
   const outcome = await boot(files, {
     command: commandFor(suites, folder),
     scratch,
     timeoutMs: KERNEL_LIMIT_MS,
     memoryMib: MEMORY_MIB,
-    cpus: CPUS,
     signal,
     onLine,
   })
+  const seconds = Math.round((performance.now() - startMs) / 1000)
+  const { ending, cpuSeconds, console: said, output } = outcome
+  tell(`${ending} after ${seconds} s, of which the CPU worked ${cpuSeconds}`)
+  if (ending !== 'exit') tell(`the console ended with\n${said}`)
+  if (ending === 'timeout') tell(`the command said last\n${output}`)
   for (const run of runs) {
     if (run.seconds === undefined) run.problem ??= `did not end: ${wordFor(outcome)}`
-    else if (run.results.length === 0) run.problem ??= 'said nothing of any test'
   }
-  return { outcome, runs, loaded }
-}
-
-interface SuiteEnd {
-  readonly name: string
-  readonly status: number
-  readonly seconds: number
+  return { kernel, runs, loaded: isVerified ? loaded : undefined }
 }
 
 function wordFor({ ending, status }: Outcome): string {
   return ending === 'exit' ? `the guest ended with ${status}` : `the guest: ${ending}`
 }
 
-/** The verifier first and alone, since its time is measured; then two at a time: much of a test is waiting for the kernel. */
+/** The verifier first and alone, since its time is measured; then two at a time. */
 function commandFor(suites: readonly Suite[], folder: string): string {
   const names = suites.map(({ name }) => name)
   const call = `sh test/vm/guest/run-suite.sh '${folder}' ${SUITE_LIMIT_SEC} '${process.execPath}'`
   const rest = names.filter((name) => name !== VERIFIER)
   const first = names.includes(VERIFIER) ? [`${call} ${VERIFIER}`] : []
-  const lanes = rest.length === 0 ? [] : [`echo ${rest.join(' ')} | xargs -P ${CPUS} -n 1 ${call}`]
+  const lanes = rest.length === 0 ? [] : [`echo ${rest.join(' ')} | xargs -P ${LANES} -n 1 ${call}`]
   return [...first, ...lanes].join('\n')
 }

@@ -9,6 +9,12 @@ export interface Verified {
   readonly loadMs: number
 }
 
+/** What the verifier of one kernel said of all programs. */
+interface Spoken {
+  readonly kernel: string
+  readonly loaded: readonly Loaded[] | undefined
+}
+
 /** By `object/program`, then by kernel. */
 export type VerifierTable = Readonly<Record<string, Readonly<Record<string, Verified>>>>
 
@@ -48,11 +54,9 @@ export function writeTable(table: VerifierTable, file = TABLE_FILE): void {
 const keyOf = ({ object, program }: Loaded): string => `${object}/${program}`
 
 /** What one kernel said in place of what the table has of it. A load time stays where the count does: it is never the same twice. */
-export function updateTable(
-  table: VerifierTable,
-  kernel: string,
-  loaded: readonly Loaded[],
-): VerifierTable {
+export function updateTable(table: VerifierTable, { kernel, loaded }: Spoken): VerifierTable {
+  // Where an object was refused that is what there is to say, and nothing to write down.
+  if (loaded === undefined) return table
   const next: Record<string, Record<string, Verified>> = {}
   for (const [program, { [kernel]: _, ...others }] of Object.entries(table)) {
     if (Object.keys(others).length > 0) next[program] = others

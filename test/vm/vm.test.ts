@@ -42,15 +42,16 @@ test.each([
 })
 
 test('updateTable() keeps the load time of what did not change, and other kernels', () => {
-  const two = updateTable(table, '6.12', [{ ...one, instructions: 900 }])
+  const two = updateTable(table, { kernel: '6.12', loaded: [{ ...one, instructions: 900 }] })
   expect(two).toEqual({
     'from_pod/sb_from_pod': {
       '6.1': { instructions: 1000, loadMs: 40 },
       '6.12': { instructions: 900, loadMs: 55 },
     },
   })
-  expect(updateTable(two, '6.1', [one])).toEqual(two)
-  expect(updateTable(table, '6.1', [])).toEqual({})
+  expect(updateTable(two, { kernel: '6.1', loaded: [one] })).toEqual(two)
+  expect(updateTable(two, { kernel: '6.1', loaded: undefined })).toEqual(two)
+  expect(updateTable(table, { kernel: '6.1', loaded: [] })).toEqual({})
 })
 
 function run(suite: string, ...results: Partial<TestResult>[]): SuiteRun {
@@ -61,22 +62,29 @@ function run(suite: string, ...results: Partial<TestResult>[]): SuiteRun {
   return { kernel: '6.1', suite, results: whole, seconds: 3 }
 }
 
-test('judge() counts, and tells failures and skips with their reasons', () => {
+test('judge() counts, names failures, and gives the reasons of skips', () => {
+  const skipped = { state: 'skipped', note: 'no x' } as const
   const runs = [
-    run('one', {}, { state: 'failed', note: 'why it failed' }, { state: 'skipped', note: 'no x' }),
-    { ...run('two', {}), problem: 'its process ended with 139' },
+    run('one', {}, { state: 'failed', note: 'why it failed' }, skipped, skipped),
+    { ...run('two', { note: 'second try; first: late' }), problem: 'its process ended with 139' },
   ]
   const { lines, passed, failed } = judge(runs, true)
   expect({ passed, failed }).toEqual({ passed: 2, failed: 2 })
-  const text = lines.join('\n')
-  expect(text).toContain('FAIL 6.1 one: x.test.ts › does\n    why it failed')
-  expect(text).toContain('FAIL 6.1 two: its process ended with 139')
-  expect(text).toContain('skipped 6.1 one: x.test.ts: no x (1)')
-  expect(text).toMatch(/^6\.1 +one +1 +1 +1 +3$/m)
+  expect(lines.slice(0, 3)).toEqual([
+    'FAIL 6.1 one: x.test.ts › does',
+    'FAIL 6.1 two: its process ended with 139',
+    'flaky 6.1 two: x.test.ts › does',
+  ])
+  expect(lines.join('\n')).toMatch(/^6\.1 +one +1 +1 +2 +3 +no x \(2\)$/m)
+})
+
+test('a skip without a reason fails the run', () => {
+  const runs = [run('one', {}, { state: 'skipped' })]
+  expect(judge(runs, false)).toMatchObject({ passed: 1, failed: 1 })
 })
 
 test('a suite that is skipped everywhere fails a whole run, and no other', () => {
-  const runs = [run('one', { state: 'skipped' }), run('two', {})]
+  const runs = [run('one', { state: 'skipped', note: 'no x' }), run('two', {})]
   expect(judge(runs, true)).toMatchObject({ passed: 1, failed: 1 })
   expect(judge(runs, true).lines).toContain('FAIL one: skipped everywhere')
   expect(judge(runs, false)).toMatchObject({ passed: 1, failed: 0 })

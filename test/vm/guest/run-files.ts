@@ -59,7 +59,7 @@ async function runGroup(
       ? one.members.some(chosen)
       : (only?.test(`${file} ${nameOf(path, one, group)}`) ?? true)
   const members = group.members.filter(chosen)
-  const runs = !group.isSkipped && members.some((one) => !one.isSkipped)
+  const runs = members.some((one) => (one.skipped ?? group.skipped) === undefined)
   let broken: unknown
   try {
     if (runs) for (const hook of group.beforeAll) await limited(hook(), TEST_TIMEOUT_MS)
@@ -99,7 +99,8 @@ async function runCase(
     const ms = Math.round(performance.now() - startMs)
     tell({ file, name, state, ms, ...(note === undefined ? {} : { note }) })
   }
-  if (one.isSkipped || path.some((group) => group.isSkipped)) return done('skipped')
+  const skipped = one.skipped ?? path.at(-1)?.skipped
+  if (skipped !== undefined) return done('skipped', skipped)
   let first: string | undefined
   for (const isLast of [false, true]) {
     try {
@@ -125,9 +126,10 @@ async function tryCase(one: Case, path: readonly Group[]): Promise<void> {
       failure ??= { error }
     }
   }
-  for (const group of path) for (const hook of group.beforeEach) await step(hook)
+  for (const group of path) for (const hook of group.beforeEach) await step(() => hook(context))
   if (failure === undefined) await step(() => (one.body as (ctx: unknown) => unknown)(context))
-  for (const group of path.toReversed()) for (const hook of group.afterEach) await step(hook)
+  for (const group of path.toReversed())
+    for (const hook of group.afterEach) await step(() => hook(context))
   for (const hook of finishers.toReversed()) await step(hook)
   if (failure !== undefined) throw failure.error
 }

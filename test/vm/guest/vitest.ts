@@ -3,7 +3,9 @@ import { format } from 'node:util'
 import { expect as vitestExpect } from 'vitest'
 
 type Body = (...args: never[]) => unknown
-type Hook = () => unknown
+type Hook = (context?: unknown) => unknown
+/** Why a test is left out; empty where nobody has said. */
+type Reason = string
 export interface TestOptions {
   readonly timeout?: number
 }
@@ -13,7 +15,7 @@ export interface Case {
   readonly name: string
   readonly body: Body
   readonly timeoutMs: number | undefined
-  readonly isSkipped: boolean
+  readonly skipped: Reason | undefined
 }
 
 export interface Group {
@@ -21,7 +23,7 @@ export interface Group {
   /** For each of its tests that says nothing of its own. */
   readonly timeoutMs: number | undefined
   readonly parent: Group | undefined
-  readonly isSkipped: boolean
+  readonly skipped: Reason | undefined
   readonly members: (Case | Group)[]
   readonly beforeAll: Hook[]
   readonly afterAll: Hook[]
@@ -37,17 +39,17 @@ export class Skipped {
   }
 }
 
-let current: Group = newGroup('', undefined, false, undefined)
+let current: Group = newGroup('', undefined, undefined, undefined)
 let finishers: Hook[] | undefined
 
 function newGroup(
   name: string,
   parent: Group | undefined,
-  isSkipped: boolean,
+  skipped: Reason | undefined,
   timeoutMs: number | undefined,
 ): Group {
   const hooks = { beforeAll: [], afterAll: [], beforeEach: [], afterEach: [] }
-  return { name, parent, isSkipped, timeoutMs, members: [], ...hooks }
+  return { name, parent, skipped, timeoutMs, members: [], ...hooks }
 }
 
 /** `test` and `describe` take options, or a limit, before or behind the body. */
@@ -59,7 +61,7 @@ function bodyAndLimit(rest: readonly Rest[]): { body: Body; timeoutMs: number | 
 
 /** Collects what a module declares while it is loaded. */
 export async function collect(load: () => Promise<unknown>): Promise<Group> {
-  const whole = newGroup('', undefined, false, undefined)
+  const whole = newGroup('', undefined, undefined, undefined)
   current = whole
   await load()
   return whole
@@ -71,18 +73,18 @@ export function collectFinishers(): Hook[] {
   return finishers
 }
 
-function declareTest(isSkipped: boolean) {
+function declareTest(skipped: Reason | undefined) {
   return (name: string, ...rest: readonly Rest[]): void => {
     const { body, timeoutMs = current.timeoutMs } = bodyAndLimit(rest)
-    current.members.push({ name, body, timeoutMs, isSkipped })
+    current.members.push({ name, body, timeoutMs, skipped })
   }
 }
 
-function declareGroup(isSkipped: boolean) {
+function declareGroup(skipped: Reason | undefined) {
   return (name: string, ...rest: readonly Rest[]): void => {
     const outer = current
     const { body, timeoutMs = outer.timeoutMs } = bodyAndLimit(rest)
-    const group = newGroup(name, outer, isSkipped || outer.isSkipped, timeoutMs)
+    const group = newGroup(name, outer, outer.skipped ?? skipped, timeoutMs)
     outer.members.push(group)
     current = group
     if ((body as Hook)() instanceof Promise) throw new TypeError(`describe ${name} is asynchronous`)
@@ -128,17 +130,18 @@ function forEach(declare: Declare) {
     }
 }
 
-function api(declare: (isSkipped: boolean) => Declare) {
-  const one = (isSkipped: boolean) =>
-    Object.assign(declare(isSkipped), {
-      each: each(declare(isSkipped)),
-      for: forEach(declare(isSkipped)),
+/** What our conditions are made of is the reason. */
+function api(declare: (skipped: Reason | undefined) => Declare) {
+  const one = (skipped?: Reason) =>
+    Object.assign(declare(skipped), {
+      each: each(declare(skipped)),
+      for: forEach(declare(skipped)),
     })
-  return Object.assign(one(false), {
-    skip: one(true),
-    skipIf: (isSkipped: unknown) => one(Boolean(isSkipped)),
-    runIf: (isRun: unknown) => one(!isRun),
-  })
+  const skipIf = (condition: unknown) => {
+    if (!condition) return one()
+    return one(typeof condition === 'string' ? condition : '')
+  }
+  return Object.assign(one(), { skipIf })
 }
 
 export const test = api(declareTest)
