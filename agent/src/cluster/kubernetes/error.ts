@@ -51,8 +51,12 @@ export function errorOfStatus(
   const said = messageOf(body) ?? `HTTP status ${httpStatus}`
   const seconds = Number(retryAfter)
   const retryAfterMs = seconds > 0 && seconds <= 3600 ? seconds * 1000 : undefined
-  return new KubernetesApiError(codeOfStatus(httpStatus), `${what}: ${said}`, { retryAfterMs })
+  const code = codeOfStatus(httpStatus)
+  const advice = code === 'forbidden' ? MISSING_RULE : ''
+  return new KubernetesApiError(code, `${what}: ${said}${advice}`, { retryAfterMs })
 }
+
+const MISSING_RULE = '; the ClusterRole sinabro lacks this rule: apply deploy/sinabro.yaml again'
 
 function codeOfStatus(status: number): KubernetesApiErrorCode {
   switch (status) {

@@ -182,7 +182,7 @@ export class KubernetesSource implements ClusterSource {
     const { savedAt } = snapshot
     log.warn(
       { savedAt },
-      'no API server answers; going on from the last known state of the cluster',
+      'the API server did not list the cluster; going on from its last known state',
     )
   }
 

@@ -43,7 +43,10 @@ test.each([
 test('errorOfStatus() says what the server said, and for how long to be quiet', () => {
   const status = { kind: 'Status', message: 'nodes is forbidden: User "x" cannot list' }
   const error = errorOfStatus(403, status, 'list nodes', '7')
-  expect(error.message).toBe('list nodes: nodes is forbidden: User "x" cannot list')
+  expect(error.message).toBe(
+    'list nodes: nodes is forbidden: User "x" cannot list; ' +
+      'the ClusterRole sinabro lacks this rule: apply deploy/sinabro.yaml again',
+  )
   expect(error.retryAfterMs).toBe(7000)
   expect(errorOfStatus(503, 'odd', 'list nodes', 'Sat, 21 Nov 2026').retryAfterMs).toBeUndefined()
 })
