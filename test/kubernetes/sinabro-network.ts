@@ -68,9 +68,21 @@ export async function rollAgents(cluster: Kubectl): Promise<void> {
   await waitSinabro(cluster)
 }
 
+/** The pod of the agent on this node goes, and the DaemonSet makes another. */
+export async function deleteAgent(cluster: Kubectl, node: string): Promise<void> {
+  const onNode = ['--field-selector', `spec.nodeName=${node}`]
+  await onSinabro(cluster, 'delete', 'pod', '-l', SELECTOR, ...onNode)
+}
+
 /** SIGKILL to the agent's process on this node; kubelet starts it again. */
 export async function killAgent(node: ClusterNode): Promise<void> {
   await node.machine.exec(['pkill', '-KILL', '-f', '/usr/lib/sinabro/sinabro.mjs'])
+}
+
+/** Counts for agents that start afterwards. */
+export async function setTunnel(cluster: Kubectl, tunnel: string): Promise<void> {
+  const patch = JSON.stringify({ data: { tunnel } })
+  await onSinabro(cluster, 'patch', 'configmap', 'sinabro', '--type=merge', '--patch', patch)
 }
 
 /** What `sinabro status` says on every node. */

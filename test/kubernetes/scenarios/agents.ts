@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Cluster } from '../cluster.ts'
 import { killAgent, rollAgents, startAgents, stopAgents, waitSinabro } from '../sinabro-network.ts'
 import { Connections } from './connections.ts'
-import { askFrom, hostnameUrl, withNamespace } from './pods.ts'
+import { Endpoints } from './endpoints.ts'
+import { askFrom, assertReady, hostnameUrl, withNamespace } from './pods.ts'
 import type { Scenario } from './scenario.ts'
 
 const AWAY_MS = 30_000
@@ -28,6 +29,8 @@ async function agentsAway(cluster: Cluster): Promise<undefined> {
     await space.startServers('old', node.name, 2)
     await space.rolledOut('deployment', 'old')
     const connections = await Connections.open(cluster, space)
+    const servers = await space.pods('app=long-server')
+    const endpoints = await Endpoints.of(space, 'long-server', servers)
     await stopAgents(cluster)
     try {
       // Pods that go are gone for the kubelet at once; the agent hears of them when it is back.
@@ -50,13 +53,8 @@ async function agentsAway(cluster: Cluster): Promise<undefined> {
       pods.flatMap(({ addresses }) => addresses.map((a) => hostnameUrl(a))),
     )
     await connections.check()
+    await endpoints.assertStayed()
   })
-}
-
-async function assertReady(cluster: Cluster): Promise<void> {
-  const path = 'jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}'
-  const said = await cluster.kubectl('get', 'nodes', '-o', path)
-  if (said.split(' ').some((status) => status !== 'True')) throw new Error(`nodes Ready: ${said}`)
 }
 
 interface TimedPod {

@@ -9,10 +9,13 @@ import {
   uninstallSinabro,
   waitSinabro,
 } from '../sinabro-network.ts'
-import { askFrom, hostnameUrl, type Namespace, withNamespace } from './pods.ts'
+import { withOtherNetwork } from './other-network.ts'
+import { everyoneTalks, withNamespace } from './pods.ts'
 import type { Scenario } from './scenario.ts'
 
 const DNS = ['-n', 'kube-system']
+/** Another network's configuration, which uninstall leaves alone. */
+const STRANGER = '99-other.conflist'
 
 async function nodeReplaced(cluster: Cluster): Promise<string> {
   const node = cluster.node(cluster.nodes.length)
@@ -29,19 +32,12 @@ async function nodeReplaced(cluster: Cluster): Promise<string> {
   return `${before.join(' ')} became ${after.join(' ')}`
 }
 
-async function everyoneTalks(space: Namespace): Promise<void> {
-  const pods = await space.serverOnEachNode('web')
-  const urls = pods.flatMap(({ addresses }) => addresses.map((a) => hostnameUrl(a)))
-  for (const pod of pods) await space.ask(pod, urls)
-  for (const { machine } of space.cluster.nodes) await askFrom(machine, urls)
-}
-
 async function uninstalled(cluster: Cluster): Promise<undefined> {
   await cluster.kubectl(...DNS, 'scale', 'deployment/coredns', '--replicas=0')
   const gone = ['--for=delete', 'pod', '-l', 'k8s-app=kube-dns', '--timeout=60s']
   await cluster.kubectl(...DNS, 'wait', ...gone)
   await deleteSinabro(cluster)
-  await uninstallSinabro(cluster)
+  await withOtherNetwork(cluster, STRANGER, () => uninstallSinabro(cluster))
   await applyReferenceNetwork(cluster)
   try {
     await withNamespace(cluster, 'uninstalled', everyoneTalks)

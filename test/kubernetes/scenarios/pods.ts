@@ -133,6 +133,22 @@ export async function askFrom(
   return answersOf(stdout, machine.name)
 }
 
+/** A pod on every node, and all of them and all nodes ask each. */
+export async function everyoneTalks(space: Namespace): Promise<TestPod[]> {
+  const pods = await space.serverOnEachNode('web')
+  const urls = pods.flatMap(({ addresses }) => addresses.map((a) => hostnameUrl(a)))
+  for (const pod of pods) await space.ask(pod, urls)
+  for (const { machine } of space.cluster.nodes) await askFrom(machine, urls)
+  return pods
+}
+
+/** Every node, this moment. */
+export async function assertReady(cluster: Cluster): Promise<void> {
+  const path = 'jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}'
+  const said = await cluster.kubectl('get', 'nodes', '-o', path)
+  if (said.split(' ').some((status) => status !== 'True')) throw new Error(`nodes Ready: ${said}`)
+}
+
 function answersOf(said: string, who: string): string[] {
   const answers = said.trim().split('\n').filter(Boolean)
   const silent = answers.filter((answer) => answer.startsWith('NO ANSWER'))

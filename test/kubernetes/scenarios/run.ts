@@ -1,19 +1,27 @@
 // Runs scenarios one after the other, in the order of the list.
 import type { Cluster } from '../cluster.ts'
 import type { Report } from '../report.ts'
+import { addresses } from './addresses.ts'
 import { agents } from './agents.ts'
 import { connectivity } from './connectivity.ts'
 import { disruption } from './disruption.ts'
 import { kind } from './kind.ts'
 import { leaving } from './leaving.ts'
 import { libcni } from './libcni.ts'
+import { modes } from './modes.ts'
+import { otherNetwork } from './other-network.ts'
+import { rules } from './rules.ts'
 import type { Scenario } from './scenario.ts'
 
 const ALL: readonly Scenario[] = [
   ...connectivity,
   ...agents,
+  ...addresses,
   ...libcni,
+  ...otherNetwork,
   ...disruption,
+  ...modes,
+  ...rules,
   ...leaving,
   ...kind,
 ]
