@@ -23,10 +23,14 @@ static __always_inline int arrive(struct __sk_buff *skb, const struct packet *p,
 	if (outcome != CONTINUE)
 		return outcome;
 	hop__keep_sum(skb, p);
+	if (!L2_LEN && unlikely(bpf_skb_change_head(skb, ETH_HLEN, 0)))
+		return DROP_TRUNCATED;
 	data = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
 	if (unlikely(data + ETH_HLEN > end))
 		return DROP_TRUNCATED;
+	if (!L2_LEN)
+		((struct ethhdr *)data)->h_proto = skb->protocol;
 	*(struct mac_pair *)data = *(const struct mac_pair *)to->pod_mac;
 
 	/* The peer's stack looks at none of ours: not at our marks, nor at when we meant to send. */

@@ -8,7 +8,9 @@ export const OBJECTS = [
   'from_overlay',
   'to_overlay',
   'from_uplink',
+  'from_uplink_l3',
   'to_uplink',
+  'to_uplink_l3',
   'sweep',
 ] as const
 export type ObjectName = (typeof OBJECTS)[number]
