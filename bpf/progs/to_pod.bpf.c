@@ -11,10 +11,18 @@ __rare int open(const struct packet *p, const struct config *config, __u32 targe
 		const struct flow *known)
 {
 	__u32 generation, node = known ? known->source_node : 0;
+	const struct flow *back;
+	struct flow_key key = {};
 	struct opening o = {};
 
 	if (!p || !config)
 		return DROP_NOT_READY;
+	/* The answer to what the stack sent in our stead, above the MTU for example: the pod's packets
+	 * still leave as they did. */
+	flow_key__reverse(&key, &p->key);
+	back = flow__find(&key);
+	if (back && back->flags & FLOW_TRANSLATED && back->source_incarnation == target_incarnation)
+		return CONTINUE;
 	generation = READ_ONCE(config->generation);
 	o.way = way__make(WAY_STACK, 0, generation);
 	o.way_back = way__make(WAY_STACK, node, generation);

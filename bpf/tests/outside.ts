@@ -28,6 +28,9 @@ const gateways = ['192.0.2.254', '2001:db8::fe'] as const
 /** Of whom routes say that nobody can be reached. */
 export const unreachable = { 4: '203.0.113.9', 6: '2001:db8:dead::9' } as const
 
+/** Whom routes reach by a device that is no uplink of ours. */
+export const elsewhere = { 4: '203.0.113.50', 6: '2001:db8:beef::50' } as const
+
 /** Nobody answers there: routes, addresses and sockets are all that programs ask it for. */
 export class Outside {
   readonly netns: NetworkNamespace
@@ -35,12 +38,14 @@ export class Outside {
   readonly uplink: number
   /** Routes lead there for nobody, at first. */
   readonly second: number
+  readonly #other: number
 
   private constructor(netns: NetworkNamespace, netlink: RouteNetlink, devices: readonly number[]) {
     this.netns = netns
     this.netlink = netlink
     this.uplink = devices[0] ?? 0
     this.second = devices[1] ?? 0
+    this.#other = devices[2] ?? 0
   }
 
   static async open(): Promise<Outside> {
@@ -50,7 +55,7 @@ export class Outside {
     netns.writeFile('/proc/sys/net/ipv4/ip_forward', '1')
     netns.writeFile('/proc/sys/net/ipv6/conf/all/forwarding', '1')
     const devices: number[] = []
-    for (const name of ['up0', 'up1']) {
+    for (const name of ['up0', 'up1', 'other']) {
       await netlink.links.add({ kind: 'veth', name, peer: { name: `${name}-far` } })
       await netlink.links.set({ name: `${name}-far` }, { isUp: true })
       await netlink.links.set({ name }, { isUp: true })
@@ -74,8 +79,8 @@ export class Outside {
   }
 
   /** Both rows of a flow from pod a that left by the uplink, as a test expects to find them. */
-  opened(flow: FlowSpec, port: number) {
-    const { key, row, back, backRow } = this.#pair(flow, port)
+  opened(flow: FlowSpec, port: number, node?: string) {
+    const { key, row, back, backRow } = this.#pair(flow, port, node)
     return [
       [key, flowExpected(row)],
       [back, flowExpected(backRow)],
@@ -96,9 +101,9 @@ export class Outside {
     this.netns.close()
   }
 
-  #pair(flow: FlowSpec, port: number) {
+  #pair(flow: FlowSpec, port: number, named?: string) {
     const { source, target, sport = 0, dport = 0, icmpClass = 0 } = flow
-    const node = source.includes(':') ? ipv6.node1 : ipv4.node1
+    const node = named ?? (source.includes(':') ? ipv6.node1 : ipv4.node1)
     const far = icmpClass === 0 ? dport : port
     const back = { ...flow, source: target, target: node, sport: far, dport: port }
     return {
@@ -127,8 +132,9 @@ export class Outside {
     await netlink.addresses.replace({ index, address: ipv6.node1, prefixLen: 64, flags: ['nodad'] })
     for (const [f, via] of gateways.entries()) {
       await netlink.routes.replace({ dst: f === 0 ? '0.0.0.0/0' : '::/0', via, index })
-      const dst = f === 0 ? `${unreachable[4]}/32` : `${unreachable[6]}/128`
-      await netlink.routes.replace({ dst, type: 'unreachable' })
+      const [bits, family] = f === 0 ? ([32, 4] as const) : ([128, 6] as const)
+      await netlink.routes.replace({ dst: `${unreachable[family]}/${bits}`, type: 'unreachable' })
+      await netlink.routes.replace({ dst: `${elsewhere[family]}/${bits}`, index: this.#other })
     }
   }
 }

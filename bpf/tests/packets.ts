@@ -67,12 +67,25 @@ export function pongPacket(link: Layer, route: Route, id: number): Uint8Array {
   return packet(link, ip(route), echoReply({ id }), payload(8))
 }
 
+/** The beginning of a UDP datagram of which laterFragment() is the end. */
+export function firstFragment(link: Layer, { src, dst, ttl }: Route, ports: Ports, id = 1) {
+  const hops = ttl === undefined ? {} : { ttl, hopLimit: ttl }
+  const inner = [udp({ ...ports, length: 1240 }), payload(1224)] as const
+  if (src.includes(':')) {
+    const header = fragment6({ id, offsetBytes: 0, hasMore: true, nextHeader: 17 })
+    return packet(link, ip6({ src, dst, ...hops }), header, ...inner)
+  }
+  const at = { id, hasMoreFragments: true, protocol: 17 }
+  return packet(link, ip4({ src, dst, ...hops, ...at }), ...inner)
+}
+
 /** The end of a UDP datagram: no ports, and no word of them. */
-export function laterFragment(link: Layer, { src, dst }: Route, id = 1): Uint8Array {
+export function laterFragment(link: Layer, { src, dst, ttl }: Route, id = 1): Uint8Array {
+  const hops = ttl === undefined ? {} : { ttl, hopLimit: ttl }
   if (src.includes(':')) {
     const header = fragment6({ id, offsetBytes: 1232, hasMore: false, nextHeader: 17 })
-    return packet(link, ip6({ src, dst }), header, payload(8))
+    return packet(link, ip6({ src, dst, ...hops }), header, payload(8))
   }
   const at = { id, fragmentOffsetBytes: 1232, protocol: 17 }
-  return packet(link, ip4({ src, dst, ...at }), payload(8))
+  return packet(link, ip4({ src, dst, ...hops, ...at }), payload(8))
 }
