@@ -88,8 +88,13 @@ export class Outside {
   }
 
   /** The same rows, as if it had been so for long. */
-  standing(flow: FlowSpec, port: number, changes: { readonly generation?: number } = {}) {
-    const { key, row, back, backRow } = this.#pair(flow, port)
+  standing(
+    flow: FlowSpec,
+    port: number,
+    changes: { readonly generation?: number } = {},
+    node?: string,
+  ) {
+    const { key, row, back, backRow } = this.#pair(flow, port, node)
     return [
       [key, flowRow({ ...row, ...changes })],
       [back, flowRow({ ...backRow, ...changes })],
