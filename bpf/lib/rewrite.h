@@ -34,6 +34,11 @@ static __always_inline __u32 sum__gain_ipv4(__be32 from, __be32 to)
 	return sum__fold64((__u64)to + (__u32)~from);
 }
 
+static __always_inline __u32 sum__gain16(__u16 from, __u16 to)
+{
+	return (__u32)to + (__u16)~from;
+}
+
 /* A checksum over data that gained that much. */
 static __always_inline __sum16 sum__update(__sum16 check, __u32 gain)
 {
@@ -64,6 +69,7 @@ __rare int rewrite__port(struct __sk_buff *skb, const struct packet *p, __be16 f
 {
 	__u64 flags = sizeof(to);
 	__u32 at, check;
+	__sum16 sum = 0;
 
 	if (!p)
 		return DROP_TRUNCATED;
@@ -74,8 +80,11 @@ __rare int rewrite__port(struct __sk_buff *skb, const struct packet *p, __be16 f
 		flags |= BPF_F_MARK_MANGLED_0;
 	check = p->l4 + rewrite__checksum_at(p);
 	if (bpf_l4_csum_replace(skb, check, from, to, flags) ||
-	    bpf_skb_store_bytes(skb, at, &to, sizeof(to), 0))
+	    bpf_skb_store_bytes(skb, at, &to, sizeof(to), 0) ||
+	    bpf_skb_load_bytes(skb, check, &sum, sizeof(sum)))
 		return DROP_TRUNCATED;
+	if (p->key.proto == IPPROTO_UDP && !sum)	/* nothing else makes up for the port */
+		bpf_csum_update(skb, sum__gain16(from, to));
 	return CONTINUE;
 }
 
@@ -100,8 +109,9 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct packet *p
 		__builtin_memcpy(is_source ? &ip->saddr : &ip->daddr, addr, sizeof(*addr));
 		/* No checksum of IPv6's own makes up for the address: the transport's does, and the sum
 		 * of all bytes stays. Older kernels take the pseudo header out of that sum, as is right
-		 * for IPv4 only. */
-		if (has_transport && config->flags & CONFIG_CSUM_IPV6)
+		 * for IPv4 only. UDP need not have a checksum, and then none is touched. */
+		if (has_transport && p->key.proto != IPPROTO_UDP &&
+		    config->flags & CONFIG_CSUM_IPV6)
 			flags |= BPF_F_IPV6;
 		else
 			bpf_csum_update(skb, gain);

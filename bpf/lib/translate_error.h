@@ -5,11 +5,6 @@
 #include "icmp_error.h"
 #include "rewrite.h"
 
-static __always_inline __u32 sum__gain16(__u16 from, __u16 to)
-{
-	return (__u32)to + (__u16)~from;
-}
-
 /* The checksum at `at` after its data gained that much. *gain is what it itself gained. */
 static __always_inline bool sum__update_at(struct __sk_buff *skb, __u32 at, __u32 data_gain, bool is_udp,
 					   __u32 *gain)

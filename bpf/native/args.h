@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MAX_ARGS 8
+#define MAX_ARGS 9
 
 struct args {
 	napi_env env;

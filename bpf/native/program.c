@@ -54,7 +54,7 @@ static int test_run(int netns_fd, int fd, struct bpf_test_run_opts *opts)
 	return run.result;
 }
 
-/* programTestRun(fd, dataIn, dataOut, ctxIn, ctxOut, repeat, netnsFd or -1 for here, result): 0 */
+/* programTestRun(fd, dataIn, dataOut, ctxIn, ctxOut, repeat, flags, netnsFd or -1 for here, result): 0 */
 static napi_value program_test_run(napi_env env, napi_callback_info info)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
@@ -70,8 +70,9 @@ static napi_value program_test_run(napi_env env, napi_callback_info info)
 	ctx_in = args_bytes(&args, 3);
 	ctx_out = args_bytes(&args, 4);
 	opts.repeat = args_int(&args, 5);
-	netns_fd = args_int(&args, 6);
-	result = args_room(&args, 7, sizeof(*result));
+	opts.flags = args_int(&args, 6);
+	netns_fd = args_int(&args, 7);
+	result = args_room(&args, 8, sizeof(*result));
 	if (args.is_bad)
 		return answer(env, -EINVAL);
 	opts.data_in = data_in.data;

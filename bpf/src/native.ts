@@ -117,6 +117,7 @@ export interface Native {
     ctxIn: Uint8Array | null,
     ctxOut: Uint8Array | null,
     repeat: number,
+    flags: number,
     netnsFd: number,
     result: Uint8Array,
   ): number

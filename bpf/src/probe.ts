@@ -181,7 +181,10 @@ function run(instructions: readonly Instruction[]): number {
   try {
     const result = new Uint8Array(testRun.size)
     const packet = new Uint8Array(EMPTY_PACKET)
-    check(native().programTestRun(fd, packet, null, null, null, 1, -1, result), 'BPF_PROG_TEST_RUN')
+    check(
+      native().programTestRun(fd, packet, null, null, null, 1, 0, -1, result),
+      'BPF_PROG_TEST_RUN',
+    )
     return testRun.decode(result).value | 0
   } finally {
     native().close(fd)

@@ -20,7 +20,12 @@ export interface TestRunOptions {
   readonly repeat?: number
   /** Whose devices, routes and sockets the program sees; default: this process's. */
   readonly netns?: Namespace | undefined
+  /** As if the device had summed the packet (CHECKSUM_COMPLETE): EBADMSG if its sum is not right afterwards. Linux 6.17. */
+  readonly isSummed?: boolean
 }
+
+/** BPF_F_TEST_SKB_CHECKSUM_COMPLETE. */
+const TEST_SUMMED = 1 << 2
 
 export interface TestRunResult {
   /** Signed, as TC_ACT_UNSPEC (-1) is. */
@@ -81,8 +86,12 @@ export class BpfProgram {
     // A syscall program's context is written back in place.
     const ctxIn = ctx?.slice() ?? null
     const out = new Uint8Array(result.size)
+    const flags = options.isSummed === true ? TEST_SUMMED : 0
     const run = () =>
-      native().programTestRun(this.fd, data ?? null, dataOut, ctxIn, ctxOut, repeat, netns, out)
+      native().programTestRun(
+        ...([this.fd, data ?? null, dataOut, ctxIn, ctxOut] as const),
+        ...([repeat, flags, netns, out] as const),
+      )
     let status = run()
     // A signal to this thread ends a long run early; it did nothing that the next does not do again.
     while (status === -constants.errno.EINTR) status = run()

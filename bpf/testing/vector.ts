@@ -53,6 +53,8 @@ export interface Step<M extends MapShapes, R> {
   readonly maps?: Rows<M>
   readonly packet: Uint8Array
   readonly ctx?: SkBuffIn
+  /** As a device hands it on that sums whole packets: the sum must be right afterwards. Needs Linux 6.17. */
+  readonly isSummed?: boolean
   readonly expect: Expectation<M, R>
 }
 
@@ -148,6 +150,7 @@ export class TestNode<M extends MapShapes, R = never> {
       data: step.packet,
       ctx: encodeSkBuff(step.ctx ?? {}),
       netns: this.#options.netns,
+      isSummed: step.isSummed ?? false,
     })
     const ctx = skBuff.decode(out.ctx)
     const redirect = this.#options.readRedirect?.(ctx)

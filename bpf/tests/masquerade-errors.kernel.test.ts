@@ -18,7 +18,7 @@ import {
   tooBig,
   udp,
 } from '../testing/index.ts'
-import { type Leaving, leaving, leavingNode, modes } from './masquerade-rows.ts'
+import { type Leaving, leaving, leavingNode, modes, summing } from './masquerade-rows.ts'
 import { links, type Route } from './packets.ts'
 import {
   type Actors,
@@ -37,8 +37,10 @@ const TCP = 6
 const UDP = 17
 
 let world: World
+let check: ReturnType<typeof summing>
 beforeAll(async () => {
   world = await loadWorld()
+  check = summing(world)
 })
 afterAll(() => world?.close())
 
@@ -115,7 +117,7 @@ describe.each(families)('IPv$family', (actors) => {
       ),
     )('$what, about $kind, is what the pod would have got for its own packet', (one) => {
       const { what, error, flow, sent } = one
-      world.check({
+      check({
         what,
         program,
         maps: { ...mode, sb_flows: leaving(actors, flow) },
@@ -127,7 +129,7 @@ describe.each(families)('IPv$family', (actors) => {
 
     test('the node’s own are about the port that the node knows', () => {
       for (const { kind, flow, sent } of kinds) {
-        world.check({
+        check({
           what: kind,
           program,
           maps: { ...mode, sb_flows: leavingNode(actors, flow) },
@@ -143,7 +145,7 @@ describe.each(families)('IPv$family', (actors) => {
 
     test('in a pod’s name nobody on the wire says anything', () => {
       for (const src of [a, b]) {
-        world.check({
+        check({
           what: src,
           program,
           maps: { ...mode, sb_flows: leaving(actors, ofUdp.flow) },
@@ -187,14 +189,14 @@ describe.each(families)('IPv$family', (actors) => {
       ],
     ])('about a packet %s nothing reaches a pod', (what, layers) => {
       const maps = { ...mode, sb_flows: leaving(actors, ofUdp.flow) }
-      world.check({ what, program, maps, packet: came(...layers), expect: passes('PASS_FOREIGN') })
+      check({ what, program, maps, packet: came(...layers), expect: passes('PASS_FOREIGN') })
     })
   })
 
   const mode = modes['a tunnel']
 
   test('about the node’s own echo reply with the id of a pod’s requests, nothing reaches the pod', () => {
-    world.check({
+    check({
       what: 'reply inside',
       program,
       maps: { ...mode, sb_flows: leaving(actors, ofPing.flow) },
@@ -204,7 +206,7 @@ describe.each(families)('IPv$family', (actors) => {
   })
 
   test('nothing reaches who has the address of a pod that is gone', () => {
-    world.check({
+    check({
       what: 'gone',
       program,
       maps: { ...mode, sb_flows: leaving(actors, ofUdp.flow, { incarnation: 10 }) },
@@ -221,7 +223,7 @@ describe.each(families)('IPv$family', (actors) => {
       ip({ src: c, dst: stranger }),
       ...ofUdp.sent(40000),
     )
-    world.check({
+    check({
       what: 'to a pod of another node',
       program,
       maps: { ...mode, sb_flows: leaving(actors, ofUdp.flow) },
@@ -239,7 +241,7 @@ describe.each(families)('IPv$family', (actors) => {
       for (let left = 0; left <= whole; left++) {
         if (kind === 'TCP' && left === headers + 17) continue // half a checksum is left as it is
         const is = left >= headers + 8
-        world.check({
+        check({
           what: `${kind}, ${left} bytes inside`,
           program,
           maps: { ...mode, sb_flows: leaving(actors, flow) },
@@ -265,7 +267,7 @@ describe.each(families)('IPv$family', (actors) => {
       family === 4
         ? ip4({ ...wire, totalLength: 20 + short })
         : ip6({ ...wire, payloadLength: short })
-    world.check({
+    check({
       what: 'padding looks like ports',
       program,
       maps: { ...mode, sb_flows: leaving(actors, ofUdp.flow) },
@@ -288,14 +290,14 @@ describe.each(families)('IPv$family', (actors) => {
             ...sent(port),
           ]
     const maps = { ...mode, sb_flows: leaving(actors, flow) }
-    world.check({
+    check({
       what: 'first',
       program,
       maps,
       packet: came(tooBig({ mtu: 1400 }), ...first(inner, 50000)),
       expect: arrives(arrived(tooBig({ mtu: 1400 }), ...first({ src: a, dst: stranger }, 40000))),
     })
-    world.check({
+    check({
       what: 'later',
       program,
       maps,
@@ -306,7 +308,7 @@ describe.each(families)('IPv$family', (actors) => {
 
   test('a datagram that had no checksum has none inside, either', () => {
     const none = (sport: number) => udp({ sport, dport: 443, checksum: 0 })
-    world.check({
+    check({
       what: 'checksum 0',
       program,
       maps: { ...mode, sb_flows: leaving(actors, ofUdp.flow) },
@@ -332,7 +334,7 @@ describe.each(families)('IPv$family', (actors) => {
           udp({ sport: port, dport: 443 }),
           payload(size),
         )
-      world.check({
+      check({
         what: outcome,
         program,
         maps: { ...mode, sb_flows: leaving(actors, flow) },
@@ -350,7 +352,7 @@ describe.each(families)('IPv$family', (actors) => {
   test('a redirect speaks of the node’s own link', ({ skip }) => {
     skip(family === 6, 'of IPv6 it is neighbour discovery, which is the node’s')
     const redirect = icmp({ type: 5, code: 1, rest: 0xc0000263 })
-    world.check({
+    check({
       what: 'redirect',
       program,
       maps: { ...mode, sb_flows: leaving(actors, ofUdp.flow) },
@@ -372,7 +374,7 @@ describe.each(families)('IPv$family', (actors) => {
     test('it leaves under the node’s address and port, outside and inside', () => {
       for (const kind of kinds) {
         for (const generation of [GENERATION, GENERATION - 1]) {
-          world.check({
+          check({
             what: `${kind.kind}, generation ${generation}`,
             program: 'sb_from_pod',
             maps: { ...mode, sb_flows: leaving(actors, kind.flow, { generation }) },
@@ -393,7 +395,7 @@ describe.each(families)('IPv$family', (actors) => {
       ['of a flow that nobody has', 40001, ofUdp.answered(40001), {}],
       ['of who had the address before', 40000, ofUdp.answered(40000), { incarnation: 10 }],
     ])('%s it is left to the stack', (what, _port, answered, changes) => {
-      world.check({
+      check({
         what,
         program: 'sb_from_pod',
         maps: { ...mode, sb_flows: leaving(actors, ofUdp.flow, changes) },
@@ -409,7 +411,7 @@ describe.each(families)('IPv$family', (actors) => {
     })
 
     test('it speaks of no other pod’s', () => {
-      world.check({
+      check({
         what: 'a about what b got',
         program: 'sb_from_pod',
         maps: { ...mode, sb_flows: leaving({ ...actors, a: b }, ofUdp.flow) },
@@ -437,7 +439,7 @@ describe.each(families)('IPv$family', (actors) => {
       ['its address among pods', actors.own1],
     ])('that it could not forward to a pod, from %s', (_what, outer) => {
       for (const kind of kinds) {
-        world.check({
+        check({
           what: kind.kind,
           program: 'sb_to_uplink',
           maps: { ...mode, sb_flows: leaving(actors, kind.flow) },
@@ -453,7 +455,7 @@ describe.each(families)('IPv$family', (actors) => {
 
     test('that came for the node itself', () => {
       for (const kind of kinds) {
-        world.check({
+        check({
           what: kind.kind,
           program: 'sb_to_uplink',
           maps: { ...mode, sb_flows: leavingNode(actors, kind.flow) },
@@ -468,7 +470,7 @@ describe.each(families)('IPv$family', (actors) => {
     })
 
     test('other errors pass as they are', () => {
-      world.check({
+      check({
         what: 'about an unknown flow',
         program: 'sb_to_uplink',
         maps: { ...mode, sb_flows: leaving(actors, ofUdp.flow) },

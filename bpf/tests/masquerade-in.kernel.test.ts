@@ -20,7 +20,7 @@ import {
   tcp,
   udp,
 } from '../testing/index.ts'
-import { keysOf, type Leaving, leaving, leavingNode, modes } from './masquerade-rows.ts'
+import { keysOf, type Leaving, leaving, leavingNode, modes, summing } from './masquerade-rows.ts'
 import {
   links,
   type Ports,
@@ -35,7 +35,6 @@ import {
   counted,
   families,
   IFINDEX_HERE,
-  ipv4,
   keyOf,
   loadWorld,
   MTU,
@@ -49,8 +48,10 @@ const TCP = 6
 const UDP = 17
 
 let world: World
+let check: ReturnType<typeof summing>
 beforeAll(async () => {
   world = await loadWorld()
+  check = summing(world)
 })
 afterAll(() => world?.close())
 
@@ -105,7 +106,7 @@ describe.each(families)('IPv$family', (actors) => {
     )(
       'an answer arrives in the pod: $kind, port 40000 as $port',
       ({ kind, flow, came, arrived }) => {
-        world.check({
+        check({
           what: kind,
           program,
           maps: { ...mode, sb_flows: leaving(actors, flow) },
@@ -133,33 +134,33 @@ describe.each(families)('IPv$family', (actors) => {
       const bytes = udpPacket(links.wire, route, ports)
       const sb_flows = leaving(actors, flowOf(UDP))
       const maps = { ...mode, sb_flows }
-      world.check({ what, program, maps, packet: bytes, expect: passes('PASS_FOREIGN') })
+      check({ what, program, maps, packet: bytes, expect: passes('PASS_FOREIGN') })
     })
 
     test('so is what another protocol has on the same port', () => {
       const bytes = tcpPacket(links.wire, outside, at, ['ack'])
       const maps = { ...mode, sb_flows: leaving(actors, flowOf(UDP)) }
-      world.check({ what: 'TCP', program, maps, packet: bytes, expect: passes('PASS_FOREIGN') })
+      check({ what: 'TCP', program, maps, packet: bytes, expect: passes('PASS_FOREIGN') })
     })
 
     test('an echo request is never taken for a reply', () => {
       const { flow } = kinds(actors, 50000).ping
       const maps = { ...mode, sb_flows: leaving(actors, flow) }
       const bytes = pingPacket(links.wire, outside, 50000)
-      world.check({ what: 'ping', program, maps, packet: bytes, expect: passes('PASS_FOREIGN') })
+      check({ what: 'ping', program, maps, packet: bytes, expect: passes('PASS_FOREIGN') })
     })
 
     test('a pod gets nothing of who had its address before, and nobody of a pod that is gone', () => {
       const sb_flows = leaving(actors, flowOf(UDP), { incarnation: 10 })
       const bytes = udpPacket(links.wire, outside, at)
       const maps = { ...mode, sb_flows }
-      world.check({ what: 'gone', program, maps, packet: bytes, expect: passes('PASS_FOREIGN') })
+      check({ what: 'gone', program, maps, packet: bytes, expect: passes('PASS_FOREIGN') })
     })
 
     test('the node’s own get back the port that the node knows', () => {
       for (const proto of [TCP, UDP]) {
         const make = proto === TCP ? tcpReply : udpReply
-        world.check({
+        check({
           what: `protocol ${proto}`,
           program,
           maps: { ...mode, sb_flows: leavingNode(actors, flowOf(proto)) },
@@ -176,7 +177,7 @@ describe.each(families)('IPv$family', (actors) => {
         })
       }
       const { flow } = kinds(actors, 50000).ping
-      world.check({
+      check({
         what: 'ping',
         program,
         maps: { ...mode, sb_flows: leavingNode(actors, flow) },
@@ -194,7 +195,7 @@ describe.each(families)('IPv$family', (actors) => {
 
     test('what looks like the pod’s own packet, on the wire, is taken for nothing of ours', () => {
       const bytes = udpPacket(links.wire, { src: a, dst: stranger }, { sport: 40000, dport: 443 })
-      world.check({
+      check({
         what: 'a → stranger on the wire',
         program,
         maps: { ...mode, sb_flows: leaving(actors, flowOf(UDP)) },
@@ -213,7 +214,7 @@ describe.each(families)('IPv$family', (actors) => {
       sb_flows: leaving(actors, flowOf(UDP)),
     } as const
     const bytes = udpPacket(links.wire, outside, at)
-    world.check({ what: 'off', program, maps, packet: bytes, expect: passes('PASS_FOREIGN') })
+    check({ what: 'off', program, maps, packet: bytes, expect: passes('PASS_FOREIGN') })
   })
 
   test('a connection that ends is noted in both rows, and what it had answers to no new one', () => {
@@ -224,7 +225,7 @@ describe.each(families)('IPv$family', (actors) => {
       ['fin', FLOW_FIN, FLOW_FIN_REPLY],
       ['rst', FLOW_RST, FLOW_RST],
     ] as const) {
-      world.check({
+      check({
         what: flag,
         program,
         maps: { ...tunnel, sb_flows: both },
@@ -245,7 +246,7 @@ describe.each(families)('IPv$family', (actors) => {
         },
       })
     }
-    world.check({
+    check({
       what: 'a SYN from outside to a port that a pod had',
       program,
       maps: { ...tunnel, sb_flows: leaving(actors, flowOf(TCP), { flags: FLOW_RST }) },
@@ -261,7 +262,7 @@ describe.each(families)('IPv$family', (actors) => {
       ['PASS_STACK_TTL', 1, 20],
       ['PASS_STACK_MTU', 64, long],
     ] as const) {
-      world.check({
+      check({
         what: outcome,
         program,
         maps: { ...tunnel, sb_flows: leaving(actors, flowOf(UDP)) },
@@ -290,7 +291,7 @@ describe.each(families)('IPv$family', (actors) => {
       const out = fits
         ? tcpPacket(links.toA, inside, to, ['ack'], 3000)
         : tcpPacket(links.wire, { src: stranger, dst: a }, to, ['ack'], 3000)
-      world.check({
+      check({
         what: `segments of ${gsoSize}`,
         program,
         maps: { ...tunnel, sb_flows: leaving(actors, flow) },
@@ -311,7 +312,7 @@ describe.each(families)('IPv$family', (actors) => {
 
   test('a pod held to a rate gets them through its qdisc', () => {
     const flow = flowOf(UDP)
-    world.check({
+    check({
       what: 'shaped',
       program,
       maps: {
@@ -381,21 +382,21 @@ describe.each(families)('IPv$family', (actors) => {
           sb_counters: counted('from_uplink', 'PASS_LOCAL', undefined, total),
         },
       }) as const
-    world.check({
+    check({
       what: 'out of order',
       program,
       maps,
       packet: later,
       expect: passes('PASS_FOREIGN'),
     })
-    world.check({ what: 'the first', program, maps, packet: first, expect: arrives(1, firstIn) })
+    check({ what: 'the first', program, maps, packet: first, expect: arrives(1, firstIn) })
     world.step({ what: 'the later', program, packet: later, expect: arrives(2, laterIn) })
   })
 
   test('nobody but an answer names ports for fragments', () => {
     const [first] = fragments(links.wire, outside, { ...at, dport: 50001 })
     if (!first) throw new TypeError('a first fragment')
-    world.check({
+    check({
       what: 'to a port of the node',
       program,
       maps: { ...tunnel, sb_flows: leaving(actors, flowOf(UDP)) },
@@ -417,7 +418,7 @@ describe.each(families)('IPv$family', (actors) => {
       [UDP, udp],
     ] as const) {
       const flow = flowOf(proto)
-      world.check({
+      check({
         what: `protocol ${proto}`,
         program,
         maps: { ...tunnel, sb_flows: leaving(actors, flow) },
@@ -451,16 +452,16 @@ describe.each(families)('IPv$family', (actors) => {
   })
 })
 
-test('a datagram without a checksum stays without', () => {
+test.each(families)('a datagram without a checksum stays without, IPv$family', (actors) => {
   const cut = (link: Layer, route: Route, dport: number) =>
     packet(link, ip(route), udp({ sport: 443, dport, checksum: 0 }), payload(5))
-  const { a, node1, stranger } = ipv4
-  world.check({
+  const { a, node1, stranger } = actors
+  check({
     what: 'checksum 0',
     program,
     maps: {
       sb_config: [[0, { ...readyConfig, flags: CONFIG_READY | CONFIG_TRANSLATED }]],
-      sb_flows: leaving(ipv4, flowOf(UDP)),
+      sb_flows: leaving(actors, flowOf(UDP)),
     },
     packet: cut(links.wire, { src: stranger, dst: node1 }, 50000),
     expect: {
@@ -468,7 +469,7 @@ test('a datagram without a checksum stays without', () => {
       redirect: peerA,
       packetOut: cut(links.toA, { src: stranger, dst: a, ttl: 63 }, 40000),
       maps: {
-        sb_flows: { changed: [[keyOf(keysOf(ipv4, flowOf(UDP)).back), {}]] },
+        sb_flows: { changed: [[keyOf(keysOf(actors, flowOf(UDP)).back), {}]] },
         sb_counters: counted('from_uplink', 'PASS_LOCAL'),
       },
     },

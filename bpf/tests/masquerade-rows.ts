@@ -1,5 +1,7 @@
 // Rows of flows that leave under the address of node 1: pod a's to the stranger, and the node's own beside them.
+import { BpfError } from '../src/error.ts'
 import {
+  CONFIG_CSUM_IPV6,
   CONFIG_NATIVE,
   CONFIG_READY,
   CONFIG_TRANSLATED,
@@ -7,6 +9,7 @@ import {
   FLOW_SEEN,
   FLOW_TRANSLATED,
 } from '../src/layouts.ts'
+import { probeChecksumIpv6 } from '../src/probe.ts'
 import type { Rows } from '../testing/index.ts'
 import {
   type Actors,
@@ -19,6 +22,7 @@ import {
   type RowSpec,
   readyConfig,
   type Shapes,
+  type World,
 } from './world.ts'
 
 const TRANSLATED = CONFIG_READY | CONFIG_TRANSLATED
@@ -120,4 +124,32 @@ export function leavingNode({ node1, stranger }: Actors, flow: Leaving) {
     [keyOf(out), flowRow({ kind: 'stack', flags: flags | FLOW_OPENER, to })],
     [keyOf(back), flowRow({ kind: 'stack', flags, to: toNode })],
   ] as const
+}
+
+/**
+ * Checks a vector; and, where the kernel can, once more as if the device had summed the packet, which a
+ * kernel that mends that sum of IPv6 is told to do, and another must not be.
+ */
+export function summing(world: World): (vector: Parameters<World['check']>[0]) => void {
+  const canSum = isRunnable(world)
+  const mends = probeChecksumIpv6()
+  return (vector) => {
+    world.check(vector)
+    if (!canSum) return
+    world.check({ ...vector, isSummed: true })
+    const row = vector.maps?.sb_config?.[0]?.[1]
+    if (!mends || row === undefined) return
+    const sb_config = [[0, { ...row, flags: row.flags | CONFIG_CSUM_IPV6 }]] as const
+    world.check({ ...vector, maps: { ...vector.maps, sb_config }, isSummed: true })
+  }
+}
+
+function isRunnable(world: World): boolean {
+  try {
+    world.program('sb_from_uplink').testRun({ data: new Uint8Array(60), isSummed: true })
+    return true
+  } catch (error) {
+    if (error instanceof BpfError && error.code === 'EINVAL') return false
+    throw error
+  }
 }
