@@ -10,7 +10,7 @@ import {
 const ROW = 0
 const FIRST_GENERATION = 1
 /** Flags that say how other nodes are reached; the rest are not the overlay's to change. */
-const WAY_FLAGS = CONFIG_TUNNEL_IPV6 | CONFIG_NATIVE
+export const WAY_FLAGS = CONFIG_TUNNEL_IPV6 | CONFIG_NATIVE
 const NO_MAC = '00:00:00:00:00:00'
 
 const EMPTY: Config = {

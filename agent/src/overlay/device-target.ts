@@ -1,6 +1,7 @@
 // This node's end of the overlay as a reconciler's target: the device of its mode, its addresses, its programs and what they know of it.
-import { CONFIG_READY, type Config } from '@sinabro/libbpf-ts/layouts'
+import type { Config } from '@sinabro/libbpf-ts/layouts'
 import type { Link, RouteNetlink } from '@sinabro/node-netlink'
+import { WAY_FLAGS } from '../datapath/config-row.ts'
 import type { Datapath } from '../datapath/datapath.ts'
 import type { KernelSettings } from '../kernel-settings.ts'
 import { OVERLAY_ALIAS, ROUTE_PROTOCOL } from '../marks.ts'
@@ -181,7 +182,7 @@ function modeOf({ kind, vxlan }: Link): TunnelMode {
 function isConfigured(config: Config, wanted: ReturnType<typeof configOf>): boolean {
   const { flags, ...members } = wanted
   const names = Object.keys(members) as (keyof typeof members)[]
-  return (config.flags & ~CONFIG_READY) === flags && names.every((n) => config[n] === members[n])
+  return (config.flags & WAY_FLAGS) === flags && names.every((n) => config[n] === members[n])
 }
 
 function hostPrefixLen(address: string): number {
