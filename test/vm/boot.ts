@@ -86,7 +86,7 @@ function qemuArguments(files: BootFiles, job: Job, work: string, consoleFile: st
   // program would be translated anew. A busy host would set off the watchdogs, and make the clock look unfit.
   const quick = [
     ...['mitigations=off', 'norandmaps', 'init_on_alloc=0'],
-    ...['nowatchdog', 'rcupdate.rcu_cpu_stall_suppress=1', 'tsc=reliable'],
+    ...['nowatchdog', 'no_timer_check', 'rcupdate.rcu_cpu_stall_suppress=1', 'tsc=reliable'],
   ].join(' ')
   return [
     // Software emulation even where KVM is offered: nested KVM fails in ways of its own, and a boot takes seconds anyway.
