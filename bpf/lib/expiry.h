@@ -1,40 +1,76 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * How flow rows leave: a pair goes when neither direction has been used for its idle time, or its
- * pod is gone. Walked by sb_sweep now and then, and by a program that finds the table full.
+ * How flow rows leave: a pair goes when neither direction has been used for the idle time of its protocol and
+ * state, or its pod is gone. Walked by sb_sweep, and in parts by a program that finds the table full.
  */
 #pragma once
 
 #include "openers.h"
 
+/* Answers: how long is a flow kept that nobody uses? Written by the agent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct timeouts);
+} sb_timeouts SEC(".maps");
+
 /* Rows younger than this are left alone, whatever else holds: their writer may still be at work. */
 #define EXPIRY_GRACE_SEC 5
 
+/* UDP that goes on for longer is more than a question and its answer. */
+#define UDP_BRIEF_SEC 5
+
 struct expiry {
-	struct sweep sweep;
-	__u32 now;
+	const struct timeouts *timeouts;
 	__u32 hz;
-	__u32 is_recount;
-	__u32 kept;
+	bool is_pressed;		/* the table is all but full */
+	bool is_recount;		/* the walk counts openers' flows */
 };
 
-static __always_inline __u32 expiry__idle_sec(const struct sweep *sweep, const struct flow_key *key,
-					      const struct flow *flow, const struct flow *reverse)
+/* NULL before the agent has said: then nothing expires. */
+static __always_inline const struct timeouts *timeouts__get(void)
 {
+	__u32 zero = 0;
+	const struct timeouts *timeouts = bpf_map_lookup_elem(&sb_timeouts, &zero);
+
+	return timeouts && timeouts->tcp_established ? timeouts : NULL;
+}
+
+static __always_inline __u32 expiry__tcp_sec(const struct expiry *expiry, const struct flow *flow,
+					     bool is_answered)
+{
+	const struct timeouts *t = expiry->timeouts;
+
+	if (flow__is_closed(flow)) {
+		if (way__kind(flow->way) == WAY_STACK && !(flow->flags & FLOW_TRANSLATED))
+			return t->tcp_closed;
+		return expiry->is_pressed ? t->tcp_closed_pressed : t->tcp_closed_short;
+	}
+	if (!is_answered)
+		return t->tcp_opening;
+	return flow->flags & (FLOW_FIN | FLOW_FIN_REPLY) ? t->tcp_closing : t->tcp_established;
+}
+
+static __always_inline __u32 expiry__idle_sec(const struct expiry *expiry, const struct flow_key *key,
+					      const struct flow *flow, const struct flow *other)
+{
+	bool is_answered = other && flow->flags & other->flags & FLOW_SEEN;
+	__u32 brief;
+
 	switch (key->proto) {
 	case IPPROTO_TCP:
-		if (flow__is_closed(flow))
-			return sweep->tcp_closing_sec;
-		if (!reverse || !(flow->flags & reverse->flags & FLOW_SEEN))
-			return sweep->tcp_opening_sec;
-		return sweep->tcp_established_sec;
+		return expiry__tcp_sec(expiry, flow, is_answered);
 	case IPPROTO_UDP:
-		return sweep->udp_sec;
+		brief = clock__ticks(UDP_BRIEF_SEC, expiry->hz);
+		if (is_answered && (flow->seen - flow->created > brief || other->seen - other->created > brief))
+			return expiry->timeouts->udp_stream;
+		return expiry->timeouts->udp_brief;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
-		return sweep->icmp_sec;
+		return expiry->timeouts->icmp;
 	}
-	return sweep->other_sec;
+	return expiry->timeouts->other;
 }
 
 /* The pod the row names is gone or its address was given out again. */
@@ -70,94 +106,34 @@ static __always_inline __u32 flow__remove(const struct flow_key *key, const stru
 	return removed;
 }
 
-/* True if the row was removed. */
-static __always_inline bool expiry__judge(struct flow_key *key, struct flow *flow,
-					 struct expiry *expiry)
+/* How many rows were removed: 0 if the flow stays. */
+static __always_inline __u32 expiry__judge(const struct flow_key *key, const struct flow *flow,
+					   const struct expiry *expiry)
 {
-	struct flow_key reverse_key = {};
-	struct flow *reverse;
-	__u32 idle = expiry->now - flow->seen, limit;
+	__u32 now = clock__now(), seen = READ_ONCE(flow->seen), limit;
+	struct flow_key other_key = {};
+	const struct flow *other;
 
-	expiry->sweep.rows++;
-	if ((__s32)idle < (__s32)clock__ticks(EXPIRY_GRACE_SEC, expiry->hz))
-		return false;
-	flow__other_key(&reverse_key, key, flow);
-	reverse = bpf_map_lookup_elem(&sb_flows, &reverse_key);
-	if (!flow__is_orphan(key, flow)) {
-		limit = clock__ticks(expiry__idle_sec(&expiry->sweep, key, flow, reverse),
-				      expiry->hz);
-		if (idle < limit)
-			return false;
-		/* One direction alone keeps both: a stream without answers is still one flow. */
-		if (reverse && expiry->now - reverse->seen < limit)
-			return false;
-	}
-	/* The other row first: if we are stopped between, what is left is looked at again. */
-	if (reverse && !bpf_map_delete_elem(&sb_flows, &reverse_key))
-		expiry->sweep.removed++;
-	if (!bpf_map_delete_elem(&sb_flows, key))
-		expiry->sweep.removed++;
-	return true;
-}
-
-static long expiry__visit(void *map, struct flow_key *key, struct flow *flow,
-			  struct expiry *expiry)
-{
-	if (expiry__judge(key, flow, expiry))
+	if ((__s32)(now - seen) < (__s32)clock__ticks(EXPIRY_GRACE_SEC, expiry->hz))
 		return 0;
-	expiry->kept++;
-	if (expiry->is_recount)
+	flow__other_key(&other_key, key, flow);
+	other = flow__find(&other_key);
+	if (!flow__is_partner(key, flow, other))
+		other = NULL;
+	if (!flow__is_orphan(key, flow)) {
+		limit = clock__ticks(expiry__idle_sec(expiry, key, flow, other), expiry->hz);
+		/* One direction alone keeps both: a stream without answers is still one flow. */
+		if (now - seen < limit || (other && now - READ_ONCE(other->seen) < limit))
+			return 0;
+	}
+	/* By its key once more: what we hold may have moved, or be another flow's row by now. */
+	flow = flow__find(key);
+	if (!flow || READ_ONCE(flow->seen) != seen)
+		return 0;
+	if (expiry->is_recount) {
 		openers__recount(key, flow);
-	return 0;
-}
-
-static __always_inline void expiry__run(struct expiry *expiry)
-{
-	expiry->now = clock__now();
-	expiry->hz = clock__hz();
-	expiry->is_recount = openers__begin_recount();
-	bpf_for_each_map_elem(&sb_flows, expiry__visit, expiry, 0);
-	if (expiry->is_recount)
-		openers__end_recount(expiry->kept);
-}
-
-/* Answers: when did a program last look for expired rows, because the table was full? Written by
- * the programs, one row. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} sb_reclaim SEC(".maps");
-
-/* A walk of the whole table costs milliseconds in softirq: not more often than this. */
-#define RECLAIM_PAUSE_SEC 4
-
-/* The table is full: removes what has expired, so that a node without its agent, and so without
- * sb_sweep, is not without new flows for ever. Idle times are those of DEFAULT_SWEEP (layouts.ts).
- * False if nothing was removed or another program has just tried. */
-__rare int flows__reclaim(void)
-{
-	struct expiry expiry = {
-		.sweep = {
-			.tcp_established_sec = 8000,
-			.tcp_opening_sec = 130,
-			.tcp_closing_sec = 130,
-			.udp_sec = 200,
-			.icmp_sec = 60,
-			.other_sec = 620,
-		},
-	};
-	__u32 zero = 0, now = clock__now(), last;
-	__u32 *at = bpf_map_lookup_elem(&sb_reclaim, &zero);
-
-	if (!at)
-		return false;
-	last = READ_ONCE(*at);
-	if (last && now - last < clock__ticks(RECLAIM_PAUSE_SEC, clock__hz()))
-		return false;
-	if (__sync_val_compare_and_swap(at, last, now) != last)
-		return false;
-	expiry__run(&expiry);
-	return expiry.sweep.removed;
+		if (other)
+			openers__recount(&other_key, other);
+	}
+	return flow__remove(key, flow, &other_key);
 }

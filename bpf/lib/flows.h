@@ -8,9 +8,9 @@
 #pragma once
 
 #include "config.h"
-#include "expiry.h"
 #include "ipcache.h"
 #include "parse.h"
+#include "reclaim.h"
 
 /* A SYN on a row of a connection that has ended begins another connection. */
 static __always_inline bool flow__is_reopened(const struct flow *flow, __u8 tcp_flags)

@@ -16,7 +16,7 @@ struct {
 	__type(value, struct opener_flows);
 } sb_openers SEC(".maps");
 
-/* Answers: how many flows are open in all, and does somebody recount? Written by the programs. */
+/* Answers: how many flows are open in all? Written by the programs, recounted by each walk. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -81,19 +81,17 @@ static __always_inline struct opened *opened__get(void)
 	return bpf_map_lookup_elem(&sb_opened, &zero);
 }
 
-/* May whoever has that many flows have another one? Counts may be below zero until the next walk. */
-static __always_inline bool opened__has_room_for(const struct opened *opened, __u32 flows)
+/* May whoever has that many flows have another one? */
+static __always_inline bool opened__has_room_for(const struct opened *opened, __s32 flows)
 {
-	__u32 max = openers__flows_max(), all = READ_ONCE(opened->flows);
+	__s32 max = openers__flows_max(), all = READ_ONCE(opened->flows);
 
-	if ((__s32)flows <= 0 || (__s32)all < 0)
-		return true;
-	return all < max && flows < max - all;
+	return flows <= 0 || all < 0 || flows < max - all;
 }
 
 /* CONTINUE with the opener's row, or NULL if it is not limited; DROP_FLOW_SHARE if it has enough. Not
  * inlined, for the sake of its callers' stack. */
-static __attribute__((noinline)) int opener__admit(struct opener_flows **mine,
+static __attribute__((noinline, unused)) int opener__admit(struct opener_flows **mine,
 						   const struct addr *source, __u32 incarnation,
 						   __u32 node)
 {
@@ -129,65 +127,70 @@ static __always_inline void opener__forget_one(const struct flow_key *key, const
 
 	if (!(flow->flags & FLOW_OPENER))
 		return;
-	if (opened && opened->flows)
+	if (opened)
 		__sync_fetch_and_add(&opened->flows, -1);
 	if (!opener__of(&opener, &key->saddr, flow->source_incarnation, flow->source_node))
 		return;
 	row = bpf_map_lookup_elem(&sb_openers, &opener);
-	if (row && row->flows)
+	if (row)
 		__sync_fetch_and_add(&row->flows, -1);
 }
 
-/* -- Recounting, around and during a walk of the table. --------------------------------------- */
+/*
+ * -- Recounting, around and during a walk of the table, which others change meanwhile: a flow that is opened or
+ * ended adds to `flows` at once, and the walk adds at its end what its own count differs by. A walk that never
+ * ends has changed nothing.
+ */
 
-static long opener__forget(void *map, const struct opener *opener, struct opener_flows *row,
-			   void *context)
+static long opener__begin_recount(void *map, const struct opener *opener, struct opener_flows *row,
+				  void *context)
 {
-	row->recount = 0;
+	row->recount = -READ_ONCE(row->flows);
 	return 0;
 }
 
-static long opener__settle(void *map, struct opener *opener, struct opener_flows *row, void *context)
+static long opener__end_recount(void *map, struct opener *opener, struct opener_flows *row,
+				void *context)
 {
-	row->flows = row->recount;
-	if (!row->flows && opener->kind != OPENER_OUTSIDE)
+	__sync_fetch_and_add(&row->flows, row->recount);
+	if ((__s32)READ_ONCE(row->flows) <= 0 && opener->kind != OPENER_OUTSIDE)
 		bpf_map_delete_elem(&sb_openers, opener);
 	return 0;
 }
 
-/* False if another program is at it: that one's counts will do. */
-static __always_inline bool openers__begin_recount(void)
+static __always_inline void openers__begin_recount(void)
 {
 	struct opener outside = { .kind = OPENER_OUTSIDE };
 	struct opened *opened = opened__get();
 
-	if (!opened || __sync_val_compare_and_swap(&opened->is_recounting, 0, 1))
-		return false;
 	opener__row(&outside);		/* always there, for those who find no room */
-	bpf_for_each_map_elem(&sb_openers, opener__forget, NULL, 0);
-	return true;
+	bpf_for_each_map_elem(&sb_openers, opener__begin_recount, NULL, 0);
+	if (opened)
+		opened->recount = -READ_ONCE(opened->flows);
 }
 
 static __always_inline void openers__recount(const struct flow_key *key, const struct flow *flow)
 {
+	struct opened *opened = opened__get();
 	struct opener opener = {};
 	struct opener_flows *row;
 
-	if (!(flow->flags & FLOW_OPENER) ||
-	    !opener__of(&opener, &key->saddr, flow->source_incarnation, flow->source_node))
+	if (!(flow->flags & FLOW_OPENER))
+		return;
+	if (opened)
+		opened->recount++;
+	if (!opener__of(&opener, &key->saddr, flow->source_incarnation, flow->source_node))
 		return;
 	row = opener__row(&opener);
 	if (row)
 		row->recount++;
 }
 
-static __always_inline void openers__end_recount(__u32 rows)
+static __always_inline void openers__end_recount(void)
 {
 	struct opened *opened = opened__get();
 
-	bpf_for_each_map_elem(&sb_openers, opener__settle, NULL, 0);
-	if (!opened)
-		return;
-	WRITE_ONCE(opened->flows, rows / 2);
-	__sync_lock_test_and_set(&opened->is_recounting, 0);
+	bpf_for_each_map_elem(&sb_openers, opener__end_recount, NULL, 0);
+	if (opened)
+		__sync_fetch_and_add(&opened->flows, opened->recount);
 }

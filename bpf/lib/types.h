@@ -235,14 +235,14 @@ struct opener {
 _Static_assert(sizeof(struct opener) == 24, "opener");
 
 struct opener_flows {
-	__u32 flows;			/* pairs of rows */
-	__u32 recount;			/* as far as a walk of the table has come */
+	__u32 flows;			/* pairs of rows; signed: below zero until a walk corrects it */
+	__u32 recount;			/* pairs a walk has met so far, less `flows` at its beginning */
 };
 _Static_assert(sizeof(struct opener_flows) == 8, "opener_flows");
 
 struct opened {
 	__u32 flows;			/* pairs of rows, the node's own too */
-	__u32 is_recounting;
+	__u32 recount;
 };
 _Static_assert(sizeof(struct opened) == 8, "opened");
 
@@ -276,20 +276,44 @@ struct counter {
 };
 _Static_assert(sizeof(struct counter) == 16, "counter");
 
-/* -- context of sb_sweep (BPF_PROG_TYPE_SYSCALL). Filled in by the agent, results by the program. */
+/* -- sb_timeouts: array of one row. Written by the agent, read by whoever removes rows. ---------- */
+/* Seconds without a packet in either direction after which both rows of a flow go. Those of the stack way are
+ * above the kernel's own in conntrack: such a flow must not lose its mark while the kernel still translates it. */
+
+struct timeouts {
+	__u32 tcp_opening;		/* no answer seen yet */
+	__u32 tcp_established;
+	__u32 tcp_closing;		/* one side has finished */
+	__u32 tcp_closed;		/* both have, or one has reset; on the stack way */
+	__u32 tcp_closed_short;		/* … on any other, and of translated flows */
+	__u32 tcp_closed_pressed;	/* … of these when the table is all but full */
+	__u32 udp_brief;		/* no answer, or all of it within UDP_BRIEF_SEC: a question and its answer */
+	__u32 udp_stream;
+	__u32 icmp;
+	__u32 other;
+};
+_Static_assert(sizeof(struct timeouts) == 40, "timeouts");
+
+/* -- sb_sweep: array of one row, the pass of sb_sweep under way. Written and read by that program. ---- */
+/* Whoever reads the iterator gets it as it is after every so many rows, and last at the end of the pass. */
 
 struct sweep {
-	/* Idle time after which a row goes, in seconds. Keep them above the kernel's own conntrack
-	 * timeouts: a stack-way flow must not lose its mark while the kernel still translates it. */
-	__u32 tcp_established_sec;
-	__u32 tcp_opening_sec;		/* no answer seen yet */
-	__u32 tcp_closing_sec;		/* FIN both ways or RST seen */
-	__u32 udp_sec;
-	__u32 icmp_sec;
-	__u32 other_sec;
-	__u32 rows;			/* result: rows looked at */
-	__u32 removed;			/* result: rows removed */
-	__u32 now;			/* result: the time it was, in the ticks of flow rows */
-	__u32 hz;			/* result: jiffies per second; a tick is 256 of them */
+	__u64 session;			/* which pass: a later one takes over */
+	__u32 rows;			/* looked at */
+	__u32 removed;
+	__u32 translated;		/* kept; rows, not pairs */
+	__u32 closed;			/* kept */
+	__u32 now;			/* in the ticks of flow rows */
+	__u32 hz;			/* jiffies per second; a tick is 256 of them */
+	__u32 is_pressed;		/* the table was all but full at the beginning */
+	__u32 is_done;			/* nothing comes after this */
 };
 _Static_assert(sizeof(struct sweep) == 40, "sweep");
+
+/* -- sb_reclaim: array of one row. Written and read by programs that find the table full. ----------- */
+
+struct reclaim {
+	__u32 last;			/* when it was done, in ticks (clock.h) */
+	__u32 cursor;			/* rows to pass over at the next time */
+};
+_Static_assert(sizeof(struct reclaim) == 8, "reclaim");

@@ -1,20 +1,147 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Run by the agent now and then: removes expired flow rows inside the kernel, where nothing races. */
+/*
+ * A pass over the flow table, made by whoever reads this iterator: removes what has expired inside the kernel,
+ * where a row and its idle time are looked at in the same moment, and counts what is left.
+ *
+ * A read ends after SLICE_ROWS rows: from a thread of its own a pass of any length disturbs nobody. Between
+ * two reads the reader may be gone for ever; the next pass begins anew (ADR 0018).
+ */
 #include "bpf.h"
-#include "flows.h"
+#include "expiry.h"
+#include "pools.h"
 
-SEC("syscall")
-int sb_sweep(struct sweep *context)
+/* Rows of one read: about 1 ms. */
+#define SLICE_ROWS 4096
+
+/* The kernel's own, of which a program may read what is named here. */
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+	__u64 session_id;
+	__u64 seq_num;
+} __attribute__((preserve_access_index));
+
+struct bpf_iter__bpf_map_elem {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	struct flow_key *key;
+	struct flow *value;
+} __attribute__((preserve_access_index));
+
+/* Answers: what has the pass under way found so far? Written by sb_sweep. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sweep);
+} sb_sweep_pass SEC(".maps");
+
+static long pool__forget(void *map, const struct pool_key *key, struct pool *pool, void *context)
 {
-	struct expiry expiry = { .sweep = *context };
+	pool->recount = 0;
+	return 0;
+}
 
-	expiry.sweep.rows = 0;
-	expiry.sweep.removed = 0;
-	expiry__run(&expiry);
-	context->rows = expiry.sweep.rows;
-	context->removed = expiry.sweep.removed;
-	context->now = expiry.now;
-	context->hz = expiry.hz;
+/* A destination that nobody talks to and that never failed is not worth a row. */
+static long pool__settle(void *map, struct pool_key *key, struct pool *pool, void *context)
+{
+	pool->used = pool->recount;
+	if (!pool->used && !pool->failed)
+		bpf_map_delete_elem(&sb_pools, key);
+	return 0;
+}
+
+/* A row of the answers' direction, whose destination is the port that is in use. */
+static __always_inline void pool__recount(const struct flow_key *back)
+{
+	struct pool_key key = {
+		.saddr = back->daddr,
+		.daddr = back->saddr,
+		.dport = back->icmp_class ? 0 : back->sport,
+		.proto = back->proto,
+	};
+	struct pool first = { .recount = 1 }, *pool = bpf_map_lookup_elem(&sb_pools, &key);
+
+	if (pool)
+		pool->recount++;
+	else
+		bpf_map_update_elem(&sb_pools, &key, &first, BPF_NOEXIST);
+}
+
+static __always_inline void begin(struct sweep *pass, __u64 session)
+{
+	const struct opened *opened = opened__get();
+	__s32 max = openers__flows_max();
+
+	__builtin_memset(pass, 0, sizeof(*pass));
+	pass->session = session;
+	pass->hz = clock__hz();
+	pass->is_pressed = opened && (__s32)opened->flows > max - max / 8;
+	openers__begin_recount();
+	bpf_for_each_map_elem(&sb_pools, pool__forget, NULL, 0);
+}
+
+static __always_inline void end(struct sweep *pass)
+{
+	openers__end_recount();
+	bpf_for_each_map_elem(&sb_pools, pool__settle, NULL, 0);
+	pass->is_done = true;
+}
+
+static __always_inline void visit(struct sweep *pass, const struct flow_key *key,
+				  const struct flow *flow)
+{
+	struct expiry expiry = {
+		.timeouts = timeouts__get(),
+		.hz = pass->hz,
+		.is_pressed = pass->is_pressed,
+		.is_recount = true,
+	};
+	__u32 removed;
+
+	pass->rows++;
+	removed = expiry.timeouts ? expiry__judge(key, flow, &expiry) : 0;
+	pass->removed += removed;
+	if (removed)
+		return;
+	openers__recount(key, flow);
+	if (flow__is_closed(flow))
+		pass->closed++;
+	if (!(flow->flags & FLOW_TRANSLATED))
+		return;
+	pass->translated++;
+	if (!(flow->flags & FLOW_OPENER))
+		pool__recount(key);
+}
+
+SEC("iter/bpf_map_elem")
+int sb_sweep(struct bpf_iter__bpf_map_elem *context)
+{
+	__u32 zero = 0;
+	struct sweep *pass = bpf_map_lookup_elem(&sb_sweep_pass, &zero);
+	struct bpf_iter_meta *meta = context->meta;
+	const struct flow_key *at = context->key;	/* both are NULL at the end */
+	const struct flow *flow = context->value;
+	struct flow_key key;
+
+	if (!pass)
+		return 0;
+	if (pass->session != meta->session_id) {
+		if (meta->seq_num)
+			return 0;	/* a later pass has begun: it counts what this one would */
+		begin(pass, meta->session_id);
+	}
+	if (at && flow) {
+		key = *at;
+		visit(pass, &key, flow);
+		if (pass->rows % SLICE_ROWS)
+			return 0;
+	} else {
+		end(pass);
+	}
+	pass->now = clock__now();
+	bpf_seq_write(meta->seq, pass, sizeof(*pass));
 	return 0;
 }
 

@@ -12,7 +12,7 @@ import type { Codec } from './struct.ts'
 const readAsync = promisify(read)
 
 /** Twice what the kernel gathers before it hands over: `PAGE_SIZE << 3`. */
-const CHUNK_BYTES = 65536
+const READ_BYTES = 65536
 
 export class BpfIterator {
   readonly #link: BpfLink
@@ -40,14 +40,14 @@ export class BpfIterator {
   /**
    * One pass: what the program wrote, in parts. Each part is read on the thread pool, so however long the program takes,
    * the event loop goes on. (A CPU of a kernel without preemption does nothing else until a part is full: 1,000,000
-   * entries passed over are 0.2 s.) A part may end within a record.
+   * entries passed over are 0.2 s.) A part may end within a record. The kernel ends a part once `readBytes` have been written.
    */
-  async *chunks(): AsyncGenerator<Uint8Array, void, undefined> {
+  async *chunks(readBytes = READ_BYTES): AsyncGenerator<Uint8Array, void, undefined> {
     const fd = check(native().iteratorOpen(this.#link.fd), `BPF_ITER_CREATE ${this.#name}`)
     const pass = new Descriptor(fd, `pass of iterator ${this.#name}`)
     try {
       for (;;) {
-        const room = new Uint8Array(CHUNK_BYTES)
+        const room = new Uint8Array(readBytes)
         const bytes = await readSome(fd, room, this.#name)
         if (bytes === 0) return
         yield room.subarray(0, bytes)
@@ -58,9 +58,9 @@ export class BpfIterator {
   }
 
   /** One pass of a program that writes one record of this codec after the other; all records of a part at once. */
-  async *records<T>(codec: Codec<T>): AsyncGenerator<T[], void, undefined> {
+  async *records<T>(codec: Codec<T>, readBytes = READ_BYTES): AsyncGenerator<T[], void, undefined> {
     let rest = new Uint8Array()
-    for await (const chunk of this.chunks()) {
+    for await (const chunk of this.chunks(readBytes)) {
       const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
       const count = Math.floor(bytes.length / codec.size)
       yield Array.from({ length: count }, (_, i) =>

@@ -17,6 +17,7 @@ export const MAP_NAMES = {
   reserved: 'sb_reserved',
   pools: 'sb_pools',
   counters: 'sb_counters',
+  timeouts: 'sb_timeouts',
 } as const
 
 /** Rows of sb_nodes: ids are 1 … NODES_MAX - 1, and 0 means "no node". */
@@ -239,7 +240,7 @@ export const openerFlows = struct('opener_flows', {
 /** The one row (key 0) of sb_opened: all flows. */
 export const opened = struct('opened', {
   flows: u32,
-  isRecounting: u32,
+  recount: u32,
 })
 
 /** Key of sb_fragments. */
@@ -267,37 +268,57 @@ export const counter = struct('counter', {
 })
 export type Counter = Infer<typeof counter>
 
-/** Context of sb_sweep, in and out. Times are idle seconds after which a row goes; the last four are results. */
+/** The one row (key 0) of sb_timeouts: seconds without a packet after which a flow's rows go. */
+export const timeouts = struct('timeouts', {
+  tcpOpening: u32,
+  tcpEstablished: u32,
+  tcpClosing: u32,
+  tcpClosed: u32,
+  tcpClosedShort: u32,
+  tcpClosedPressed: u32,
+  udpBrief: u32,
+  udpStream: u32,
+  icmp: u32,
+  other: u32,
+})
+export type Timeouts = Infer<typeof timeouts>
+
+/**
+ * Of the stack way longer than the kernel's own conntrack keeps the same flows by default, so that a flow never loses its mark
+ * while the kernel still translates it (ADR 0019).
+ */
+export const DEFAULT_TIMEOUTS: Timeouts = {
+  tcpOpening: 130,
+  tcpEstablished: 8000,
+  tcpClosing: 260,
+  tcpClosed: 130,
+  tcpClosedShort: 60,
+  tcpClosedPressed: 10,
+  udpBrief: 40,
+  udpStream: 200,
+  icmp: 60,
+  other: 620,
+}
+
+/** What a pass of sb_sweep has found; the last record of a pass has `isDone`. Rows, not pairs. */
 export const sweep = struct('sweep', {
-  tcpEstablishedSec: u32,
-  tcpOpeningSec: u32,
-  tcpClosingSec: u32,
-  udpSec: u32,
-  icmpSec: u32,
-  otherSec: u32,
+  session: u64,
   rows: u32,
   removed: u32,
+  translated: u32,
+  closed: u32,
   now: u32,
   hz: u32,
+  isPressed: u32,
+  isDone: u32,
 })
 export type Sweep = Infer<typeof sweep>
 
-/**
- * Longer than the kernel's own conntrack keeps the same flows by default, so that a stack-way flow
- * never loses its mark while the kernel still translates it (ADR 0011).
- */
-export const DEFAULT_SWEEP: Sweep = {
-  tcpEstablishedSec: 8000,
-  tcpOpeningSec: 130,
-  tcpClosingSec: 130,
-  udpSec: 200,
-  icmpSec: 60,
-  otherSec: 620,
-  rows: 0,
-  removed: 0,
-  now: 0,
-  hz: 0,
-}
+/** The one row (key 0) of sb_reclaim. */
+export const reclaim = struct('reclaim', {
+  last: u32,
+  cursor: u32,
+})
 
 /** All structs, for the test that compares them with BTF. */
 export const LAYOUTS = [
@@ -318,5 +339,7 @@ export const LAYOUTS = [
   fragmentKey,
   fragmentPorts,
   counter,
+  timeouts,
   sweep,
+  reclaim,
 ] as const

@@ -18,13 +18,18 @@ import {
   verdictName,
 } from './skb.ts'
 
+export interface ObjectFile {
+  readonly path: string
+  readonly maxEntries: Readonly<Record<string, number>>
+}
+
 export interface TestNodeOptions<M extends MapShapes, R> {
   /** Files of the objects; they share their maps by pin, as on a real node. */
-  readonly objects: readonly string[]
+  readonly objects: readonly (string | ObjectFile)[]
   readonly maps: M
   /** Constants that every one of the objects has. */
   readonly rodata?: Readonly<Record<string, Uint8Array>>
-  /** Sizes of maps that every one of the objects has. */
+  /** Sizes of maps that every one of the objects has which does not say its own. */
   readonly maxEntries?: Readonly<Record<string, number>>
   /** Rows that are there at the start of every vector. */
   readonly base?: Rows<M>
@@ -94,11 +99,13 @@ export class TestNode<M extends MapShapes, R = never> {
     const bpffs = mountBpffs()
     const objects: BpfObject[] = []
     try {
-      for (const path of options.objects) {
+      for (const one of options.objects) {
+        const { path, maxEntries } =
+          typeof one === 'string' ? { path: one, maxEntries: options.maxEntries } : one
         const object = BpfObject.open(path, {
           pinDir: join(bpffs.path, 'maps'),
           ...(options.rodata === undefined ? {} : { rodata: options.rodata }),
-          ...(options.maxEntries === undefined ? {} : { maxEntries: options.maxEntries }),
+          ...(maxEntries === undefined ? {} : { maxEntries }),
         })
         objects.push(object)
         await object.load()

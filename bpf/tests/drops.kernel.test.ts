@@ -31,7 +31,7 @@ beforeAll(async () => {
   const { netns, uplinks } = outside
   // Nobody is masqueraded unless a case says so.
   world = await loadWorld({ maxFlows: MAX_FLOWS, netns, rows: { sb_uplinks: uplinks } })
-  clock = clockOf(world)
+  clock = await clockOf(world)
 })
 afterAll(() => {
   world?.close()

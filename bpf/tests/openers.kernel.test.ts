@@ -1,7 +1,7 @@
 // What one sender may have of the flow table: as much as is free; counted when a flow opens, recounted by each walk.
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import {
-  DEFAULT_SWEEP,
+  DEFAULT_TIMEOUTS,
   FLOW_OPENER,
   FLOW_SEEN,
   flow,
@@ -13,11 +13,10 @@ import {
   opened,
   opener,
   openerFlows,
-  sweep,
 } from '../src/layouts.ts'
 import { u32 } from '../src/struct.ts'
 import { TypedMap } from '../src/typed-map.ts'
-import { type Clock, clockOf } from './clock.ts'
+import { type Clock, clockOf, sweepOf } from './clock.ts'
 import { links, udpPacket } from './packets.ts'
 import {
   flowRow,
@@ -44,9 +43,9 @@ beforeAll(async () => {
   world = await loadWorld({ maxFlows: MAX_FLOWS })
 })
 afterAll(() => world?.close())
-beforeEach(() => {
+beforeEach(async () => {
   world.reset()
-  clock = clockOf(world)
+  clock = await clockOf(world)
 })
 
 const flows = () => new TypedMap(world.map('sb_flows'), flowKey, flow)
@@ -69,10 +68,6 @@ function open(program: 'sb_from_pod' | 'sb_to_pod', src: string, dst: string, co
     if (!isDropped(program, udpPacket(link, { src, dst }, { sport: 1000 + i, dport: 9 }))) done++
   }
   return done
-}
-
-function runSweep() {
-  return sweep.decode(world.program('sb_sweep').testRun({ ctx: sweep.encode(DEFAULT_SWEEP) }).ctx)
 }
 
 /** Both rows of a flow, the first of which is its opener's. */
@@ -118,17 +113,17 @@ test('answers count for who asked', () => {
   expect(openers().get(podB)?.flows).toBe(1)
 })
 
-test('the sweep counts anew, whatever the counts were', () => {
+test('the sweep counts anew, whatever the counts were', async () => {
   const { a, b, c, stranger, own1 } = ipv4
   put(a, stranger, 1, { sourceIncarnation: INCARNATION_A })
   put(ipv6.a, ipv6.stranger, 2, { sourceIncarnation: INCARNATION_A })
   put(c, a, 3, { sourceNode: NODE_2 })
   put(stranger, b, 4, {})
   put(own1, b, 5, {})
-  put(b, a, 6, { sourceIncarnation: INCARNATION_B }, DEFAULT_SWEEP.udpSec + 1)
+  put(b, a, 6, { sourceIncarnation: INCARNATION_B }, DEFAULT_TIMEOUTS.udpStream + 1)
   openers().set(podA, { flows: 1000, recount: 17 })
   openers().set(podB, { flows: 1, recount: 1 })
-  expect(runSweep()).toMatchObject({ removed: 2 })
+  expect(await sweepOf(world)).toMatchObject({ removed: 2 })
   expect(new Map([...openers().entries()].map(([k, v]) => [JSON.stringify(k), v.flows]))).toEqual(
     new Map([
       [JSON.stringify(podA), 2],
@@ -141,11 +136,11 @@ test('the sweep counts anew, whatever the counts were', () => {
 
 test('a pod at its limit whose flows have expired goes on without the agent', () => {
   for (let i = 0; i < PAIRS / 2; i++) {
-    const idle = DEFAULT_SWEEP.udpSec + 1
+    const idle = DEFAULT_TIMEOUTS.udpStream + 1
     put(ipv4.a, ipv4.stranger, i + 1, { sourceIncarnation: INCARNATION_A }, idle)
   }
   openers().set(podA, { flows: PAIRS / 2, recount: 0 })
-  new TypedMap(world.map('sb_opened'), u32, opened).set(0, { flows: PAIRS / 2, isRecounting: 0 })
+  new TypedMap(world.map('sb_opened'), u32, opened).set(0, { flows: PAIRS / 2, recount: 0 })
   expect(open('sb_from_pod', ipv4.a, ipv4.b, 1)).toBe(1)
   expect(openers().get(podA)?.flows).toBe(1)
   expect(total()).toBe(1)

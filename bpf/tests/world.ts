@@ -5,6 +5,7 @@ import {
   CONFIG_READY,
   config,
   counter,
+  DEFAULT_TIMEOUTS,
   ENDPOINT_LOCAL_POD,
   ENDPOINT_NODE_OWN,
   type Endpoint,
@@ -28,7 +29,9 @@ import {
   pool,
   poolKey,
   prefixKey,
+  reclaim,
   type Translation,
+  timeouts,
   uplink,
   type WayKind,
 } from '../src/layouts.ts'
@@ -61,9 +64,10 @@ export const shapes = {
   sb_flows: mapShape({ key: flowKey, value: flow }),
   sb_fragments: mapShape({ key: fragmentKey, value: fragmentPorts }),
   sb_counters: mapShape({ key: u32, value: counter, combine: sum }),
-  sb_reclaim: mapShape({ key: u32, value: u32 }),
   sb_uplinks: mapShape({ key: u32, value: uplink }),
   sb_reserved: mapShape({ key: u32, value: u64 }),
+  sb_timeouts: mapShape({ key: u32, value: timeouts }),
+  sb_reclaim: mapShape({ key: u32, value: reclaim }),
   sb_pools: mapShape({ key: poolKey, value: pool }),
   sb_openers: mapShape({ key: opener, value: openerFlows }),
   sb_opened: mapShape({ key: u32, value: opened }),
@@ -237,6 +241,7 @@ export const tunnelIn = {
 
 export const base: Rows<Shapes> = {
   sb_config: [[0, readyConfig]],
+  sb_timeouts: [[0, DEFAULT_TIMEOUTS]],
   sb_endpoints: families.flatMap(({ a, b, own1, node1 }) => [
     [a, podA] as const,
     [b, podB] as const,
@@ -334,7 +339,7 @@ export async function loadWorld(options: WorldOptions = {}): Promise<World> {
       testObject('vector_to_overlay'),
       objectPath('from_uplink'),
       objectPath('to_uplink'),
-      objectPath('sweep'),
+      { path: objectPath('sweep'), maxEntries: { sb_flows: maxFlows } },
     ],
     netns,
     maps: shapes,

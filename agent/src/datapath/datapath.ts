@@ -4,14 +4,13 @@ import {
   CONFIG_CSUM_IPV6,
   CONFIG_FIB_SOURCE,
   CONFIG_TRANSLATED,
-  DEFAULT_SWEEP,
+  DEFAULT_TIMEOUTS,
   ENDPOINT_KEEPS_ADDRESS,
   ENDPOINT_LOCAL_POD,
   ENDPOINT_NETKIT,
   ENDPOINT_NODE_OWN,
   ENDPOINT_SHAPED,
   type Endpoint,
-  sweep as sweepLayout,
 } from '@sinabro/libbpf-ts/layouts'
 import type { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import type { Features } from '../features/features.ts'
@@ -26,8 +25,7 @@ import { type Device, type HookPrograms, Hooks } from './hooks.ts'
 import { type LoadedObjects, loadObjects, pinPaths } from './load.ts'
 import { type DatapathMaps, openMaps } from './maps.ts'
 import { Migration } from './migrate.ts'
-
-const SWEEP_INTERVAL_MS = 30_000
+import { Sweeper, type SweepResult } from './sweep.ts'
 
 export interface DatapathOptions {
   readonly bpfDir: string
@@ -67,18 +65,6 @@ export interface PodEndpoint {
   readonly keepsAddress?: boolean | undefined
 }
 
-export interface SweepResult {
-  readonly rows: number
-  readonly removed: number
-  /** Rows of flows that our programs translate. */
-  readonly translated?: number
-  /** When it ran, milliseconds since 1970. */
-  readonly at: number
-  /** The same moment as flow rows count time, and their unit: see `ticksToSec`. */
-  readonly nowTicks: number
-  readonly hz: number
-}
-
 const NO_MAC = '00:00:00:00:00:00'
 
 export class Datapath {
@@ -92,17 +78,17 @@ export class Datapath {
   readonly #podPrograms: Required<HookPrograms>
   readonly #overlayPrograms: HookPrograms
   readonly #uplinkPrograms: Required<HookPrograms>
-  readonly #options: DatapathOptions
-  #lastSweep: SweepResult | undefined
+  readonly #sweeper: Sweeper
   #hasUplinkEgress: boolean
   #migration: Migration | undefined
 
   private constructor(options: DatapathOptions, objects: LoadedObjects, migration?: Migration) {
-    this.#options = options
     this.#migration = migration
     this.#objects = objects
     this.maps = openMaps(objects)
     this.config = new ConfigRow(this.maps.config)
+    this.maps.timeouts.set(0, DEFAULT_TIMEOUTS)
+    this.#sweeper = new Sweeper(objects.sweep, this.maps.flows.map, options.clock)
     this.#podPrograms = { ingress: objects.fromPod, egress: objects.toPod }
     this.#overlayPrograms = { ingress: objects.fromOverlay, egress: objects.toOverlay }
     this.#uplinkPrograms = { ingress: objects.fromUplink, egress: objects.toUplink }
@@ -164,17 +150,11 @@ export class Datapath {
   }
 
   get lastSweep(): SweepResult | undefined {
-    return this.#lastSweep
+    return this.#sweeper.last
   }
 
   start(jobs: Jobs): void {
-    jobs.start('sweep', async (signal, alive) => {
-      while (!signal.aborted) {
-        await this.sweep()
-        alive()
-        await this.#options.clock.sleep(SWEEP_INTERVAL_MS, signal)
-      }
-    })
+    this.#sweeper.start(jobs)
   }
 
   async attachPod(device: PodDevice): Promise<void> {
@@ -312,11 +292,8 @@ export class Datapath {
   }
 
   /** Deletes expired flow rows inside the kernel: user space would race with the packets. */
-  async sweep(): Promise<SweepResult> {
-    const { ctx } = await this.#objects.sweep.run(sweepLayout.encode(DEFAULT_SWEEP))
-    const { rows, removed, now: nowTicks, hz } = sweepLayout.decode(ctx)
-    this.#lastSweep = { rows, removed, at: this.#options.clock.now(), nowTicks, hz }
-    return this.#lastSweep
+  sweep(): Promise<SweepResult> {
+    return this.#sweeper.sweep()
   }
 
   /** Programs stay attached and maps pinned: packets do not notice. */

@@ -22,6 +22,8 @@ import {
   pool,
   poolKey,
   prefixKey,
+  type Timeouts,
+  timeouts,
   type Uplink,
   uplink,
 } from '@sinabro/libbpf-ts/layouts'
@@ -38,6 +40,8 @@ export interface DatapathMaps {
   /** Bits of ports: see `RESERVED_ROWS`. */
   readonly reserved: TypedMap<number, bigint>
   readonly pools: TypedMap<PoolKey, Pool>
+  /** After which idle times flows end. */
+  readonly timeouts: TypedMap<number, Timeouts>
   readonly counters: TypedPerCpuMap<number, Counter>
 }
 
@@ -52,6 +56,7 @@ export function openMaps(objects: Pick<LoadedObjects, 'map'>): DatapathMaps {
     uplinks: new TypedMap(objects.map(MAP_NAMES.uplinks), u32, uplink),
     reserved: new TypedMap(objects.map(MAP_NAMES.reserved), u32, u64),
     pools: new TypedMap(objects.map(MAP_NAMES.pools), poolKey, pool),
+    timeouts: new TypedMap(objects.map(MAP_NAMES.timeouts), u32, timeouts),
     counters: new TypedPerCpuMap(objects.map(MAP_NAMES.counters), u32, counter),
   }
 }

@@ -85,6 +85,6 @@ export function halfOf(who: Partial<Opener>): Rows<Shapes> {
         { flows, recount: 0 },
       ],
     ],
-    sb_opened: [[0, { flows, isRecounting: 0 }]],
+    sb_opened: [[0, { flows, recount: 0 }]],
   }
 }

@@ -1,0 +1,75 @@
+// The sweep of the flow table: passes of a program that removes expired rows inside the kernel and counts the rest.
+import { BpfIterator, type BpfMap, type BpfProgram } from '@sinabro/libbpf-ts'
+import { type Sweep, sweep } from '@sinabro/libbpf-ts/layouts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Jobs } from '../runtime/jobs.ts'
+
+const INTERVAL_MS = 30_000
+/** While the table is all but full. */
+const PRESSED_INTERVAL_MS = 5_000
+
+export interface SweepResult {
+  /** Looked at; a flow has two. */
+  readonly rows: number
+  readonly removed: number
+  /** Kept rows of flows that our programs translate. */
+  readonly translated: number
+  /** Kept rows of TCP connections that have ended. */
+  readonly closed: number
+  /** The table was all but full when it began. */
+  readonly isPressed: boolean
+  /** When it ended, milliseconds since 1970. */
+  readonly at: number
+  /** The same moment as flow rows count time, and their unit: see `ticksToSec`. */
+  readonly nowTicks: number
+  readonly hz: number
+}
+
+export class Sweeper {
+  readonly #program: BpfProgram
+  readonly #flows: BpfMap
+  readonly #clock: Pick<Clock, 'now' | 'sleep'>
+  #last: SweepResult | undefined
+  #underWay: Promise<SweepResult> | undefined
+
+  constructor(program: BpfProgram, flows: BpfMap, clock: Pick<Clock, 'now' | 'sleep'>) {
+    this.#program = program
+    this.#flows = flows
+    this.#clock = clock
+  }
+
+  get last(): SweepResult | undefined {
+    return this.#last
+  }
+
+  start(jobs: Jobs): void {
+    jobs.start('sweep', async (signal, alive) => {
+      while (!signal.aborted) {
+        const { isPressed } = await this.sweep()
+        alive()
+        await this.#clock.sleep(isPressed ? PRESSED_INTERVAL_MS : INTERVAL_MS, signal)
+      }
+    })
+  }
+
+  /** A pass is under way at most once: whoever asks meanwhile gets that one's result. */
+  sweep(): Promise<SweepResult> {
+    this.#underWay ??= this.#pass().finally(() => {
+      this.#underWay = undefined
+    })
+    return this.#underWay
+  }
+
+  async #pass(): Promise<SweepResult> {
+    using iterator = BpfIterator.open({ program: this.#program, map: this.#flows })
+    let last: Sweep | undefined
+    // One record at a time: the kernel ends a read, and lets others have the CPU, when that is full.
+    for await (const records of iterator.records(sweep, sweep.size)) last = records.at(-1)
+    if (last?.isDone !== 1)
+      throw new Error('a pass over the flow table was overtaken by another one')
+    const { rows, removed, translated, closed, isPressed, now: nowTicks, hz } = last
+    const at = this.#clock.now()
+    this.#last = { rows, removed, translated, closed, isPressed: isPressed !== 0, at, nowTicks, hz }
+    return this.#last
+  }
+}
