@@ -50,6 +50,11 @@ export interface PodDevice extends Device {
   readonly kind?: string
 }
 
+export interface UplinkDevice extends Device {
+  /** Its packets have no Ethernet header. */
+  readonly isL3?: boolean
+}
+
 export interface PodEndpoint {
   readonly ifindex: number
   readonly id: number
@@ -77,7 +82,6 @@ export class Datapath {
   readonly #objects: LoadedObjects
   readonly #podPrograms: Required<HookPrograms>
   readonly #overlayPrograms: HookPrograms
-  readonly #uplinkPrograms: Required<HookPrograms>
   readonly #sweeper: Sweeper
   #hasUplinkEgress: boolean
   #migration: Migration | undefined
@@ -91,7 +95,6 @@ export class Datapath {
     this.#sweeper = new Sweeper(objects.sweep, this.maps.flows.map, options.clock)
     this.#podPrograms = { ingress: objects.fromPod, egress: objects.toPod }
     this.#overlayPrograms = { ingress: objects.fromOverlay, egress: objects.toOverlay }
-    this.#uplinkPrograms = { ingress: objects.fromUplink, egress: objects.toUplink }
     const { bpfDir, attach, features, netlink, netns, isMasquerading = false } = options
     this.config.setFlags(CONFIG_FIB_SOURCE, features.has('fib_lookup_src') ? CONFIG_FIB_SOURCE : 0)
     this.config.setFlags(CONFIG_CSUM_IPV6, features.has('csum_ipv6') ? CONFIG_CSUM_IPV6 : 0)
@@ -145,8 +148,10 @@ export class Datapath {
 
   /** Those that this process loaded. */
   get programs(): readonly BpfProgram[] {
-    const { fromPod, toPod, fromOverlay, toOverlay, fromUplink, toUplink, sweep } = this.#objects
-    return [fromPod, toPod, fromOverlay, toOverlay, fromUplink, toUplink, sweep]
+    const { fromPod, toPod, fromOverlay, toOverlay, sweep } = this.#objects
+    const { fromUplink, toUplink, fromUplinkL3, toUplinkL3 } = this.#objects
+    const onUplinks = [fromUplink, toUplink, fromUplinkL3, toUplinkL3]
+    return [fromPod, toPod, fromOverlay, toOverlay, ...onUplinks, sweep]
   }
 
   get lastSweep(): SweepResult | undefined {
@@ -188,32 +193,36 @@ export class Datapath {
     return this.#overlayHooks.isAttached(device, this.#overlayPrograms)
   }
 
-  async attachUplink(device: Device): Promise<void> {
-    await this.#uplinkHooks.attach(device, this.#onUplinks())
-    const { egress } = this.#uplinkPrograms
+  async attachUplink(device: UplinkDevice): Promise<void> {
+    const { ingress, egress } = this.#uplinkPrograms(device)
+    const programs = this.#hasUplinkEgress ? { ingress, egress } : { ingress }
+    await this.#uplinkHooks.attach(device, programs)
     if (!this.#hasUplinkEgress) await this.#uplinkHooks.detach(device, { egress })
   }
 
-  async isUplinkAttached(device: Device): Promise<boolean> {
-    if (!(await this.#uplinkHooks.isAttached(device, this.#onUplinks()))) return false
-    const { egress } = this.#uplinkPrograms
+  async isUplinkAttached(device: UplinkDevice): Promise<boolean> {
+    const { ingress, egress } = this.#uplinkPrograms(device)
+    const programs = this.#hasUplinkEgress ? { ingress, egress } : { ingress }
+    if (!(await this.#uplinkHooks.isAttached(device, programs))) return false
     return this.#hasUplinkEgress || !(await this.#uplinkHooks.hasAny(device, { egress }))
   }
 
-  #onUplinks(): HookPrograms {
-    const { ingress } = this.#uplinkPrograms
-    return this.#hasUplinkEgress ? this.#uplinkPrograms : { ingress }
-  }
-
   /** Whether it is an uplink to us, or was one to an earlier agent. */
-  hasUplinkProgram(device: Device): Promise<boolean> {
-    return this.#uplinkHooks.hasAny(device, this.#uplinkPrograms)
+  hasUplinkProgram(device: UplinkDevice): Promise<boolean> {
+    return this.#uplinkHooks.hasAny(device, this.#uplinkPrograms(device))
   }
 
   /** @param device index 0: it is gone */
-  async detachUplink(device: Device): Promise<void> {
-    if (device.index !== 0) await this.#uplinkHooks.detach(device, this.#uplinkPrograms)
+  async detachUplink(device: UplinkDevice): Promise<void> {
+    if (device.index !== 0) await this.#uplinkHooks.detach(device, this.#uplinkPrograms(device))
     this.#uplinkHooks.forget(device.name)
+  }
+
+  #uplinkPrograms({ isL3 = false }: UplinkDevice): Required<HookPrograms> {
+    const { fromUplink, toUplink, fromUplinkL3, toUplinkL3 } = this.#objects
+    return isL3
+      ? { ingress: fromUplinkL3, egress: toUplinkL3 }
+      : { ingress: fromUplink, egress: toUplink }
   }
 
   /** Nothing is translated any more: what hangs there for it goes when the uplinks are looked at next. */

@@ -31,6 +31,9 @@ export interface LoadedObjects {
   readonly toOverlay: BpfProgram
   readonly fromUplink: BpfProgram
   readonly toUplink: BpfProgram
+  /** For devices whose packets have no Ethernet header. */
+  readonly fromUplinkL3: BpfProgram
+  readonly toUplinkL3: BpfProgram
   readonly sweep: BpfProgram
   map(name: string): BpfMap
   close(): void
@@ -62,6 +65,8 @@ export async function loadObjects({ bpfDir, flowsMax }: LoadOptions): Promise<Lo
     const toOverlay = await load('to_overlay')
     const fromUplink = await load('from_uplink')
     const toUplink = await load('to_uplink')
+    const fromUplinkL3 = await load('from_uplink_l3')
+    const toUplinkL3 = await load('to_uplink_l3')
     const sweep = await load('sweep')
     return {
       fromPod: fromPod.program('sb_from_pod'),
@@ -70,6 +75,8 @@ export async function loadObjects({ bpfDir, flowsMax }: LoadOptions): Promise<Lo
       toOverlay: toOverlay.program('sb_to_overlay'),
       fromUplink: fromUplink.program('sb_from_uplink'),
       toUplink: toUplink.program('sb_to_uplink'),
+      fromUplinkL3: fromUplinkL3.program('sb_from_uplink_l3'),
+      toUplinkL3: toUplinkL3.program('sb_to_uplink_l3'),
       sweep: sweep.program('sb_sweep'),
       map(name) {
         for (const object of opened) {

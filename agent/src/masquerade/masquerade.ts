@@ -222,6 +222,6 @@ function addressesOf(services: Table<ServiceRow>): string[] {
   return services.values().flatMap(({ addresses }) => addresses)
 }
 
-function rowOf({ index, source4 = '::', source6 = '::', mtu }: Uplink): UplinkMapRow {
-  return { index, source4, source6, mtu, isL3: false }
+function rowOf({ index, source4 = '::', source6 = '::', mtu, isL3 }: Uplink): UplinkMapRow {
+  return { index, source4, source6, mtu, isL3 }
 }

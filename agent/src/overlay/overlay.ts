@@ -127,7 +127,7 @@ export class Overlay {
     })
     this.#onUplinks = new Watched(
       new UplinkTarget({ netlink, datapath }),
-      () => uplinks.state.uplinks.map(({ name, index }) => ({ name, index })),
+      () => uplinks.state.uplinks.map(({ name, index, isL3 }) => ({ name, index, isL3 })),
       { ...common, sources: [uplinks] },
     )
     this.#neighbours = new Watched(

@@ -1,10 +1,11 @@
 // sb_from_uplink on the node's uplinks, as a reconciler's target; taken off devices that are none any more.
 import type { RouteNetlink } from '@sinabro/node-netlink'
 import type { Datapath } from '../datapath/datapath.ts'
-import { isOurs, type UplinkRow } from './uplinks.ts'
+import { isL3, isOurs, type UplinkRow } from './uplinks.ts'
 import type { WatchedTarget } from './watched.ts'
 
 export interface UplinkActual extends UplinkRow {
+  /** With the programs for a device of its kind. */
   readonly isAttached: boolean
 }
 
@@ -43,14 +44,16 @@ export class UplinkTarget implements WatchedTarget<UplinkRow, UplinkActual> {
     const { netlink, datapath } = this.#deps
     const pinned = new Set(datapath.pinnedUplinks())
     const found: UplinkActual[] = []
-    for (const { name, index, alias } of await netlink.links.list()) {
+    for (const link of await netlink.links.list()) {
+      const { name, index, alias } = link
       if (isOurs(alias)) continue
       const isPinned = pinned.delete(name)
-      const device = { name, index }
+      const device = { name, index, isL3: isL3(link) }
       if (!isPinned && !(await datapath.hasUplinkProgram(device))) continue
       found.push({ ...device, isAttached: await datapath.isUplinkAttached(device) })
     }
-    for (const name of pinned) found.push({ name, index: NO_DEVICE, isAttached: false })
+    for (const name of pinned)
+      found.push({ name, index: NO_DEVICE, isL3: false, isAttached: false })
     return found
   }
 
@@ -58,7 +61,7 @@ export class UplinkTarget implements WatchedTarget<UplinkRow, UplinkActual> {
     await this.#deps.datapath.attachUplink(row)
   }
 
-  async remove({ name, index }: UplinkActual): Promise<void> {
-    await this.#deps.datapath.detachUplink({ name, index })
+  async remove({ name, index, isL3 }: UplinkActual): Promise<void> {
+    await this.#deps.datapath.detachUplink({ name, index, isL3 })
   }
 }

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import type { NetworkNamespace } from '@sinabro/node-netlink'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { join2, nodeRow, type Running, type StartOptions, TestNode } from './testing/nodes.ts'
+import { isL3 } from './uplinks.ts'
 
 const both = [nodeRow(1), nodeRow(2)]
 let one: TestNode
@@ -38,7 +39,7 @@ async function addBridge(name: string): Promise<number> {
 async function attached({ datapath }: Running): Promise<string[]> {
   const names: string[] = []
   for (const link of await one.netlink.links.list()) {
-    if (await datapath.isUplinkAttached(link)) names.push(link.name)
+    if (await datapath.isUplinkAttached({ ...link, isL3: isL3(link) })) names.push(link.name)
   }
   return names.sort()
 }
@@ -86,6 +87,55 @@ describe.each(['auto', 'clsact'] as const)('attached by %s', (attach) => {
     await expect.poll(() => agent.datapath.pinnedUplinks()).not.toContain('br0')
     expect(await attached(agent)).toEqual(['eth0'])
   })
+})
+
+test('a device without an Ethernet header is an uplink too, with programs of its own', async () => {
+  inside(one.netns, 'ip', 'tuntap', 'add', 'tun0', 'mode', 'tun')
+  inside(one.netns, 'ip', 'link', 'set', 'tun0', 'up', 'mtu', '1400')
+  const agent = await start(one, { uplinks: ['eth0', 'tun0'] })
+  expect(await attached(agent)).toEqual(['eth0', 'tun0'])
+  expect(agent.overlay.uplinks()).toMatchObject([
+    { name: 'eth0', isL3: false, mtu: 1500 },
+    { name: 'tun0', isL3: true, mtu: 1400 },
+  ])
+  expect(agent.overlay.problems()).toEqual([])
+  const { index = 0 } = (await one.netlink.links.get({ name: 'tun0' })) ?? {}
+  expect(await agent.datapath.isUplinkAttached({ name: 'tun0', index })).toBe(false)
+})
+
+test.each(['auto', 'clsact'] as const)(
+  'by %s: what masquerades hangs on the way out too, until the next agent does not',
+  async (attach) => {
+    const first = await start(one, { attach, isMasquerading: true })
+    const device = { name: 'eth0', index: 0 }
+    device.index = (await one.netlink.links.get({ name: 'eth0' }))?.index ?? 0
+    expect(await first.datapath.isUplinkAttached(device)).toBe(true)
+    await first.stop()
+    running = []
+    const next = await start(one, { attach })
+    await expect.poll(() => next.datapath.isUplinkAttached(device)).toBe(true)
+    await next.datapath.detachUplink(device)
+    expect(await next.datapath.hasUplinkProgram(device)).toBe(false)
+  },
+)
+
+test('what an uplink says of itself is followed: addresses, MTU, being up, and routes that move', async () => {
+  const agent = await start(one)
+  const eth0 = () => agent.overlay.uplinks()[0]
+  const { index = 0 } = eth0() ?? {}
+  expect(eth0()).toMatchObject({ source4: '172.31.0.1', source6: 'fd31::1', mtu: 1500, isUp: true })
+  await one.netlink.addresses.del({ index, address: '172.31.0.1', prefixLen: 24 })
+  await one.netlink.addresses.replace({ index, address: '172.31.0.9', prefixLen: 24 })
+  await expect.poll(() => eth0()?.source4).toBe('172.31.0.9')
+  await one.netlink.links.set(index, { mtu: 1480 })
+  await expect.poll(() => eth0()?.mtu).toBe(1480)
+  const { moves } = agent.overlay.uplinkSource
+  await one.netlink.routes.add({ dst: '198.51.100.0/24', via: '172.31.0.2', index })
+  await expect.poll(() => agent.overlay.uplinkSource.moves).toBe(moves + 1)
+  await one.netlink.routes.add({ dst: '198.51.100.0/25', index, table: 7 })
+  await expect.poll(() => agent.overlay.uplinkSource.moves).toBe(moves + 2)
+  await one.netlink.links.set(index, { isUp: false })
+  await expect.poll(() => agent.overlay.uplinkSource.moves).toBeGreaterThan(moves + 2)
 })
 
 test('a filter that somebody takes away comes back', async () => {

@@ -12,6 +12,8 @@ import {
 export interface UplinkRow {
   readonly name: string
   readonly index: number
+  /** Its packets have no Ethernet header. */
+  readonly isL3: boolean
 }
 
 /** An uplink with what a packet that leaves by it has to know. */
@@ -29,6 +31,8 @@ export interface UplinksState {
 /** ARPHRD_* of linux/if_arp.h. */
 const ETHERNET = 1
 const LOOPBACK = 772
+/** Whose packets begin with the IP header: ppp, rawip, tunnels (IP in IP, 6 in 4, GRE), and those without any (tun, WireGuard). */
+const WITHOUT_HEADER: ReadonlySet<number> = new Set([512, 519, 768, 769, 776, 778, 823, 0xfffe])
 
 /** The state as a source of rows: ready once it was looked for. */
 export class Uplinks implements Source {
@@ -82,6 +86,7 @@ export async function readUplinks(
   for await (const route of netlink.routes.stream()) routes.push(...defaultRoutesOf(route))
   const describe = (link: Link): Uplink => ({
     ...{ name: link.name, index: link.index, mtu: link.mtu, isUp: link.isUp },
+    isL3: isL3(link),
     ...chooseAddresses(
       link.index,
       // What we gave to a device of ours is the pods' network's.
@@ -106,15 +111,21 @@ export async function readUplinks(
 
 function withoutUnfit(links: readonly Link[], describe: (link: Link) => Uplink): UplinksState {
   const outside = links.filter(({ type, alias }) => type !== LOOPBACK && !isOurs(alias))
+  const isFit = (link: Link): boolean => link.type === ETHERNET || isL3(link)
   return {
     uplinks: outside
-      .filter(({ type }) => type === ETHERNET)
+      .filter(isFit)
       .map(describe)
       .sort((a, b) => a.index - b.index),
     problems: outside
-      .filter(({ type }) => type !== ETHERNET)
-      .map(({ name }) => `${name} has no Ethernet header: what comes by it is not looked at`),
+      .filter((link) => !isFit(link))
+      .map(({ name, type }) => `${name} (type ${type}): our programs do not know such packets`),
   }
+}
+
+/** Whether its packets begin with the IP header. */
+export function isL3({ type }: Pick<Link, 'type'>): boolean {
+  return WITHOUT_HEADER.has(type)
 }
 
 /** Whether a packet to the outside could take it: no multicast, nothing that ends on its link. */

@@ -35,6 +35,7 @@ export interface StartOptions {
   readonly tunnelFamily?: 'auto' | 4 | 6
   readonly attach?: 'auto' | 'tcx' | 'clsact'
   readonly uplinks?: readonly string[]
+  readonly isMasquerading?: boolean
   readonly refreshMs?: number
   /** Counts what the overlay asks of the kernel. */
   readonly calls?: Calls
@@ -68,6 +69,7 @@ export class TestNode {
       tunnelFamily = 'auto',
       attach = 'auto',
       uplinks = [],
+      isMasquerading = false,
       refreshMs,
       calls,
     }: StartOptions = {},
@@ -84,6 +86,7 @@ export class TestNode {
       netlink,
       netns: this.netns,
       flowsMax: 1024,
+      isMasquerading,
       clock,
       log,
     })
