@@ -1,20 +1,33 @@
 // Cost of each program on established flows, in ns above an empty program: what npm run bench prints and a test checks for sense.
 
-import { FLOW_SEEN, flowKey } from '../src/layouts.ts'
+import {
+  CONFIG_CSUM_IPV6,
+  CONFIG_MASQUERADE,
+  CONFIG_READY,
+  CONFIG_TRANSLATED,
+  FLOW_SEEN,
+  flowKey,
+} from '../src/layouts.ts'
+import { probeChecksumIpv6 } from '../src/probe.ts'
 import { u32 } from '../src/struct.ts'
 import { TypedMap } from '../src/typed-map.ts'
 import { encodeSkBuff, TestNode, testObject } from '../testing/index.ts'
+import { leaving } from './masquerade-rows.ts'
 import { links, udpPacket } from './packets.ts'
 import {
+  type Actors,
   base,
   families,
   flowRow,
   INCARNATION_A,
   INCARNATION_B,
+  ipv4,
+  ipv6,
   keyOf,
   NODE_2,
   nativeRows,
   type RowSpec,
+  readyConfig,
   reverse,
   SB_DONE,
   shapes,
@@ -51,6 +64,8 @@ interface Case {
   readonly verdict: number
   readonly mark?: number
   readonly row?: readonly [source: string, target: string, spec: RowSpec]
+  /** Pod a's flow to the stranger leaves under the node's address, and keeps its port. */
+  readonly isMasqueraded?: boolean
   /** On a node without a tunnel. */
   readonly isNative?: boolean
 }
@@ -76,6 +91,9 @@ const cases: readonly Case[] = families.flatMap((actors) => {
     { sport: 50000, dport: TUNNEL_PORT },
   )
   const toNode = udpPacket(links.wire, { src: stranger, dst: node1 }, ports)
+  const answer = { sport: ports.dport, dport: ports.sport }
+  const masqueraded = udpPacket(links.fromA, { src: node1, dst: stranger, ttl: 63 }, ports)
+  const nodesOwn = udpPacket(links.wire, { src: node1, dst: stranger }, { ...ports, sport: 999 })
   const fromStranger = udpPacket(links.toA, { src: stranger, dst: a }, ports)
   return [
     {
@@ -151,6 +169,39 @@ const cases: readonly Case[] = families.flatMap((actors) => {
       isNative: true,
     },
     {
+      path: 'pod to outside, masqueraded',
+      object: 'from_pod',
+      before: from(stranger),
+      after: masqueraded,
+      verdict: REDIRECT,
+      isMasqueraded: true,
+    },
+    {
+      path: 'pod to outside, masqueraded',
+      object: 'to_uplink',
+      before: masqueraded,
+      after: masqueraded,
+      verdict: NEXT,
+      mark: SB_DONE,
+      isMasqueraded: true,
+    },
+    {
+      path: 'outside to pod, masqueraded',
+      object: 'from_uplink',
+      before: udpPacket(links.wire, { src: stranger, dst: node1 }, answer),
+      after: udpPacket(links.toA, { src: stranger, dst: a, ttl: 63 }, answer),
+      verdict: REDIRECT,
+      isMasqueraded: true,
+    },
+    {
+      path: 'node to outside, beside masqueraded pods',
+      object: 'to_uplink',
+      before: nodesOwn,
+      after: nodesOwn,
+      verdict: NEXT,
+      isMasqueraded: true,
+    },
+    {
       path: 'pod to stack',
       object: 'from_pod',
       before: from(stranger),
@@ -170,21 +221,26 @@ const cases: readonly Case[] = families.flatMap((actors) => {
 })
 
 /** Loads a program per case, so that constants are constants; nothing is left behind. */
-export async function measureCosts(options: CostOptions): Promise<Cost[]> {
+export async function measureCosts(
+  options: CostOptions,
+  isWanted: (one: Pick<Case, 'path' | 'family'>) => boolean = () => true,
+): Promise<Cost[]> {
   const costs: Cost[] = []
-  for (const one of cases) costs.push(await measure(one, options))
+  for (const one of cases) if (isWanted(one)) costs.push(await measure(one, options))
   return costs
 }
 
 const {
   test_tunnel: _tunnel,
   sb_reclaim: _reclaim,
+  sb_fragments: _fragments,
   sb_uplinks: _uplinks,
   sb_reserved: _reserved,
   sb_pools: _pools,
   ...commonShapes
 } = shapes
 const { test_tunnel: _tunnelRows, sb_reclaim: _reclaimRows, ...commonRows } = base
+const flowOut = { proto: UDP, sport: ports.sport, port: ports.sport, dport: ports.dport }
 const yardstick = keyOf({ source: '192.0.2.8', target: '192.0.2.9', proto: UDP, ...ports })
 
 async function measure(one: Case, { repeat, rounds }: CostOptions): Promise<Cost> {
@@ -195,9 +251,11 @@ async function measure(one: Case, { repeat, rounds }: CostOptions): Promise<Cost
     base: {
       ...commonRows,
       ...(one.isNative === true ? nativeRows : {}),
+      ...(one.isMasqueraded === true ? { sb_config: [[0, masquerading()]] } : {}),
       sb_flows: [
         [yardstick, flowRow({ kind: 'stack' })],
         ...(row === undefined ? [] : bothRows(row)),
+        ...(one.isMasqueraded === true ? leaving(actorsOf(one.family), flowOut) : []),
       ],
     },
     maxEntries: { sb_nodes: 16 },
@@ -235,6 +293,15 @@ async function measure(one: Case, { repeat, rounds }: CostOptions): Promise<Cost
     emptyNs: median(samples.map((sample) => sample.emptyNs)),
     lookupNs: median(samples.map((sample) => sample.lookupNs)),
   }
+}
+
+function masquerading() {
+  const sums = probeChecksumIpv6() ? CONFIG_CSUM_IPV6 : 0
+  return { ...readyConfig, flags: CONFIG_READY | CONFIG_MASQUERADE | CONFIG_TRANSLATED | sums }
+}
+
+function actorsOf(family: 4 | 6): Actors {
+  return family === 4 ? ipv4 : ipv6
 }
 
 function bothRows([source, target, spec]: NonNullable<Case['row']>) {
