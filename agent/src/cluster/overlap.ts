@@ -23,14 +23,14 @@ interface Bits {
  */
 export function findOverlaps(claims: readonly RangeClaim[]): Overlap[] {
   const parsed = claims.map((claim) => ({ claim, bits: toBits(claim.range) }))
-  const lengths = new Set(parsed.map(({ bits }) => `${bits.family}/${bits.length}`))
+  const lengths = { 4: lengthsOf(4, parsed), 6: lengthsOf(6, parsed) }
   const held = new Map<string, RangeClaim>()
   /** Prefixes that hold a claimed one somewhere inside. */
   const around = new Map<string, RangeClaim>()
   const overlaps: Overlap[] = []
   for (const { claim, bits } of parsed) {
-    const outer = [...Array(bits.length + 1).keys()]
-      .filter((length) => lengths.has(`${bits.family}/${length}`))
+    const outer = lengths[bits.family]
+      .filter((length) => length <= bits.length)
       .map((length) => keyOf(bits, length))
     const holderKey = outer.find((key) => held.has(key))
     const holder =
@@ -46,9 +46,15 @@ export function findOverlaps(claims: readonly RangeClaim[]): Overlap[] {
   return overlaps
 }
 
+/** Shortest first. */
+function lengthsOf(family: 4 | 6, parsed: readonly { readonly bits: Bits }[]): number[] {
+  const ofFamily = parsed.filter(({ bits }) => bits.family === family)
+  return [...new Set(ofFamily.map(({ bits }) => bits.length))].sort((a, b) => a - b)
+}
+
 function toBits(range: string): Bits {
   const { family, bytes, prefixLen } = parsePrefix(range)
-  const value = bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n)
+  const value = BigInt(`0x${Buffer.from(bytes).toString('hex')}`)
   return { family, value, length: prefixLen }
 }
 

@@ -16,7 +16,9 @@ beforeEach(() => {
   collections = createCollections(cluster, 'n1')
 })
 
-function node(name: string, podCIDR: unknown, createdAt = '2026-01-01T00:00:00Z'): object {
+const OLD = '2026-01-01T00:00:00Z'
+
+function node(name: string, podCIDR: unknown, createdAt = OLD): object {
   return {
     metadata: {
       name,
@@ -79,6 +81,20 @@ test('of two nodes with one range the older keeps it, whatever order they come i
   collections.nodes.apply([{ type: 'delete', object: gone }])
   expect(ranges()).toEqual(['a 10.0.1.0/24'])
   expect(cluster.problems.values()).toEqual([])
+})
+
+test('a label changes without a word about ranges, also of a node that lost one', () => {
+  const labelled = (name: string, createdAt: string, zone: string): object => {
+    const one = node(name, '10.0.1.0/24', createdAt) as { metadata: object }
+    return { ...one, metadata: { ...one.metadata, labels: { zone } } }
+  }
+  list(node('a', '10.0.1.0/24', '2026-01-02T00:00:00Z'), node('b', '10.0.1.0/24'))
+  for (const changed of [labelled('a', '2026-01-02T00:00:00Z', 'y'), labelled('b', OLD, 'x')]) {
+    collections.nodes.apply([{ type: 'put', object: collections.nodes.read(changed) }])
+  }
+  expect(cluster.nodes.get('a')).toMatchObject({ labels: { zone: 'y' }, podCIDRs: [] })
+  expect(cluster.nodes.get('b')).toMatchObject({ labels: { zone: 'x' }, podCIDRs: ['10.0.1.0/24'] })
+  expect(cluster.problems.values()).toMatchObject([{ code: 'overlap', object: 'Node/a' }])
 })
 
 test('an object that cannot be read is a problem, and what was last read of it stays', () => {

@@ -82,8 +82,10 @@ export class Collection<Row extends object> implements WatchTarget<Entry<Row>> {
 
   /** The oldest first: of two that claim the same, it was there first. The same on every node. */
   oldestFirst(): Entry<Row>[] {
-    const order = ({ createdAt, key }: Entry<Row>): string => `${createdAt} ${key}`
-    return [...this.#entries.values()].sort((a, b) => (order(a) < order(b) ? -1 : 1))
+    return [...this.#entries.values()].sort((a, b) => {
+      if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1
+      return a.key < b.key ? -1 : 1
+    })
   }
 
   /** An object that cannot be read takes nothing away: the row that was last read stays. ADR 0034. */
@@ -108,7 +110,17 @@ export function createCollections(cluster: Cluster, nodeName: string): Collectio
     problems.set(kind, ofKind)
     cluster.problems.replaceAll(numbered([...problems.values()].flat()))
   }
-  const nodes = new Collection<NodeRow>('Node', decodeNode, () => {
+  const nodes = new Collection<NodeRow>('Node', decodeNode, (changed) => {
+    // Labels, annotations and addresses change all the time; who keeps which range is a question of all nodes.
+    if (changed?.every(claimsTheSame) === true) {
+      for (const { after } of changed) {
+        if (after?.row === undefined) continue
+        const podCIDRs = cluster.nodes.get(after.key)?.podCIDRs ?? []
+        const isAll = podCIDRs.length === after.row.podCIDRs.length
+        cluster.nodes.upsert(isAll ? after.row : { ...after.row, podCIDRs })
+      }
+      return
+    }
     const entries = nodes.oldestFirst()
     const ofNodes = problemsOf(entries)
     const claimants = rowsOf(entries).map((row) => ({ row, where: `Node/${row.name}` }))
@@ -144,6 +156,13 @@ export function createCollections(cluster: Cluster, nodeName: string): Collectio
     services: each('Service', decodeService, cluster.services),
     namespaces: each('Namespace', decodeNamespace, cluster.namespaces),
   }
+}
+
+function claimsTheSame({ before, after }: Changed<NodeRow>): boolean {
+  if (before?.row === undefined || after?.row === undefined) return false
+  if (before.problem !== undefined || after.problem !== undefined) return false
+  const isAsOld = before.createdAt === after.createdAt
+  return isAsOld && isDeepStrictEqual(before.row.podCIDRs, after.row.podCIDRs)
 }
 
 function rowsOf<Row>(entries: readonly Entry<Row>[]): Row[] {
