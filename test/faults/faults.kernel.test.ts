@@ -4,12 +4,14 @@ import { parseOptions } from './options.ts'
 import { runRounds } from './rounds.ts'
 
 const ROUNDS = Number(process.env.SINABRO_FAULT_ROUNDS ?? 20)
+const MOST_NODES = 2
 const ROUND_TIMEOUT_MS = 30_000
 
 test(
   `after each of ${ROUNDS} kills at points and at random, nothing is doubled, lost or left over`,
   async () => {
-    const options = parseOptions(['--rounds', String(ROUNDS)])
+    const nodes = String(Math.min(ROUNDS, MOST_NODES))
+    const options = parseOptions(['--rounds', String(ROUNDS), '--nodes', nodes])
     const wrong: string[] = []
     const { passed } = await runRounds({
       ...options,

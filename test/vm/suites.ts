@@ -31,8 +31,8 @@ export const SUITES: readonly Suite[] = [
     ],
     // The agent as it ships: a start of it from its sources loads each file of them.
     env: { SINABRO_AGENT_FROM: 'bundle', SINABRO_BULK_MIB: '4', SINABRO_FAULT_ROUNDS: '1' },
-    // One size of datagrams, one direction: each test starts several programs, which is what takes long.
-    only: /^(?!.*(UDP of (1|1200|8000) bytes|the other way))/,
+    // One size of datagrams, one direction, one transfer over a restart: each test starts several programs, which is what takes long.
+    only: /^(?!.*(UDP of (1|1200|8000) bytes|the other way|on one node a transfer|a transfer over IPv4))/,
   },
   {
     name: 'overlay',
