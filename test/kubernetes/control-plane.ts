@@ -14,6 +14,8 @@ import { BINARIES } from './versions.ts'
 
 const READY_DEADLINE_MS = 120_000
 const KUBECTL_TIMEOUT_MS = 120_000
+/** Where etcd keeps its state. */
+export const ETCD_DATA = join(CLUSTER_DIR, 'etcd')
 const pki = (file: string): string => join(PKI, file)
 const binary = (name: string): string => join(BINARIES, name)
 
@@ -62,6 +64,11 @@ export class ControlPlane {
     for (const daemon of this.#controllers) daemon.start()
   }
 
+  /** Their caches are of the past after etcd was restored. */
+  async restartControllers(): Promise<void> {
+    for (const daemon of this.#controllers) await daemon.restart('SIGKILL')
+  }
+
   waitReady(): Promise<true> {
     return eventually(
       `the API server to be ready (${LOGS})`,
@@ -100,7 +107,7 @@ function etcdCommand(): string[] {
   const client = 'http://127.0.0.1:2379'
   const peer = 'http://127.0.0.1:2380'
   return [
-    ...[binary('etcd'), '--name', 'control', '--data-dir', join(CLUSTER_DIR, 'etcd')],
+    ...[binary('etcd'), '--name', 'control', '--data-dir', ETCD_DATA],
     ...['--listen-client-urls', client, '--advertise-client-urls', client],
     ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer],
     ...['--initial-cluster', `control=${peer}`, '--log-level', 'warn'],

@@ -43,10 +43,15 @@ export class ClusterNode {
   }
 
   get kubelet(): Daemon {
+    return this.kubeletAt(this.addresses)
+  }
+
+  /** With other addresses than the node was given; it must have them. */
+  kubeletAt(addresses: readonly string[]): Daemon {
     return new Daemon(this.machine, [
       join(BINARIES, 'kubelet'),
       ...['--config', this.#file('kubelet.json'), '--kubeconfig', kubeconfig(this.name)],
-      ...['--hostname-override', this.name, '--node-ip', this.addresses.join(','), '--v=2'],
+      ...['--hostname-override', this.name, '--node-ip', addresses.join(','), '--v=2'],
     ])
   }
 

@@ -30,7 +30,8 @@ export function networkPlan(families: Families): NetworkPlan {
     families,
     controlAddresses: hostAddresses(CONTROL_NODE, families).map(({ address }) => address),
     outsideAddresses: hostAddresses(OUTSIDE_HOST, families).map(({ address }) => address),
-    podRanges: both('10.244.0.0/16', 'fd00:10:244::/56'),
+    // Room for a thousand nodes and more.
+    podRanges: both('10.240.0.0/12', 'fd00:10:240::/52'),
     serviceRanges: both('10.96.0.0/16', 'fd00:10:96::/112'),
     apiServices: both('10.96.0.1', 'fd00:10:96::1'),
     dnsService: both('10.96.0.10', 'fd00:10:96::a')[0] ?? '',

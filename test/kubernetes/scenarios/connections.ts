@@ -52,20 +52,19 @@ export class Connections {
   }
 
   async #counts(): Promise<number[]> {
-    const counts: number[] = []
-    for (const pod of this.#clients) {
-      const phase = await this.#space.kubectl(
-        'get',
-        'pod',
-        pod.name,
-        '-o',
-        'jsonpath={.status.phase}',
-      )
-      if (phase !== 'Running') throw new Error(`a connection of ${pod.name} on ${pod.node} broke`)
+    const counts = await Promise.all(this.#clients.map((pod) => this.#countsOf(pod)))
+    return counts.flat()
+  }
+
+  async #countsOf(pod: TestPod): Promise<number[]> {
+    try {
       const said = await this.#space.exec(pod, ['sh', '-c', 'tail -qn 1 /tmp/answers-*'])
-      counts.push(...said.trim().split('\n').map(Number))
+      return said.trim().split('\n').map(Number)
+    } catch (cause) {
+      const phase = ['get', 'pod', pod.name, '-o', 'jsonpath={.status.phase}']
+      if ((await this.#space.kubectl(...phase)) === 'Running') throw cause
+      throw new Error(`a connection of ${pod.name} on ${pod.node} broke`, { cause })
     }
-    return counts
   }
 }
 

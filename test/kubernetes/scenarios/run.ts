@@ -9,7 +9,9 @@ import { kind } from './kind.ts'
 import { leaving } from './leaving.ts'
 import { libcni } from './libcni.ts'
 import { modes } from './modes.ts'
+import { moving } from './moving.ts'
 import { otherNetwork } from './other-network.ts'
+import { restoring } from './restoring.ts'
 import { rules } from './rules.ts'
 import type { Scenario } from './scenario.ts'
 
@@ -21,7 +23,9 @@ const ALL: readonly Scenario[] = [
   ...otherNetwork,
   ...disruption,
   ...modes,
+  ...moving,
   ...rules,
+  ...restoring,
   ...leaving,
   ...kind,
 ]
