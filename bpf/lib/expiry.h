@@ -110,22 +110,25 @@ static __always_inline __u32 flow__remove(const struct flow_key *key, const stru
 static __always_inline __u32 expiry__judge(const struct flow_key *key, const struct flow *flow,
 					   const struct expiry *expiry)
 {
-	__u32 now = clock__now(), seen = READ_ONCE(flow->seen), limit;
+	__u32 now = clock__now(), seen = READ_ONCE(flow->seen), idle = now - seen;
+	__u32 grace = clock__ticks(EXPIRY_GRACE_SEC, expiry->hz);
 	struct flow_key other_key = {};
 	const struct flow *other;
 
-	if ((__s32)(now - seen) < (__s32)clock__ticks(EXPIRY_GRACE_SEC, expiry->hz))
+	if ((__s32)idle < (__s32)grace)
 		return 0;
 	flow__other_key(&other_key, key, flow);
 	other = flow__find(&other_key);
 	if (!flow__is_partner(key, flow, other))
 		other = NULL;
-	if (!flow__is_orphan(key, flow)) {
-		limit = clock__ticks(expiry__idle_sec(expiry, key, flow, other), expiry->hz);
-		/* One direction alone keeps both: a stream without answers is still one flow. */
-		if (now - seen < limit || (other && now - READ_ONCE(other->seen) < limit))
-			return 0;
-	}
+	/* One direction alone keeps both: a stream without answers is still one flow. */
+	if (other && (__s32)(now - READ_ONCE(other->seen)) < (__s32)idle)
+		idle = now - READ_ONCE(other->seen);
+	if ((__s32)idle < (__s32)grace)
+		return 0;
+	if (!flow__is_orphan(key, flow) &&
+	    idle < clock__ticks(expiry__idle_sec(expiry, key, flow, other), expiry->hz))
+		return 0;
 	/* By its key once more: what we hold may have moved, or be another flow's row by now. */
 	flow = flow__find(key);
 	if (!flow || READ_ONCE(flow->seen) != seen)
