@@ -5,7 +5,10 @@ import { join } from 'node:path'
 import { type Cluster, createCluster } from '@sinabro/agent/cluster/cluster.ts'
 import { serviceAccount } from '@sinabro/agent/cluster/kubernetes/credentials.ts'
 import { readKubeconfig } from '@sinabro/agent/cluster/kubernetes/kubeconfig.ts'
-import { KubernetesSource } from '@sinabro/agent/cluster/kubernetes/source.ts'
+import {
+  KubernetesSource,
+  type KubernetesSourceOptions,
+} from '@sinabro/agent/cluster/kubernetes/source.ts'
 import { systemClock } from '@sinabro/agent/runtime/clock.ts'
 import { Health } from '@sinabro/agent/runtime/health.ts'
 import { Jobs } from '@sinabro/agent/runtime/jobs.ts'
@@ -35,7 +38,7 @@ interface Agent {
 
 function start(
   servers: readonly string[] = [cable.url],
-  more: { readonly silentMs?: number } = {},
+  more: Partial<Pick<KubernetesSourceOptions, 'silentMs' | 'needs'>> = {},
 ): Agent {
   const health = new Health(systemClock)
   const jobs = new Jobs({
@@ -366,7 +369,8 @@ test.skipIf(why)(
           const verbs = rule.verbs.filter((one) => one !== verb)
           const less = role.rules.map((one, index) => (index === at ? { ...one, verbs } : one))
           await setRules(verbs.length > 0 ? less : role.rules.filter((_, index) => index !== at))
-          const agent = start()
+          // Everything that any setting of the agent asks for.
+          const agent = start([cable.url], { needs: { services: true, namespaces: true } })
           const [sink] = agent.source.sinks
           const about = { kind: 'Node', name: 'n1' } as const
           const tell = (): void =>
