@@ -83,11 +83,11 @@ test.each([4, 6] as const)(
       udp({ sport: 40000, dport: 9 }),
       payload(32),
     )
-    const names = ['from_pod/DROP_BAD_HEADER', 'from_pod/PASS_NODE'] as const
+    const names = ['from_pod/bad_header', 'from_pod/node'] as const
     const lied = await grown(lab.node(1), names, () => sender.send(netkit, [frame], 0x8100))
-    expect(lied).toEqual({ 'from_pod/DROP_BAD_HEADER': 1, 'from_pod/PASS_NODE': 0 })
+    expect(lied).toEqual({ 'from_pod/bad_header': 1, 'from_pod/node': 0 })
     const honest = await grown(lab.node(1), names, () => sender.send(netkit, [frame]))
-    expect(honest['from_pod/DROP_BAD_HEADER']).toBe(0)
+    expect(honest['from_pod/bad_header']).toBe(0)
   },
 )
 
