@@ -20,6 +20,8 @@
  * before one comes again; and it scatters them. */
 #define PORTS_STRIDE 2654435761U
 
+#define PORT_CURSORS 1024		/* 22 = 32 - 10 bits */
+
 /* Both rows of a translated flow, in the making: too big for the stack. */
 struct pair {
 	struct flow_key key;		/* of the packets that are translated on their way out */
@@ -44,6 +46,29 @@ struct {
 	__type(key, __u32);
 	__type(value, struct pair);
 } sb_pair SEC(".maps");
+
+/* Answers: where does the next search begin? Of all destinations that share a row. Each goes on where the
+ * last one ended, at the ports that have had the longest time to become free; a search from anywhere
+ * would meet a hundred that are in use in a pool that is 99 % full. Written by the programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PORT_CURSORS);
+	__type(key, __u32);
+	__type(value, __u32);
+} sb_port_cursor SEC(".maps");
+
+static __always_inline __u32 *port__cursor(const struct pool_key *pool)
+{
+	__u32 hash = pool->daddr.w[0] ^ pool->daddr.w[1] ^ pool->daddr.w[2] ^ pool->daddr.w[3];
+	__u32 row, *cursor;
+
+	hash ^= (__u32)pool->dport << 16 | pool->proto;
+	row = hash * PORTS_STRIDE >> 22;
+	cursor = bpf_map_lookup_elem(&sb_port_cursor, &row);
+	if (cursor && !*cursor)		/* RFC 6056 §3.3.4: nobody else knows where it begins */
+		*cursor = bpf_get_prandom_u32();
+	return cursor;
+}
 
 static __always_inline struct pair *pair__get(void)
 {
@@ -105,6 +130,14 @@ __rare int flow__end_pair(const struct flow_key *at)
 	return flow ? flow__remove(&room->ended[0], flow, &room->ended[1]) : 0;
 }
 
+/* Nobody needs its port any more. A reset alone may be forged: the next segment shows (flow__note). */
+static __always_inline bool flow__is_over(const struct flow *flow)
+{
+	if (!(flow->flags & FLOW_TRANSLATED) || !flow__is_closed(flow))
+		return false;
+	return !(flow->flags & FLOW_RST) || clock__now() - flow->seen > 1;
+}
+
 static __always_inline bool port__try(struct __sk_buff *skb, struct pair *pair, __u16 port,
 				      bool may_replace)
 {
@@ -118,7 +151,7 @@ static __always_inline bool port__try(struct __sk_buff *skb, struct pair *pair, 
 	if (back->icmp_class)
 		back->sport = back->dport;
 	there = flow__find(back);
-	if (there && !(may_replace && there->flags & FLOW_TRANSLATED && flow__is_closed(there)))
+	if (there && !(may_replace && flow__is_over(there)))
 		return false;
 	if (port__has_socket(skb, pair))
 		return false;
@@ -144,7 +177,7 @@ static long port__visit(__u32 index, struct port_walk *walk)
 
 	if (!index)
 		return port__try(walk->skb, pair, pair->own_port, false);
-	port = pair->min + (pair->start + (__u64)tried * PORTS_STRIDE) % pair->size;
+	port = pair->min + ((__u64)pair->start + tried) * PORTS_STRIDE % pair->size;
 	return port__try(walk->skb, pair, port,
 			 pair->back.proto == IPPROTO_TCP &&
 				 (tried >= PORTS_FREE_FIRST || tried >= pair->size));
@@ -169,8 +202,8 @@ __rare int port__reserve(struct __sk_buff *skb, const struct config *config)
 {
 	struct port_walk walk = { .skb = skb };
 	struct pair *pair = pair__get();
+	__u32 tries = 1, tried, *cursor;
 	struct pool *pool;
-	__u32 tries = 1;
 
 	if (!pair || !config || config->port_max < config->port_min)
 		return DROP_NO_PORT;
@@ -183,12 +216,15 @@ __rare int port__reserve(struct __sk_buff *skb, const struct config *config)
 	pair->own_port = bpf_ntohs(pair->key.sport);
 	pair->min = config->port_min;
 	pair->size = config->port_max - config->port_min + 1;
-	pair->start = bpf_get_prandom_u32() % pair->size;
+	cursor = port__cursor(&pair->pool);
+	pair->start = cursor ? *cursor : 0;
 	pair->result = DROP_NO_PORT;
 	/* Once round; and on, until closed ones have been asked for everywhere. */
 	if (!pool || pool->full != clock__now())
 		tries += pair->size + PORTS_FREE_FIRST;
-	bpf_loop(tries, port__visit, &walk, 0);
+	tried = bpf_loop(tries, port__visit, &walk, 0);
+	if (cursor && tried > 1)
+		*cursor = pair->start + tried - 1;
 	if (pair->result == DROP_NO_PORT)
 		pool__note_full(pair, pool);
 	return pair->result;

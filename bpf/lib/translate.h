@@ -50,11 +50,21 @@ __rare int pair__start(const struct packet *p, const struct config *config, cons
 	return opener__admit(&mine, &p->key.saddr, incarnation, 0);
 }
 
+/* The row that is there already is of the same flow: another CPU has begun it meanwhile. */
+static __always_inline bool pair__is_begun(const struct pair *pair)
+{
+	const struct flow *there = flow__find(&pair->key);
+
+	return there && there->flags & FLOW_TRANSLATED && !flow__is_closed(there) &&
+	       there->source_incarnation == pair->row.source_incarnation;
+}
+
 /* Its port is reserved: writes the other row, and counts. CONTINUE or DROP_FLOWS_FULL. */
 __rare int pair__finish(void)
 {
 	struct pair *pair = pair__get();
 	struct opener_flows *mine;
+	bool is_begun = false;
 	long ret;
 
 	if (!pair)
@@ -62,10 +72,16 @@ __rare int pair__finish(void)
 	pair->row.to.sport = pair->back.dport;
 	pair->row.to.dport = pair->back.sport;
 	ret = flow__insert(&pair->key, &pair->row, BPF_NOEXIST);
+	if (ret == -EEXIST) {
+		is_begun = pair__is_begun(pair);
+		if (!is_begun) {	/* the stack's, of what has ended or of who had this address */
+			flow__end_pair(&pair->key);
+			ret = flow__insert(&pair->key, &pair->row, BPF_NOEXIST);
+		}
+	}
 	if (ret) {
 		bpf_map_delete_elem(&sb_flows, &pair->back);
-		/* Another CPU has begun the same flow meanwhile: its port will do. */
-		return ret == -EEXIST ? CONTINUE : DROP_FLOWS_FULL;
+		return is_begun ? CONTINUE : DROP_FLOWS_FULL;
 	}
 	opener__admit(&mine, &pair->key.saddr, pair->row.source_incarnation, 0);
 	opener__count(mine, true);

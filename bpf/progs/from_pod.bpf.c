@@ -66,7 +66,6 @@ static __always_inline int begin_out(struct __sk_buff *skb, const struct packet 
 	    flow__is_stack_back(p, source->incarnation, 0) ||
 	    outside__route(skb, p, config, &out) != ROUTE_OUT)
 		return CONTINUE;
-	flow__end_pair(&p->key);	/* of a connection that has ended, or of who had this address */
 	outcome = translate__begin(skb, p, config, &out, source->incarnation);
 	if (outcome == CONTINUE)
 		*way = way__make(WAY_OUT, out.ifindex, READ_ONCE(config->generation));
@@ -77,16 +76,18 @@ static __always_inline int begin_out(struct __sk_buff *skb, const struct packet 
 __rare int choose_out(struct __sk_buff *skb, const struct packet *p, const struct config *config,
 		      bool is_known, __u64 *way)
 {
+	struct pair *room = pair__get();
 	const struct flow *flow;
-	struct flow_key key;
 
-	if (!p || !config || !way)
+	if (!room || !p || !config || !way)
 		return DROP_NOT_READY;
-	key = p->key;
-	flow = flow__find(&key);
+	room->key = p->key;
+	flow = flow__find(&room->key);
 	if (flow && flow->flags & FLOW_TRANSLATED) {
-		if (!is_known)
-			flow__end_pair(&key);
+		/* Asked again: another CPU may have begun it just now. */
+		if (flow->source_incarnation != endpoint__incarnation(endpoint__find(&p->key.saddr)) ||
+		    flow__is_reopened(flow, p->tcp_flags))
+			flow__end_pair(&room->key);
 		else
 			translate__renew(skb, p, config, way);
 	} else if (is_known) {

@@ -32,7 +32,7 @@ __rare int leave_first(struct __sk_buff *skb, const struct packet *p, const stru
 	flow = flow__find(&key);
 	if (likely(!flow || !(flow->flags & FLOW_TRANSLATED) || !flow->target_incarnation))
 		return PASS_FOREIGN;
-	if (flow__is_closed(flow)) {	/* of TCP only: the pod is done with the port */
+	if (flow__is_over(flow)) {	/* of TCP only: the pod is done with the port */
 		flow__end_pair(&key);
 		return PASS_FOREIGN;
 	}

@@ -10,6 +10,7 @@ import {
   flow as flowCodec,
 } from '../src/layouts.ts'
 import type { Rows } from '../testing/index.ts'
+import { clockOf } from './clock.ts'
 import { MASQUERADE, Outside } from './outside.ts'
 import { links, tcpPacket, udpPacket } from './packets.ts'
 import {
@@ -237,6 +238,13 @@ describe.each(families)('IPv$family', ({ family, a, b, stranger, node1, node2 })
         },
       },
     })
+  })
+
+  test('one that was reset just now keeps its port: whoever knows the ports can say so', async () => {
+    const flow = to(80, TCP)
+    const { now: seen } = await clockOf(world)
+    const rows = taken(OWN, flow, FLOW_RST).map(([key, row]) => [key, { ...row, seen }] as const)
+    expectNone(flow, { ...range(OWN, OWN), sb_flows: rows })
   })
 
   test('a free one is preferred to that of a closed connection', () => {
