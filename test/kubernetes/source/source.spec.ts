@@ -5,10 +5,7 @@ import { join } from 'node:path'
 import { type Cluster, createCluster } from '@sinabro/agent/cluster/cluster.ts'
 import { serviceAccount } from '@sinabro/agent/cluster/kubernetes/credentials.ts'
 import { readKubeconfig } from '@sinabro/agent/cluster/kubernetes/kubeconfig.ts'
-import {
-  KubernetesSource,
-  type KubernetesSourceOptions,
-} from '@sinabro/agent/cluster/kubernetes/source.ts'
+import { KubernetesSource } from '@sinabro/agent/cluster/kubernetes/source.ts'
 import { systemClock } from '@sinabro/agent/runtime/clock.ts'
 import { Health } from '@sinabro/agent/runtime/health.ts'
 import { Jobs } from '@sinabro/agent/runtime/jobs.ts'
@@ -38,7 +35,7 @@ interface Agent {
 
 function start(
   servers: readonly string[] = [cable.url],
-  more: Partial<Pick<KubernetesSourceOptions, 'silentMs' | 'needs'>> = {},
+  more: { readonly silentMs?: number } = {},
 ): Agent {
   const health = new Health(systemClock)
   const jobs = new Jobs({
@@ -49,6 +46,7 @@ function start(
   const source = new KubernetesSource({
     ...{ servers, credentials: serviceAccount(server.agent), nodeName: 'n1', stateDir, cluster },
     ...{ userAgent: 'sinabro/test', clock: systemClock, log: silentLog },
+    needs: { services: true, namespaces: true },
     ...{ listWithinMs: 2000, saveEveryMs: 10, ...more },
   })
   source.start(jobs)
@@ -369,8 +367,7 @@ test.skipIf(why)(
           const verbs = rule.verbs.filter((one) => one !== verb)
           const less = role.rules.map((one, index) => (index === at ? { ...one, verbs } : one))
           await setRules(verbs.length > 0 ? less : role.rules.filter((_, index) => index !== at))
-          // Everything that any setting of the agent asks for.
-          const agent = start([cable.url], { needs: { services: true, namespaces: true } })
+          const agent = start()
           const [sink] = agent.source.sinks
           const about = { kind: 'Node', name: 'n1' } as const
           const tell = (): void =>
@@ -383,7 +380,7 @@ test.skipIf(why)(
           })
           tell()
           const [resource = ''] = rule.resources
-          const told = new RegExp(`cannot ${verb} resource "${resource}"`)
+          const told = new RegExp(`cannot ${verb} resource "${resource}".*deploy/sinabro.yaml`)
           await until(`${verb} ${resource} to be missed`, () => {
             tell()
             return told.test(complaint(agent))
