@@ -235,6 +235,7 @@ async function start(
     datapath,
     overlay,
     pods,
+    masquerade,
     netlink,
     clock,
   }

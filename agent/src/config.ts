@@ -100,7 +100,7 @@ export interface UninstallConfig
 }
 
 /** Those that show one answer of the agent. */
-export type ViewCommand = 'status' | 'pods' | 'addresses' | 'nodes' | 'programs'
+export type ViewCommand = 'status' | 'pods' | 'addresses' | 'nodes' | 'masquerade' | 'programs'
 
 export type Request =
   | { readonly command: 'agent'; readonly config: AgentConfig }

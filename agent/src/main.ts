@@ -20,6 +20,7 @@ async function run(request: Request): Promise<number> {
     case 'pods':
     case 'addresses':
     case 'nodes':
+    case 'masquerade':
     case 'programs': {
       const { view } = await import('./api/view.ts')
       const { text, isHealthy } = await view(request.command, request.view)

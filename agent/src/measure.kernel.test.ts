@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { createCluster } from './cluster/cluster.ts'
 import { Recorder } from './cluster/recorder.ts'
+import { Pools } from './masquerade/pools.ts'
 import { addRoomMetrics, CniCalls } from './measure.ts'
 import { requestFor, Stage } from './pods/testing/stage.ts'
 import { systemClock } from './runtime/clock.ts'
@@ -26,6 +27,10 @@ test('every metric can be read from real rooms', async () => {
     addProcessMetrics(metrics, agent.health)
     addRoomMetrics(metrics, {
       ...agent,
+      masquerade: {
+        pools: new Pools(agent.datapath.maps),
+        state: () => ({ ports: { first: 40_000, last: 40_099 }, reserved: [] }) as never,
+      },
       cluster: createCluster(),
       recorder,
       calls: new CniCalls(),
@@ -40,6 +45,8 @@ test('every metric can be read from real rooms', async () => {
       'sinabro_map_entries{map="sb_endpoints"} 2',
       'sinabro_map_entries{map="sb_flows"} 0',
       'sinabro_map_capacity{map="sb_flows"} 1024',
+      'sinabro_masquerade_ports_capacity 100',
+      'sinabro_masquerade_flow_rows 0',
       'sinabro_condition{type="T",status="False"} 1',
       'sinabro_condition{type="T",status="True"} 0',
     ]) {

@@ -4,12 +4,17 @@ import type { Answered } from './api/server.ts'
 import type { Traffic } from './cluster/kubernetes/traffic.ts'
 import type { Recorder } from './cluster/recorder.ts'
 import type { Datapath } from './datapath/datapath.ts'
+import type { Masquerade } from './masquerade/masquerade.ts'
+import type { PoolUse } from './masquerade/pools.ts'
+import { countFree } from './masquerade/ports.ts'
 import { Histogram } from './runtime/histogram.ts'
 import type { Metrics, Sample } from './runtime/metrics.ts'
 import type { RowStatus } from './state/row-status.ts'
+import { PROTOCOLS } from './tell/flows.ts'
 import type { Rooms } from './tell/rooms.ts'
 
 export interface Measured extends Pick<Rooms, 'ipam' | 'cluster'> {
+  readonly masquerade: Pick<Masquerade, 'pools' | 'state'>
   readonly datapath: Pick<Datapath, 'counters' | 'lastSweep' | 'maps'>
   readonly recorder: Pick<Recorder, 'totals' | 'conditions'>
   readonly calls: CniCalls
@@ -44,7 +49,63 @@ export function addRoomMetrics(metrics: Metrics, measured: Measured): void {
   addCallMetrics(metrics, measured)
   addClusterMetrics(metrics, measured)
   addDatapathMetrics(metrics, measured)
+  addMasqueradeMetrics(metrics, measured)
   addApiServerMetrics(metrics, measured)
+}
+
+/** Destinations are whoever pods talk to: so many series, and no more. */
+const MOST_POOLS = 10
+
+function addMasqueradeMetrics(metrics: Metrics, { masquerade, datapath }: Measured): void {
+  const ofFullest = (read: (pool: PoolUse) => number): Sample[] =>
+    masquerade.pools.fullest.slice(0, MOST_POOLS).map((pool) => ({
+      labels: {
+        address: pool.address,
+        to: pool.to,
+        port: String(pool.port),
+        protocol: PROTOCOLS.get(pool.proto) ?? String(pool.proto),
+      },
+      value: read(pool),
+    }))
+  const labelNames = ['address', 'to', 'port', 'protocol']
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_masquerade_ports_used',
+    help: 'Ports in use as of the latest sweep, for the ten fullest destinations.',
+    labelNames,
+    read: () => ofFullest(({ used }) => used),
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_masquerade_ports_failed',
+    help: 'New flows that got no port, for the same destinations, since each was first seen.',
+    labelNames,
+    read: () => ofFullest(({ failed }) => failed),
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_masquerade_ports_capacity',
+    help: 'Ports that can be in use towards one destination.',
+    read: () => {
+      const { ports, reserved } = masquerade.state()
+      return [{ value: countFree(ports, reserved) }]
+    },
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_masquerade_active',
+    help: 'Whether our programs translate new flows: 1, or 0 if nftables or nobody does.',
+    read: () => [{ value: masquerade.state().isTranslating ? 1 : 0 }],
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_masquerade_flow_rows',
+    help: 'Rows of translated flows as of the latest sweep; a flow has two.',
+    read: () => {
+      const { lastSweep } = datapath
+      return lastSweep === undefined ? [] : [{ value: lastSweep.translated }]
+    },
+  })
 }
 
 function addIpamMetrics(metrics: Metrics, { ipam }: Measured): void {

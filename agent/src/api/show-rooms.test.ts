@@ -1,6 +1,7 @@
 // Tables as people read them.
 import { expect, test } from 'vitest'
-import { showAddresses, showFlows, showNodes, showPrograms } from './show-rooms.ts'
+import { showAddresses, showFlows, showMasquerade, showNodes, showPrograms } from './show-rooms.ts'
+import type { MasqueradeView } from './views.ts'
 
 const pod = { namespace: 'default', name: 'web' }
 
@@ -115,4 +116,48 @@ test('showFlows()', () => {
     ].join('\n'),
   )
   expect(showFlows({ flows: [], matched: 0, rows: 0 })).toBe('0 connections, 0 rows in the table')
+})
+
+test('showMasquerade()', () => {
+  const view: MasqueradeView = {
+    ...{ mode: 'ebpf' as const, isTranslating: true, ports: '32768-65535', reservedPorts: '8472' },
+    ...{ isReservedUnknown: false, capacity: 32_768, keptRanges: ['10.0.0.0/8'], keptEntries: 12 },
+    ...{ exempt: ['10.244.1.9'], poolCount: 11, flowRows: 40, translatedRows: 22 },
+    flowCapacity: 131_072,
+    uplinks: [
+      { name: 'eth0', index: 2, source4: '192.0.2.1', mtu: 1500, isUp: true, isL3: false },
+      { name: 'wg0', index: 3, source6: 'fd00::1', mtu: 1420, isUp: false, isL3: true },
+    ],
+    pools: [
+      {
+        ...{ address: '192.0.2.1', to: '198.51.100.1', port: 443, protocol: 'tcp' },
+        ...{ used: 28_000, capacity: 32_768, failed: 3 },
+      },
+    ],
+  }
+  expect(showMasquerade(view)).toBe(
+    [
+      'masquerade          ebpf',
+      'ports               32768-65535, 32768 of them for each destination',
+      'never given         8472',
+      'kept                10.0.0.0/8, pod ranges',
+      'left to the kernel  12 destinations',
+      'exempt pods         10.244.1.9',
+      'flow rows           40 of 131072, 22 translated',
+      '',
+      'UPLINK  IPV4       IPV6     MTU   STATE  KIND',
+      'eth0    192.0.2.1  -        1500  up     ethernet',
+      'wg0     -          fd00::1  1420  down   ip',
+      '',
+      'FROM       TO                PROTOCOL  USED          OF     FAILED',
+      '192.0.2.1  198.51.100.1:443  tcp       28000 (85 %)  32768  3',
+      '',
+      '1 of 11 destinations',
+    ].join('\n'),
+  )
+  const before = { ...view, isTranslating: false, pools: [] }
+  expect(showMasquerade(before)).toContain('masquerade          ebpf, by nftables so far')
+  expect(showMasquerade({ ...view, mode: 'none', uplinks: [], pools: [] })).toBe(
+    'masquerade  none\n\nno uplinks',
+  )
 })

@@ -1,6 +1,14 @@
 // What `sinabro addresses`, `nodes`, `programs` and `flows` show to people.
 import { age, count, duration, formatTable, shorten } from './table.ts'
-import type { AddressesView, FlowEnd, FlowsView, NodeView, PodRef, ProgramsView } from './views.ts'
+import type {
+  AddressesView,
+  FlowEnd,
+  FlowsView,
+  MasqueradeView,
+  NodeView,
+  PodRef,
+  ProgramsView,
+} from './views.ts'
 
 export function showAddresses(view: AddressesView, now: number): string {
   const parts = [
@@ -81,6 +89,50 @@ export function showPrograms({ programs, mode, attached }: ProgramsView): string
   ])
   const foot = { bpf: '', kernel: NOT_ON_OVERLAY, none: NO_OVERLAY }[mode]
   return `${loaded}\n\n${hooks}${foot}`
+}
+
+export function showMasquerade(view: MasqueradeView): string {
+  const { mode, isTranslating, uplinks, pools, poolCount, capacity } = view
+  const facts = [
+    ['masquerade', mode === 'ebpf' && !isTranslating ? 'ebpf, by nftables so far' : mode],
+    ['ports', `${view.ports}, ${capacity} of them for each destination`],
+    ['never given', view.reservedPorts || 'none'],
+    ['kept', [...view.keptRanges, 'pod ranges'].join(', ')],
+    ['left to the kernel', count(view.keptEntries, 'destination')],
+    ['exempt pods', view.exempt.join(', ') || 'none'],
+    ['flow rows', `${view.flowRows} of ${view.flowCapacity}, ${view.translatedRows} translated`],
+  ]
+  const shownFacts = mode === 'none' ? facts.slice(0, 1) : facts
+  const parts = [formatTable(shownFacts)]
+  parts.push(
+    uplinks.length === 0
+      ? 'no uplinks'
+      : formatTable([
+          ['UPLINK', 'IPV4', 'IPV6', 'MTU', 'STATE', 'KIND'],
+          ...uplinks.map((one) => [
+            one.name,
+            one.source4 ?? '-',
+            one.source6 ?? '-',
+            String(one.mtu),
+            one.isUp ? 'up' : 'down',
+            one.isL3 ? 'ip' : 'ethernet',
+          ]),
+        ]),
+  )
+  if (pools.length === 0) return parts.join('\n\n')
+  const table = formatTable([
+    ['FROM', 'TO', 'PROTOCOL', 'USED', 'OF', 'FAILED'],
+    ...pools.map(({ address, to, port, protocol, used, failed, ...pool }) => [
+      address,
+      showEnd({ address: to, port }),
+      protocol,
+      `${used} (${Math.round((100 * used) / Math.max(1, pool.capacity))} %)`,
+      String(pool.capacity),
+      String(failed),
+    ]),
+  ])
+  const more = poolCount > pools.length ? `\n\n${pools.length} of ${poolCount} destinations` : ''
+  return `${parts.join('\n\n')}\n\n${table}${more}`
 }
 
 const NOT_ON_OVERLAY =

@@ -2,9 +2,9 @@
 import type { FlowsConfig, OutputFormat, ViewCommand, ViewConfig } from '../config.ts'
 import { get } from './client.ts'
 import { showPods, showStatus } from './show.ts'
-import { showAddresses, showFlows, showNodes, showPrograms } from './show-rooms.ts'
+import { showAddresses, showFlows, showMasquerade, showNodes, showPrograms } from './show-rooms.ts'
 import type { PodView, Status } from './status.ts'
-import type { AddressesView, FlowsView, NodeView, ProgramsView } from './views.ts'
+import type { AddressesView, FlowsView, MasqueradeView, NodeView, ProgramsView } from './views.ts'
 
 export interface View {
   readonly text: string
@@ -32,6 +32,10 @@ export async function view(command: ViewCommand, { socket, output }: ViewConfig)
     case 'nodes': {
       const { nodes } = body as { nodes: readonly NodeView[] }
       return healthy(await formatOutput(output, nodes, () => showNodes(nodes)))
+    }
+    case 'masquerade': {
+      const masquerade = body as MasqueradeView
+      return healthy(await formatOutput(output, masquerade, () => showMasquerade(masquerade)))
     }
     case 'programs': {
       const programs = body as ProgramsView

@@ -1,4 +1,5 @@
 // Shapes of what the agent tells about its rooms over the socket, and what `--output json` prints. Members are added, never renamed.
+import type { MasqueradeMode } from '../masquerade/rows.ts'
 import type { TunnelMode } from '../overlay/rows.ts'
 
 export interface PodRef {
@@ -53,6 +54,58 @@ export interface NodeView {
   /** The tunnel mode of the node that was asked; those of others it does not know. */
   readonly mode: TunnelMode
   readonly message?: string
+}
+
+export interface MasqueradeView {
+  readonly mode: MasqueradeMode
+  /** New flows are translated by our programs; in mode ebpf false until all that they need is known. */
+  readonly isTranslating: boolean
+  /** 'FIRST-LAST', as `reservedPorts` separated by commas. */
+  readonly ports: string
+  readonly reservedPorts: string
+  /** ip_local_reserved_ports of the kernel is not understood, and counts as empty. */
+  readonly isReservedUnknown: boolean
+  /** Ports that are left of them towards each destination. */
+  readonly capacity: number
+  readonly uplinks: readonly UplinkView[]
+  /** Of the settings; pod ranges always are. */
+  readonly keptRanges: readonly string[]
+  /** Rows of the map with what our programs leave to the kernel. */
+  readonly keptEntries: number
+  /** Addresses of pods that keep theirs. */
+  readonly exempt: readonly string[]
+  /** The fullest. */
+  readonly pools: readonly PoolView[]
+  readonly poolCount: number
+  /** As of the latest sweep, as `translatedRows`; a flow has two. */
+  readonly flowRows: number
+  readonly translatedRows: number
+  readonly flowCapacity: number
+}
+
+export interface UplinkView {
+  readonly name: string
+  readonly index: number
+  readonly source4?: string
+  readonly source6?: string
+  readonly mtu: number
+  readonly isUp: boolean
+  /** Its packets have no Ethernet header. */
+  readonly isL3: boolean
+}
+
+/** The ports of one address of the node towards one destination. */
+export interface PoolView {
+  readonly address: string
+  readonly to: string
+  /** 0 for ICMP. */
+  readonly port: number
+  readonly protocol: string
+  /** As of the latest sweep. */
+  readonly used: number
+  readonly capacity: number
+  /** New flows that got no port. */
+  readonly failed: number
 }
 
 export interface ProgramsView {

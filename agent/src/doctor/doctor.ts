@@ -8,6 +8,7 @@ import { FeatureError, type FeatureView } from '../features/features.ts'
 import { agent, foreignRoutes } from './checks/agent.ts'
 import { forwardPolicy } from './checks/firewall.ts'
 import { bpfFileSystem, kernelFeatures } from './checks/kernel.ts'
+import { flowTable, masquerade } from './checks/masquerade.ts'
 import { networkd, networkManager } from './checks/network-managers.ts'
 import { cniConfiguration, plugins, runtimeDirectories } from './checks/runtime-config.ts'
 import { forwarding, reversePath } from './checks/settings.ts'
@@ -24,6 +25,8 @@ export const CHECKS: readonly Check<World>[] = [
   forwardPolicy,
   foreignTunnel,
   foreignRoutes,
+  masquerade,
+  flowTable,
   mtu,
   cniConfiguration,
   runtimeDirectories,

@@ -38,9 +38,11 @@ export class KeepTarget implements Target<KeepRow, KeepRow> {
   async update({ prefix }: KeepRow): Promise<void> {
     const { ipcache } = this.#maps
     const key = parseKey(prefix)
+    // What a look-up finds may be a wider row; a wider one of ours says the same.
     const before = ipcache.get(key)
-    if (before !== undefined && isKeep(before.flags)) return
-    if (before !== undefined) throw new Error(`${prefix} still is a node's range`)
+    if (before !== undefined && !isKeep(before.flags)) {
+      throw new Error(`${prefix} still is a node's range`)
+    }
     ipcache.set(key, { node: 0, identity: 0, flags: IPCACHE_STACK })
   }
 

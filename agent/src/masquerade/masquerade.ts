@@ -19,6 +19,7 @@ import { computeKeeps, computeRuleSet, type MasqueradeSettings } from './compute
 import type { ExemptAddresses } from './exemptions.ts'
 import { KeepTarget } from './keep-target.ts'
 import { createNft, type Nft } from './nft.ts'
+import { Pools } from './pools.ts'
 import { ReservedPorts } from './reserved.ts'
 import type { KeepRow, MasqueradeMode, PortRange, UplinkMapRow } from './rows.ts'
 import { MasqueradeTarget } from './target.ts'
@@ -53,6 +54,11 @@ export interface MasqueradeState {
   readonly isTranslating: boolean
   readonly ports: PortRange
   readonly reserved: readonly PortRange[]
+  /** The kernel's reserved ports are written in a way that is not understood. */
+  readonly isReservedUnknown: boolean
+  /** Destinations that our programs leave to the kernel. */
+  readonly kept: number
+  readonly exempt: readonly string[]
 }
 
 const REFRESH_MS = 60_000
@@ -66,6 +72,7 @@ export function createMasquerade(deps: MasqueradeDeps): Masquerade {
 
 export class Masquerade {
   readonly #deps: MasqueradeDeps
+  readonly pools: Pools
   readonly #reserved: ReservedPorts
   readonly #rules: Reconciler<object, unknown>
   readonly #uplinkRows: Reconciler<UplinkMapRow, UplinkMapRow>
@@ -109,6 +116,7 @@ export class Masquerade {
     })
     const tunnel = tunnelPort === undefined ? [] : [{ first: tunnelPort, last: tunnelPort }]
     const fixed = [...deps.reservedPorts, ...tunnel]
+    this.pools = new Pools(maps)
     this.#reserved = new ReservedPorts(maps, deps.settings, fixed)
     // Of another mode's agent: what it translated goes on, nothing new is.
     if (mode !== 'ebpf') config.setFlags(CONFIG_MASQUERADE, 0)
@@ -123,9 +131,13 @@ export class Masquerade {
   }
 
   state(): MasqueradeState {
-    const { mode, ports, datapath } = this.#deps
-    const isTranslating = datapath.config.has(CONFIG_MASQUERADE)
-    return { mode, isTranslating, ports, reserved: this.#reserved.ranges }
+    const { mode, ports, datapath, exempt } = this.#deps
+    return {
+      ...{ mode, ports, exempt: exempt.list(), kept: this.#keeps.statuses().length },
+      isTranslating: datapath.config.has(CONFIG_MASQUERADE),
+      reserved: this.#reserved.ranges,
+      isReservedUnknown: this.#reserved.isUnknown,
+    }
   }
 
   /** By reconciler. */
@@ -148,11 +160,12 @@ export class Masquerade {
         const woken = new AbortController()
         wake = () => woken.abort()
         await this.#look()
+        await this.pools.look()
         const waitsFor = this.#missing()
         const left = startedAt + PATIENCE_MS - clock.monotonicMs()
         if (waitsFor === undefined) alive()
         else if (left <= 0) this.#complain(waitsFor)
-        const longestMs = waitsFor !== undefined && left > 0 ? left : refreshMs
+        const longestMs = waitsFor !== undefined && left > 0 ? Math.min(left, refreshMs) : refreshMs
         await clock.sleep(longestMs, AbortSignal.any([signal, woken.signal])).catch(() => undefined)
       }
     } finally {

@@ -11,6 +11,7 @@ export class ReservedPorts {
   readonly #settings: Pick<KernelSettings, 'read'>
   readonly #fixed: readonly PortRange[]
   #ranges: readonly PortRange[] = []
+  #isUnknown = false
 
   constructor(
     maps: Pick<DatapathMaps, 'reserved'>,
@@ -26,9 +27,16 @@ export class ReservedPorts {
     return this.#ranges
   }
 
+  /** The kernel's setting says something that is not understood: it counts as empty. */
+  get isUnknown(): boolean {
+    return this.#isUnknown
+  }
+
   /** The kernel's setting changes without a word, so it is read each time; rows that are right are not written. */
   write(): void {
-    this.#ranges = [...this.#fixed, ...(parsePorts(this.#settings.read(SETTING) ?? '') ?? [])]
+    const ofKernel = parsePorts(this.#settings.read(SETTING) ?? '')
+    this.#isUnknown = ofKernel === undefined
+    this.#ranges = [...this.#fixed, ...(ofKernel ?? [])]
     const { reserved } = this.#maps
     for (const [row, bits] of reservedBits(this.#ranges).entries()) {
       if (reserved.get(row) !== bits) reserved.set(row, bits)

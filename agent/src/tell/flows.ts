@@ -144,7 +144,8 @@ function reverseOf(key: FlowKey): FlowKey {
   return { ...key, saddr: daddr, daddr: saddr, sport: dport, dport: sport }
 }
 
-const PROTOCOLS: ReadonlyMap<number, string> = new Map([
+/** IPPROTO_* that have a name here. */
+export const PROTOCOLS: ReadonlyMap<number, string> = new Map([
   [1, 'icmp'],
   [6, 'tcp'],
   [17, 'udp'],

@@ -6,6 +6,7 @@ import type { AgentConfig } from '../config.ts'
 import type { Datapath } from '../datapath/datapath.ts'
 import type { Features } from '../features/features.ts'
 import type { Ipam } from '../ipam/ipam.ts'
+import type { Masquerade } from '../masquerade/masquerade.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import type { Pods } from '../pods/pods.ts'
 import type { Clock } from '../runtime/clock.ts'
@@ -21,6 +22,7 @@ export interface Rooms {
   readonly datapath: Datapath
   readonly overlay: Overlay
   readonly pods: Pods
+  readonly masquerade: Masquerade
   /** In the node's namespace. */
   readonly netlink: RouteNetlink
   readonly clock: Clock

@@ -10,6 +10,7 @@ import { pinPaths } from '../datapath/load.ts'
 import { codeOf } from '../runtime/log.ts'
 import { describeAddresses } from './addresses.ts'
 import { describeFlows, type FlowFilter, type FlowNames } from './flows.ts'
+import { describeMasquerade } from './masquerade.ts'
 import { describeNodes } from './nodes.ts'
 import { describePrograms } from './programs.ts'
 import type { Rooms } from './rooms.ts'
@@ -20,6 +21,13 @@ export function registerRooms(api: Api, rooms: Rooms): void {
   const { netlink, datapath, overlay, config, features, clock } = rooms
   api.route('GET', '/v1/addresses', () => ({ status: 200, body: describeAddresses(rooms) }))
   api.route('GET', '/v1/nodes', () => ({ status: 200, body: { nodes: describeNodes(rooms) } }))
+  api.route('GET', '/v1/masquerade', async ({ query }) => {
+    const limit = query.get('limit') ?? '10'
+    if (!/^\d{1,3}$/.test(limit)) {
+      throw badRequest(`limit: expected a whole number below 1000, found ${limit}`)
+    }
+    return { status: 200, body: await describeMasquerade(rooms, Number(limit)) }
+  })
   api.route('GET', '/v1/programs', async () => {
     const { links, uplinks } = pinPaths(config.bpfDir)
     const body = await describePrograms({

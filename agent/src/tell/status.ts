@@ -1,11 +1,13 @@
 // What the agent says of itself and of its pods: for `sinabro status` and `sinabro pods`. Reads only.
 import { type PodView, type Status, viewPod, viewQuarantined } from '../api/status.ts'
 import { formatSource, version } from '../config.ts'
+import type { MasqueradeState } from '../masquerade/masquerade.ts'
+import { formatRange } from '../masquerade/ports.ts'
 import { podKey } from '../pods/target.ts'
 import type { Rooms } from './rooms.ts'
 
 export function describeAgent(
-  { config, features, cluster, recorder, ipam, datapath, overlay, pods }: Rooms,
+  { config, features, cluster, recorder, ipam, datapath, overlay, pods, masquerade }: Rooms,
   startedAt: string,
 ): Omit<Status, 'ready' | 'healthy' | 'components'> {
   const { self } = overlay.plan()
@@ -28,6 +30,7 @@ export function describeAgent(
         self === undefined || tunnel === 'none'
           ? 'none'
           : `vxlan from ${self.tunnelAddress}, port ${tunnelPort}, vni ${vni}`,
+      masquerade: describeMode(masquerade.state()),
       'own addresses': self?.ownAddresses.join(', ') ?? 'none',
     },
     features: features.view([
@@ -50,6 +53,11 @@ export function describeAgent(
       ...ipam.quarantined().map(viewQuarantined),
     ],
   }
+}
+
+function describeMode({ mode, isTranslating, ports }: MasqueradeState): string {
+  if (mode !== 'ebpf') return mode
+  return isTranslating ? `ebpf, ports ${formatRange(ports)}` : 'ebpf, by nftables so far'
 }
 
 export function describePods({ ipam, pods }: Rooms): PodView[] {
