@@ -77,6 +77,10 @@ static __always_inline int translated__arrive(struct __sk_buff *skb, struct pack
 	if (unlikely(outcome != CONTINUE))
 		return outcome;
 	outcome = hop__check(skb, p, pod->mtu);
+	/* All of a datagram or none: the kernel, once it puts datagrams together, waits for every piece
+	 * of one whose first was too long for the pod. */
+	if (unlikely(outcome == CONTINUE && p->flags & (PACKET_FRAGMENT_FIRST | PACKET_FRAGMENT_LATER)))
+		outcome = PASS_STACK;
 	rewritten = rewrite__destination(skb, p, config, &flow->to);
 	if (unlikely(rewritten != CONTINUE))
 		return rewritten;

@@ -365,21 +365,22 @@ describe.each(families)('IPv$family', (actors) => {
     })
   }
 
-  test('fragments follow their first; without it they are left to the node', () => {
+  test('fragments follow their first, by the stack; without it they are left to the node', () => {
     const flow = flowOf(UDP)
     const [first, later] = fragments(links.wire, outside, at)
-    const [firstIn, laterIn] = fragments(links.toA, inside, to)
+    // With the hop still to be counted, and no check by whoever tracks connections.
+    const [firstIn, laterIn] = fragments(links.wire, { ...inside, ttl: 64 }, to)
     if (!first || !later || !firstIn || !laterIn) throw new TypeError('two fragments')
     const maps = { ...tunnel, sb_flows: leaving(actors, flow) }
     const touched = { changed: [[keyOf(keysOf(actors, flow).back), {}] as const] }
     const arrives = (total: number, packetOut: Uint8Array) =>
       ({
-        verdict: 'redirect',
-        redirect: peerA,
+        verdict: 'next',
         packetOut,
+        ctx: { mark: SB_DONE },
         maps: {
           ...(total === 1 ? { sb_flows: touched } : {}),
-          sb_counters: counted('from_uplink', 'PASS_LOCAL', undefined, total),
+          sb_counters: counted('from_uplink', 'PASS_STACK', undefined, total),
         },
       }) as const
     check({
