@@ -15,7 +15,7 @@ export const FEATURES = {
   redirect_peer: { use: 'into pods past the stack', without: none, isRequired: true },
   redirect_neigh: { use: 'out of an uplink past the stack', without: none, isRequired: true },
   tunnel_local_ip: { use: 'source address of the tunnel', without: none, isRequired: true },
-  for_each_map_elem: { use: 'sweeping the flow table', without: none, isRequired: true },
+  for_each_map_elem: { use: 'whose flows are counted anew', without: none, isRequired: true },
   jiffies64: { use: 'ages of flows', without: none, isRequired: true },
   veth: { use: 'pods', without: none, isRequired: true },
   vxlan_metadata: { use: 'the overlay device in mode bpf', without: none, isRequired: true },
@@ -24,7 +24,7 @@ export const FEATURES = {
   netkit: { use: 'pods', without: 'veth' },
   map_batch: { use: 'reading and writing whole maps', without: 'one call per row' },
   run_statistics: { use: 'RUNS and AVERAGE of programs', without: 'these columns stay empty' },
-  btf: { use: 'words of the verifier', without: 'its complaints name no types' },
+  btf: { use: 'sweeping the flow table', without: none, isRequired: true },
   ring_buffer: { without: 'no events' },
   socket_lookup: {
     use: 'the node’s own ports, which no pod gets',

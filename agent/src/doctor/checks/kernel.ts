@@ -18,7 +18,7 @@ async function featureFindings(world: World): Promise<Finding[]> {
   try {
     const features = await world.features()
     features.require()
-    return features.has('btf') ? [] : [noBtf]
+    return []
   } catch (error) {
     if (!(error instanceof FeatureError)) throw error
     return [error.code === 'kernel' ? lacking(error) : refused(error)]
@@ -41,13 +41,6 @@ function refused({ message, cause }: FeatureError): Finding {
     means: 'no program can be loaded or attached',
     do: 'run as root; in a container with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or privileged',
   }
-}
-
-const noBtf: Finding = {
-  level: 'warning',
-  found: 'there is no /sys/kernel/btf/vmlinux',
-  means: 'the kernel was built without type information; error messages about programs say less',
-  do: 'use a kernel with CONFIG_DEBUG_INFO_BTF=y; the distributions have it',
 }
 
 function jitFindings(world: World): Finding[] {
