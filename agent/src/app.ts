@@ -1,6 +1,7 @@
 // The one place that wires: which rooms the agent has, in which order they start, and what each is given.
 import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
+import { totalmem } from 'node:os'
 import { join } from 'node:path'
 import { pretendNoBatch } from '@sinabro/libbpf-ts'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
@@ -15,6 +16,7 @@ import { createCni } from './cni/cni.ts'
 import { type AgentConfig, formatSource, libDir, socketPath, version } from './config.ts'
 import { createSource } from './create-source.ts'
 import { Datapath } from './datapath/datapath.ts'
+import { defaultFlowsMax } from './datapath/flows-max.ts'
 import { choosePodDevice } from './features/choose.ts'
 import { probeFeatures } from './features/features.ts'
 import { FEATURE_NAMES } from './features/table.ts'
@@ -136,7 +138,9 @@ async function start(
     start: () => {
       const { bpfDir, attach } = config
       const isMasquerading = config.masquerade === 'ebpf'
-      const given = { bpfDir, attach, features, netlink, isMasquerading, crashPoint }
+      const memory = { totalBytes: totalmem(), limitBytes: process.constrainedMemory() }
+      const flowsMax = config.flowsMax ?? defaultFlowsMax(memory)
+      const given = { bpfDir, attach, features, netlink, isMasquerading, flowsMax, crashPoint }
       return Datapath.open({ ...given, clock, log })
     },
     stop: (open) => open.close(),

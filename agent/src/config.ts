@@ -36,6 +36,8 @@ export interface AgentConfig {
   readonly nonMasqueradeCidrs: readonly string[]
   /** Where the addresses of Services are from. */
   readonly serviceCidrs: readonly string[]
+  /** Rows of the flow table when it is made; a connection has two. Absent: by memory. */
+  readonly flowsMax?: number
   /** How long a pod that is gone without a DEL keeps its addresses; seen gone at both ends of it. */
   readonly reclaimGraceSec: number
   /** Loopback only; absent: metrics and probes are on the socket alone. */
@@ -85,6 +87,8 @@ export interface FlowsConfig {
   readonly to?: string
   readonly state?: FlowState
   readonly limit?: number
+  /** Goes on with what changes. */
+  readonly watch?: boolean
 }
 
 export interface DoctorConfig

@@ -27,8 +27,12 @@ async function run(request: Request): Promise<number> {
       return show(text, isHealthy)
     }
     case 'flows': {
-      const { viewFlows } = await import('./api/view.ts')
-      return show((await viewFlows(request.view, request.flows)).text)
+      const { askFlows, viewFlows } = await import('./api/view.ts')
+      const { view, flows } = request
+      if (flows.watch !== true) return show((await viewFlows(view, flows)).text)
+      const { watchFlows, WATCH_LIMIT } = await import('./api/watch-flows.ts')
+      const which = { ...flows, limit: flows.limit ?? WATCH_LIMIT }
+      return await watchFlows(() => askFlows(view.socket, which), view.output, show)
     }
     case 'doctor': {
       const { doctor } = await import('./doctor/doctor.ts')

@@ -102,17 +102,28 @@ test('showFlows()', () => {
     protocol: 'tcp',
     source: { address: '10.1.0.2', port: 4000, pod },
     destination: { address: 'fd00::9', port: 80 },
-    state: 'open',
+    state: 'established',
     way: 'node-2',
     ageSec: 3700,
     idleSec: 5,
   } as const
   expect(showFlows({ flows: [flow], matched: 3, rows: 8 })).toBe(
     [
-      'PROTOCOL  FROM                         TO            STATE  WAY     AGE   IDLE',
-      'tcp       10.1.0.2:4000 (default/web)  [fd00::9]:80  open   node-2  1h1m  5s',
+      'PROTOCOL  FROM                         TO            STATE        WAY     AGE   IDLE',
+      'tcp       10.1.0.2:4000 (default/web)  [fd00::9]:80  established  node-2  1h1m  5s',
       '',
       '1 of 3 connections shown; --limit shows more',
+    ].join('\n'),
+  )
+  const out = { ...flow, source: { address: '10.1.0.2', port: 4001 }, way: 'out' }
+  const as = { address: '192.0.2.1', port: 50000 }
+  expect(showFlows({ flows: [flow, { ...out, as }], matched: 2, rows: 4 })).toBe(
+    [
+      'PROTOCOL  FROM                         AS               TO            STATE        WAY     AGE   IDLE',
+      'tcp       10.1.0.2:4000 (default/web)  -                [fd00::9]:80  established  node-2  1h1m  5s',
+      'tcp       10.1.0.2:4001                192.0.2.1:50000  [fd00::9]:80  established  out     1h1m  5s',
+      '',
+      '2 connections, 4 rows in the table',
     ].join('\n'),
   )
   expect(showFlows({ flows: [], matched: 0, rows: 0 })).toBe('0 connections, 0 rows in the table')

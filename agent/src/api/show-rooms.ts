@@ -4,7 +4,11 @@ import type {
   AddressesView,
   FlowEnd,
   FlowsView,
+<<<<<<< HEAD
   MasqueradeView,
+=======
+  FlowView,
+>>>>>>> a16bc21 (wip)
   NodeView,
   PodRef,
   ProgramsView,
@@ -145,19 +149,33 @@ export function showFlows({ flows, matched, rows }: FlowsView): string {
       ? `${flows.length} of ${count(matched, 'connection')} shown; --limit shows more`
       : `${count(matched, 'connection')}, ${count(rows, 'row')} in the table`
   if (flows.length === 0) return foot
+  const hasAs = flows.some((flow) => flow.as !== undefined)
   const table = formatTable([
-    ['PROTOCOL', 'FROM', 'TO', 'STATE', 'WAY', 'AGE', 'IDLE'],
+    flowColumns(hasAs),
     ...flows.map((flow) => [
-      flow.protocol,
-      showEnd(flow.source),
-      showEnd(flow.destination),
-      flow.state,
-      flow.way,
+      ...flowCells(flow, hasAs),
       age(0, flow.ageSec * 1000),
       age(0, flow.idleSec * 1000),
     ]),
   ])
   return `${table}\n\n${foot}`
+}
+
+/** The column AS is there when any has one. */
+function flowColumns(hasAs: boolean): string[] {
+  return ['PROTOCOL', 'FROM', ...(hasAs ? ['AS'] : []), 'TO', 'STATE', 'WAY', 'AGE', 'IDLE']
+}
+
+/** All but its times. */
+export function flowCells(flow: FlowView, hasAs: boolean, state: string = flow.state): string[] {
+  return [
+    flow.protocol,
+    showEnd(flow.source),
+    ...(hasAs ? [flow.as === undefined ? '-' : showEnd(flow.as)] : []),
+    showEnd(flow.destination),
+    state,
+    flow.way,
+  ]
 }
 
 function showEnd({ address, port, pod }: FlowEnd): string {

@@ -44,16 +44,20 @@ export async function view(command: ViewCommand, { socket, output }: ViewConfig)
   }
 }
 
-export async function viewFlows(
-  { socket, output }: ViewConfig,
+export async function viewFlows({ socket, output }: ViewConfig, which: FlowsConfig): Promise<View> {
+  const flows = await askFlows(socket, which)
+  return healthy(await formatOutput(output, flows, () => showFlows(flows)))
+}
+
+export async function askFlows(
+  socket: string,
   { pod, to, state, limit }: FlowsConfig,
-): Promise<View> {
+): Promise<FlowsView> {
   const query = new URLSearchParams()
   for (const [name, value] of Object.entries({ pod, to, state, limit })) {
     if (value !== undefined) query.set(name, String(value))
   }
-  const flows = (await get(`/v1/flows?${query}`, { socket, timeoutMs: 30_000 })) as FlowsView
-  return healthy(await formatOutput(output, flows, () => showFlows(flows)))
+  return (await get(`/v1/flows?${query}`, { socket, timeoutMs: 30_000 })) as FlowsView
 }
 
 function healthy(text: string): View {

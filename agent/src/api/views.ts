@@ -149,16 +149,25 @@ export interface FlowsView {
   readonly rows: number
 }
 
-export type FlowState = 'opening' | 'open' | 'closing' | 'closed'
+/**
+ * TCP: 'opening' before an answer, 'closing' when one side has finished, 'closed' when both have or one has reset. Anything else
+ * has only been answered or not.
+ */
+export const FLOW_STATES = [
+  ...(['opening', 'established', 'closing', 'closed'] as const),
+  ...(['unreplied', 'replied'] as const),
+] as const
+export type FlowState = (typeof FLOW_STATES)[number]
 
 export interface FlowView {
   /** 'tcp', 'udp', 'icmp', 'icmpv6', or the number. */
   readonly protocol: string
   readonly source: FlowEnd
   readonly destination: FlowEnd
-  /** 'opening': no answer yet. 'closing': one side has finished. 'closed': both have, or one has reset. */
+  /** What the destination sees instead of the source, if that is translated. */
+  readonly as?: FlowEnd
   readonly state: FlowState
-  /** Of packets towards the destination: 'local', 'stack', or the name of the node they are tunnelled to. */
+  /** Of packets towards the destination: 'local', 'stack', 'out' by an uplink, or the name of the node they go to. */
   readonly way: string
   readonly ageSec: number
   /** Since the last packet of either direction. */

@@ -186,6 +186,12 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         .default([], 'each Service says its own'),
     )
     .addOption(
+      new Option('--flows-max <rows>', 'rows of the flow table when it is made, two a connection')
+        .env('SINABRO_FLOWS_MAX')
+        .argParser(wholeNumber(1024, 4_194_304))
+        .default(undefined, 'one for 64 KiB of memory, 65536 to 524288'),
+    )
+    .addOption(
       new Option(
         '--reclaim-grace-sec <seconds>',
         'how long a pod that is gone without a DEL keeps its addresses',

@@ -88,6 +88,8 @@ test('agent takes every setting', () => {
       '40000-40100',
       '--reserved-ports',
       '40007,40010-40019',
+      '--flows-max',
+      '1048576',
       '--reclaim-grace-sec',
       '5',
       '--log-level',
@@ -123,6 +125,7 @@ test('agent takes every setting', () => {
       ],
       nonMasqueradeCidrs: ['198.51.100.0/24'],
       serviceCidrs: ['10.96.0.0/12', 'fd96::/112'],
+      flowsMax: 1_048_576,
       reclaimGraceSec: 5,
       logLevel: 'debug',
       crashAt: { point: 'p', pass: 3 },
@@ -139,6 +142,7 @@ test.each([
     'expected a whole number from 1 to 16777215',
   ],
   [['agent', '--source', 'manifests:x', '--tunnel-port', '1e3'], 'from 1 to 65535'],
+  [['agent', '--source', 'manifests:x', '--flows-max', '100'], 'from 1024 to 4194304'],
   [['agent', '--source', 'manifests:x', '--masquerade-ports', '1024-65535'], 'from 30000 to 65535'],
   [['agent', '--source', 'manifests:x', '--masquerade-ports', '40000-39999'], 'FIRST-LAST'],
   [['agent', '--source', 'manifests:x', '--reserved-ports', '70000'], 'ports or ranges of them'],
@@ -154,7 +158,10 @@ test.each([
   [['agent', '--source', 'manifests:x', '--state-dir', ''], 'expected a directory'],
   [['agent', '--source', 'manifests:x', 'extra'], 'too many arguments'],
   [['status', '-o', 'xml'], 'Allowed choices are table, json, yaml'],
-  [['flows', '--state', 'shut'], 'Allowed choices are opening, open, closing, closed'],
+  [
+    ['flows', '--state', 'shut'],
+    'Allowed choices are opening, established, closing, closed, unreplied, replied',
+  ],
   [['flows', '--limit', '0'], 'expected a whole number from 1 to 100000'],
   [['statsu'], "unknown command 'statsu'"],
   [['status', '--colour'], "unknown option '--colour'"],
@@ -192,11 +199,11 @@ test('status, pods, uninstall and version know what they need', () => {
     })
   }
   expect(
-    read('flows', '--pod', 'default/web', '--to', '10.0.0.0/8', '--state', 'open').request,
+    read('flows', '--pod', 'default/web', '--to', '10.0.0.0/8', '--state', 'closing').request,
   ).toEqual({
     command: 'flows',
     view: { socket: '/run/sinabro/agent.sock', output: 'table' },
-    flows: { pod: 'default/web', to: '10.0.0.0/8', state: 'open' },
+    flows: { pod: 'default/web', to: '10.0.0.0/8', state: 'closing' },
   })
   expect(read('doctor', '--run-dir', '/r', '-o', 'yaml').request).toEqual({
     command: 'doctor',

@@ -1,5 +1,6 @@
 // The commands that look at a running agent: what each shows, in words that teach how to read it.
 import { type Command, Option } from 'commander'
+import { FLOW_STATES } from '../api/views.ts'
 import {
   type FlowsConfig,
   type OutputFormat,
@@ -72,13 +73,16 @@ RUNS and AVERAGE count only while the kernel measures, which costs about 20 ns p
 
 const FLOWS_HELP = `
 One line for each connection that the flow table of this node holds, oldest rows included until they expire. WAY is how its packets
-leave: 'local' into a pod here, a node's name through the tunnel to it, 'stack' through the kernel's routing. STATE is 'opening'
-without an answer, 'open', 'closing' when one side has finished, 'closed'. Who began a connection is told by its ports when both
-directions have been seen.
+leave: 'local' into a pod here, a node's name to that node, 'out' by an uplink under the address in AS, 'stack' through the kernel's
+routing. STATE of TCP is 'opening' without an answer, 'established', 'closing' when one side has finished, 'closed'; of anything else
+'unreplied' or 'replied'.
+
+--watch goes on until it is interrupted; with -o json each line is an object, which has 'isGone' when its connection is gone.
 
 Examples:
   sinabro flows --pod default/web-0
   sinabro flows --to 10.96.0.0/12 --state opening      # what waits for an answer from there
+  sinabro flows --pod default/web-0 --watch
   sinabro flows -o json | jq '.flows[] | select(.idleSec > 3600)'`
 
 interface ViewOptions {
@@ -102,17 +106,11 @@ export function addViewCommands(program: Command, ask: (request: Request) => voi
     .addOption(runDirOption())
     .option('--pod <pod>', 'of this pod, at either end: NAME, NAMESPACE/NAME or an address')
     .option('--to <address>', 'towards this address or prefix')
-    .addOption(
-      new Option('--state <state>', 'in this state').choices([
-        'opening',
-        'open',
-        'closing',
-        'closed',
-      ]),
-    )
+    .addOption(new Option('--state <state>', 'in this state').choices(FLOW_STATES))
     .addOption(
       new Option('--limit <number>', 'list at most so many').argParser(wholeNumber(1, 100_000)),
     )
+    .option('--watch', 'go on: a line for each that begins, changes or is gone')
     .addOption(outputOption())
     .addHelpText('after', FLOWS_HELP)
     .action(({ runDir, output, ...flows }: ViewOptions & FlowsConfig) =>

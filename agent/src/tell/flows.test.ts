@@ -3,8 +3,10 @@ import {
   encodeWay,
   FLOW_FIN,
   FLOW_FIN_REPLY,
+  FLOW_OPENER,
   FLOW_RST,
   FLOW_SEEN,
+  FLOW_TRANSLATED,
   type Flow,
   type FlowKey,
   NOT_TRANSLATED,
@@ -76,7 +78,7 @@ test('describeFlows() shows each pair once, as it began, with pods and nodes by 
         protocol: 'tcp',
         source: { address: '10.1.0.2', port: 4000, pod: { namespace: 'default', name: 'web' } },
         destination: { address: '10.2.0.9', port: 80 },
-        state: 'open',
+        state: 'established',
         way: 'node-2',
         ageSec: 100,
         idleSec: 2,
@@ -85,7 +87,7 @@ test('describeFlows() shows each pair once, as it began, with pods and nodes by 
         protocol: 'udp',
         source: { address: 'fd00::3', port: 53 },
         destination: { address: 'fd00::2', port: 5000 },
-        state: 'opening',
+        state: 'unreplied',
         way: 'local',
         ageSec: 100,
         idleSec: 10,
@@ -105,12 +107,34 @@ test.each<[Partial<FlowFilter>, number]>([
   [{ to: '10.2.0.0/16' }, 1],
   [{ to: '10.1.0.2' }, 0],
   [{ to: 'fd00::/64' }, 1],
-  [{ state: 'open' }, 1],
-  [{ state: 'opening' }, 2],
+  [{ state: 'established' }, 1],
+  [{ state: 'opening' }, 0],
+  [{ state: 'unreplied' }, 2],
   [{ state: 'closed' }, 0],
   [{ pod: 'web', state: 'opening' }, 0],
 ])('describeFlows() with %j finds %i', async (filter, matched) => {
   expect((await list(filter)).matched).toBe(matched)
+})
+
+test('describeFlows() puts the rows of a translated flow together, and says under which address it leaves', async () => {
+  const to = { saddr: '192.0.2.1', daddr: '198.51.100.7', sport: 50000, dport: 443 }
+  const back = { saddr: '198.51.100.7', daddr: '10.1.0.2', sport: 443, dport: 4000 }
+  const flags = FLOW_SEEN | FLOW_TRANSLATED
+  const rows = tableOf(
+    [key('198.51.100.7 443', '192.0.2.1 50000'), flow('local', { flags, to: back })],
+    [key('10.1.0.2 4000', '198.51.100.7 443'), flow('out', { flags: flags | FLOW_OPENER, to })],
+  )
+  const time = { nowTicks: 1000, hz: HZ }
+  const view = await describeFlows(rows, names, time, { limit: 9 }, never)
+  expect(view.flows).toMatchObject([
+    {
+      source: { address: '10.1.0.2', port: 4000 },
+      as: { address: '192.0.2.1', port: 50000 },
+      destination: { address: '198.51.100.7', port: 443 },
+      state: 'established',
+      way: 'out',
+    },
+  ])
 })
 
 test('describeFlows() lists up to the limit and counts all', async () => {
@@ -125,9 +149,16 @@ test('describeFlows() ends when nobody waits for it any more', async () => {
   await expect(describeFlows(table, names, time, filter, gone)).rejects.toThrow('gone')
 })
 
+test.each([
+  [FLOW_SEEN, 'replied'],
+  [0, 'unreplied'],
+] as const)('stateOf() of UDP whose other row has flags %i is %s', (flags, state) => {
+  expect(stateOf({ proto: 17 }, flow('local'), flow('local', { flags }))).toBe(state)
+})
+
 const SEEN = FLOW_SEEN
 test.each([
-  [SEEN, SEEN, 'open'],
+  [SEEN, SEEN, 'established'],
   [SEEN, 0, 'opening'],
   [SEEN, undefined, 'opening'],
   [SEEN | FLOW_FIN, SEEN | FLOW_FIN_REPLY, 'closing'],
@@ -138,15 +169,15 @@ test.each([
   [SEEN | FLOW_RST, undefined, 'closed'],
 ] as const)('stateOf() of flags %i and %s is %s', (flags, back, state) => {
   const other = back === undefined ? undefined : flow('local', { flags: back })
-  expect(stateOf(flow('local', { flags }), other)).toBe(state)
+  expect(stateOf({ proto: 6 }, flow('local', { flags }), other)).toBe(state)
 })
 
 test('decodeFlowFilter() takes what the command sends', () => {
-  const query = new URLSearchParams({ pod: 'FD00::0:2', to: '10.0.0.0/8', state: 'open' })
+  const query = new URLSearchParams({ pod: 'FD00::0:2', to: '10.0.0.0/8', state: 'established' })
   expect(decodeFlowFilter(query)).toEqual({
     pod: 'fd00::2',
     to: '10.0.0.0/8',
-    state: 'open',
+    state: 'established',
     limit: 1000,
   })
 })

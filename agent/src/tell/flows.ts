@@ -3,8 +3,10 @@ import {
   decodeWay,
   FLOW_FIN,
   FLOW_FIN_REPLY,
+  FLOW_OPENER,
   FLOW_RST,
   FLOW_SEEN,
+  FLOW_TRANSLATED,
   type Flow,
   type FlowKey,
   ticksToSec,
@@ -56,7 +58,7 @@ export async function describeFlows(
     rows += chunk.length
     for (const [key, flow] of chunk) {
       if (!isTo(key.daddr)) continue
-      const back = table.get(reverseOf(key))
+      const back = table.get(otherKey(key, flow))
       // Each pair once: in the direction that looks like the first.
       if (!isForward(key, flow, back)) continue
       const view = viewFlow(key, flow, back, names, time)
@@ -69,25 +71,30 @@ export async function describeFlows(
   return { flows, matched, rows }
 }
 
-export function stateOf(flow: Flow, back: Flow | undefined): FlowState {
+export function stateOf(
+  { proto }: Pick<FlowKey, 'proto'>,
+  flow: Flow,
+  back: Flow | undefined,
+): FlowState {
   const flags = flow.flags
-  if ((flags & FLOW_RST) !== 0 || ((back?.flags ?? 0) & FLOW_RST) !== 0) return 'closed'
-  const hasEnded = (flags & FLOW_FIN) !== 0 || ((back?.flags ?? 0) & FLOW_FIN_REPLY) !== 0
-  const hasBackEnded = (flags & FLOW_FIN_REPLY) !== 0 || ((back?.flags ?? 0) & FLOW_FIN) !== 0
+  const backFlags = back?.flags ?? 0
+  const isAnswered = (flags & backFlags & FLOW_SEEN) !== 0
+  if (proto !== TCP) return isAnswered ? 'replied' : 'unreplied'
+  if (((flags | backFlags) & FLOW_RST) !== 0) return 'closed'
+  const hasEnded = (flags & FLOW_FIN) !== 0 || (backFlags & FLOW_FIN_REPLY) !== 0
+  const hasBackEnded = (flags & FLOW_FIN_REPLY) !== 0 || (backFlags & FLOW_FIN) !== 0
   if (hasEnded && hasBackEnded) return 'closed'
   if (hasEnded || hasBackEnded) return 'closing'
-  return ((back?.flags ?? 0) & FLOW_SEEN) !== 0 && (flags & FLOW_SEEN) !== 0 ? 'open' : 'opening'
+  return isAnswered ? 'established' : 'opening'
 }
 
-/**
- * The rows of a pair do not say who began. Only one direction seen: that one. Else the one towards the lower port, which is the
- * server's nearly always.
- */
+/** The opener's row, if they say so; else the only one that was seen; else the one towards the lower port, the server's nearly always. */
 function isForward(key: FlowKey, flow: Flow, back: Flow | undefined): boolean {
   if (back === undefined) return true
-  const isSeen = (flow.flags & FLOW_SEEN) !== 0
-  const isBackSeen = (back.flags & FLOW_SEEN) !== 0
-  if (isSeen !== isBackSeen) return isSeen
+  for (const flag of [FLOW_OPENER, FLOW_SEEN]) {
+    const has = (flow.flags & flag) !== 0
+    if (has !== ((back.flags & flag) !== 0)) return has
+  }
   if (key.sport !== key.dport) return key.sport > key.dport
   return key.saddr < key.daddr
 }
@@ -110,7 +117,8 @@ function viewFlow(
     protocol: PROTOCOLS.get(key.proto) ?? String(key.proto),
     source: end(key.saddr, key.sport, flow.sourceIncarnation),
     destination: end(key.daddr, key.dport, flow.targetIncarnation),
-    state: stateOf(flow, back),
+    ...(isTranslated(flow) ? { as: { address: flow.to.saddr, port: flow.to.sport } } : {}),
+    state: stateOf(key, flow, back),
     way: wayOf(flow, names),
     ageSec: Math.max(since(flow.created), idle),
     idleSec: idle,
@@ -139,13 +147,23 @@ function matchAddress(text: string | undefined): (address: string) => boolean {
   return (address) => prefixContains(prefix, parseIp(address))
 }
 
-function reverseOf(key: FlowKey): FlowKey {
-  const { saddr, daddr, sport, dport } = key
+function isTranslated({ flags }: Flow): boolean {
+  return (flags & FLOW_TRANSLATED) !== 0
+}
+
+/** Of the row of the other direction: what comes back is for whom these packets seem to be from. */
+function otherKey(key: FlowKey, flow: Flow): FlowKey {
+  const { saddr, daddr, sport, dport } = isTranslated(flow) ? flow.to : key
   return { ...key, saddr: daddr, daddr: saddr, sport: dport, dport: sport }
 }
 
+<<<<<<< HEAD
 /** IPPROTO_* that have a name here. */
 export const PROTOCOLS: ReadonlyMap<number, string> = new Map([
+=======
+const TCP = 6
+const PROTOCOLS: ReadonlyMap<number, string> = new Map([
+>>>>>>> a16bc21 (wip)
   [1, 'icmp'],
   [6, 'tcp'],
   [17, 'udp'],

@@ -5,7 +5,7 @@ import { BpfLink } from '@sinabro/libbpf-ts'
 import { JIFFIES_PER_TICK } from '@sinabro/libbpf-ts/layouts'
 import { canonicalIp, isIp, parsePrefix } from '@sinabro/node-netlink'
 import { type Api, ApiError } from '../api/routes.ts'
-import type { FlowState, PodRef } from '../api/views.ts'
+import { FLOW_STATES, type FlowState, type PodRef } from '../api/views.ts'
 import { pinPaths } from '../datapath/load.ts'
 import { codeOf } from '../runtime/log.ts'
 import { describeAddresses } from './addresses.ts'
@@ -42,8 +42,8 @@ export function registerRooms(api: Api, rooms: Rooms): void {
   })
   api.route('GET', '/v1/flows', async ({ query, signal }) => {
     const filter = decodeFlowFilter(query)
-    // What has expired is gone first, and the sweep knows what time it is for the rows.
-    const { nowTicks, hz, at } = await datapath.sweep()
+    // The sweep knows what time it is for the rows.
+    const { nowTicks, hz, at } = datapath.lastSweep ?? (await datapath.sweep())
     const sinceTicks = (((clock.now() - at) / 1000) * hz) / JIFFIES_PER_TICK
     const time = { nowTicks: nowTicks + Math.round(sinceTicks), hz }
     const body = await describeFlows(datapath.maps.flows, flowNames(rooms), time, filter, signal)
@@ -70,8 +70,6 @@ export function decodeFlowFilter(query: URLSearchParams): FlowFilter {
     ...(state === null ? {} : { state }),
   }
 }
-
-export const FLOW_STATES: readonly FlowState[] = ['opening', 'open', 'closing', 'closed']
 
 function isFlowState(text: string): text is FlowState {
   return (FLOW_STATES as readonly string[]).includes(text)
