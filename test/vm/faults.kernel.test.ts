@@ -9,8 +9,8 @@ import { boot, type Job } from './boot.ts'
 import { KERNELS } from './kernels.ts'
 import { type BootFiles, cacheDir, prepare } from './prepare.ts'
 import { missingPrograms } from './programs.ts'
-import { FAULTS_SWITCH } from './run-faults.ts'
 import { makeScratch, removeScratch } from './scratch.ts'
+import { FAULTS_SWITCH } from './suites.ts'
 
 const [oldest] = KERNELS
 const cached = existsSync(cacheDir()) ? readdirSync(cacheDir()) : []

@@ -4,10 +4,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { listen } from './listen.ts'
 import type { SuiteRun } from './report.ts'
-import { FAULTS, type Suite } from './suites.ts'
-
-/** What the file asks for: in `npm test` it would hold up everybody by a minute. */
-export const FAULTS_SWITCH = 'SINABRO_VM_FAULTS'
+import { FAULTS, FAULTS_SWITCH, type Suite } from './suites.ts'
 
 export async function runFaults(
   suite: Suite,

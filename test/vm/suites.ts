@@ -15,6 +15,8 @@ export const VERIFIER = 'verifier'
 
 /** What test:vm does when things go wrong; it runs on this machine, behind the kernels. */
 export const FAULTS = 'faults'
+/** What its file asks for: in `npm test` it would hold up everybody by a minute. */
+export const FAULTS_SWITCH = 'SINABRO_VM_FAULTS'
 
 /** The longest first: two run at a time. Each suite is one process. */
 export const SUITES: readonly Suite[] = [
