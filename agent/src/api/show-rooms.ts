@@ -4,11 +4,8 @@ import type {
   AddressesView,
   FlowEnd,
   FlowsView,
-<<<<<<< HEAD
-  MasqueradeView,
-=======
   FlowView,
->>>>>>> a16bc21 (wip)
+  MasqueradeView,
   NodeView,
   PodRef,
   ProgramsView,

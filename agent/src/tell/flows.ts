@@ -157,13 +157,9 @@ function otherKey(key: FlowKey, flow: Flow): FlowKey {
   return { ...key, saddr: daddr, daddr: saddr, sport: dport, dport: sport }
 }
 
-<<<<<<< HEAD
+const TCP = 6
 /** IPPROTO_* that have a name here. */
 export const PROTOCOLS: ReadonlyMap<number, string> = new Map([
-=======
-const TCP = 6
-const PROTOCOLS: ReadonlyMap<number, string> = new Map([
->>>>>>> a16bc21 (wip)
   [1, 'icmp'],
   [6, 'tcp'],
   [17, 'udp'],
