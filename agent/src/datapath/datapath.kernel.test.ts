@@ -3,11 +3,18 @@ import { chmodSync, chownSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BpfMap } from '@sinabro/libbpf-ts'
-import { encodeWay, FLOW_SEEN, NOT_TRANSLATED } from '@sinabro/libbpf-ts/layouts'
+import {
+  CONFIG_CSUM_IPV6,
+  CONFIG_FIB_SOURCE,
+  encodeWay,
+  FLOW_SEEN,
+  NOT_TRANSLATED,
+} from '@sinabro/libbpf-ts/layouts'
 import { mountBpffs, type PrivateBpffs } from '@sinabro/libbpf-ts/testing'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { probeFeatures } from '../features/features.ts'
+import { Features, probeFeatures } from '../features/features.ts'
+import { FEATURE_NAMES, type FeatureName } from '../features/table.ts'
 import { systemClock } from '../runtime/clock.ts'
 import { silentLog } from '../runtime/log.ts'
 import { Datapath, type DatapathOptions } from './datapath.ts'
@@ -107,6 +114,35 @@ test('the other mode takes over and leaves nothing of the first', async ({ skip 
   await clsact.attachPod(await device())
   expect(await clsact.isPodAttached(await device())).toBe(true)
   expect(clsact.pinnedDevices()).toEqual([])
+})
+
+test.each([
+  ['as the kernel has it', [] as const],
+  ['without either', ['fib_lookup_src', 'csum_ipv6'] as const],
+])('the programs are told what helpers can do: %s', async (_what, switchedOff) => {
+  const here = FEATURE_NAMES.filter((name) => features.has(name))
+  const { config } = await open({ features: new Features(here, switchedOff) })
+  const isOn = (name: FeatureName) => features.has(name) && !switchedOff.some((one) => one === name)
+  expect(config.has(CONFIG_FIB_SOURCE)).toBe(isOn('fib_lookup_src'))
+  expect(config.has(CONFIG_CSUM_IPV6)).toBe(isOn('csum_ipv6'))
+})
+
+test('a pod that keeps its address is flagged; where nothing is known the row stays as it was', async () => {
+  const datapath = await open()
+  const pod = {
+    ...{ ifindex: 5, id: 1, incarnation: 9, mtu: 1450, isNetkit: false, isShaped: false },
+    ...{ podMac: '02:00:00:00:00:01', hostMac: '06:00:00:00:00:01' },
+  }
+  const keeps = () => [...datapath.podEndpoints()].map(([, { keepsAddress }]) => keepsAddress)
+  datapath.setEndpoint('10.0.0.5', { ...pod, keepsAddress: true })
+  expect(keeps()).toEqual([true])
+  datapath.setEndpoint('10.0.0.5', pod)
+  expect(keeps()).toEqual([true])
+  datapath.setEndpoint('10.0.0.5', { ...pod, incarnation: 10 })
+  expect(keeps()).toEqual([false])
+  datapath.setEndpoint('10.0.0.5', { ...pod, keepsAddress: true })
+  datapath.setEndpoint('10.0.0.5', { ...pod, keepsAddress: false })
+  expect(keeps()).toEqual([false])
 })
 
 test('own addresses are exactly those given, beside the pods’', async () => {

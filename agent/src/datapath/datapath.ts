@@ -116,11 +116,9 @@ export class Datapath {
   /** Attaches nothing yet: running pods keep the programs they have until their room replaces them. */
   static async open(options: DatapathOptions): Promise<Datapath> {
     const migration = Migration.find(options)
-    const flowsMax = migration?.flowsMax ?? options.flowsMax
-    const objects = await loadObjects({
-      ...options,
-      ...(flowsMax === undefined ? {} : { flowsMax }),
-    })
+    // Not less than there is room for now: every flow of the older layout comes along.
+    const flowsMax = Math.max(migration?.flowsMax ?? 0, options.flowsMax ?? 0)
+    const objects = await loadObjects({ ...options, ...(flowsMax === 0 ? {} : { flowsMax }) })
     try {
       await migration?.copy(objects)
       return new Datapath(options, objects, migration)
