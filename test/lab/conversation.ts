@@ -51,8 +51,9 @@ export class Conversations {
     return JSON.parse(value) as T
   }
 
+  /** With the end of its input the program ends, and its connections break. */
   [Symbol.dispose](): void {
-    this.#child.kill()
+    this.#child.stdin?.end()
   }
 }
 

@@ -69,7 +69,12 @@ async function askOver(socket: Socket): Promise<Seen | null> {
   const data = once(socket, 'data')
   const end = once(socket, 'close').then(() => null)
   const answer = await inTime(Promise.race([data, end]).catch(() => null))
-  return answer === null ? null : JSON.parse(String(answer[0]))
+  return answer === null ? null : lastOf(String(answer[0]))
+}
+
+/** An answer that came too late for an earlier question is before it. */
+function lastOf(lines: string): Seen {
+  return JSON.parse(lines.trimEnd().split('\n').at(-1) ?? '')
 }
 
 async function holdTcp(host: string, localPort: number): Promise<Held | null> {
@@ -94,7 +99,7 @@ async function holdUdp(host: string, localPort: number): Promise<Held | null> {
       const answer = once(socket, 'message').catch(() => null)
       socket.send('?', WHO_PORT, host)
       const said = await inTime(answer)
-      return said === null ? null : JSON.parse(String(said[0]))
+      return said === null ? null : lastOf(String(said[0]))
     },
     close,
     reset: close,
@@ -123,6 +128,7 @@ async function hold(protocol: string, host: string): Promise<void> {
     else for (const one of held.splice(0)) verb === 'close' ? one.close() : one.reset()
     console.log(JSON.stringify(said))
   }
+  process.exit()
 }
 
 /** One connection after the other: opened, asked over, closed by this end first. With a port always from that one on. */
