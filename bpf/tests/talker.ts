@@ -3,7 +3,9 @@ import { createHash } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { connect, createServer, isIPv6 } from 'node:net'
 
-const [verb, address = '', port = '', size = '0'] = process.argv.slice(2)
+const [verb, address = '', port = '', size = '0', extra = '0'] = process.argv.slice(2)
+/** A request may be lost, as any datagram. */
+const ASK_AGAIN_MS = 500
 
 /** Bytes that both ends know without telling each other. */
 function bytes(count: number): Buffer {
@@ -26,10 +28,11 @@ function serve(): void {
   })
 }
 
-/** Prints how many bytes came and that they are the right ones. */
+/** Prints how many bytes came and that they are the right ones. `extra`: how long the request is, at least. */
 function fetchBytes(): void {
   const parts: Buffer[] = []
-  const socket = connect({ host: address, port: Number(port) }, () => socket.write(size))
+  const request = size.padEnd(Number(extra))
+  const socket = connect({ host: address, port: Number(port) }, () => socket.write(request))
   socket.on('data', (part) => parts.push(Buffer.from(part)))
   socket.on('end', () => {
     const content = Buffer.concat(parts)
@@ -37,16 +40,31 @@ function fetchBytes(): void {
   })
 }
 
+/** `extra`: the port to ask from. */
 function echo(): void {
   const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4')
+  const ask = () => socket.send(bytes(Number(size)), Number(port), address)
+  const again = setInterval(ask, ASK_AGAIN_MS)
   socket.on('message', (message) => {
     console.log(message.length, digest(message) === digest(bytes(Number(size))))
+    clearInterval(again)
     socket.close()
   })
-  socket.send(bytes(Number(size)), Number(port), address)
+  socket.bind(Number(extra), ask)
+}
+
+/** Prints what a datagram is refused with. */
+function refused(): void {
+  const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4')
+  socket.on('error', (error) => {
+    console.log('code' in error ? error.code : error.message)
+    socket.close()
+  })
+  socket.connect(Number(port), address, () => socket.send('?'))
 }
 
 if (verb === 'serve') serve()
 else if (verb === 'fetch') fetchBytes()
 else if (verb === 'echo') echo()
+else if (verb === 'refused') refused()
 else process.exitCode = 2

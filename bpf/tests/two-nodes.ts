@@ -263,6 +263,12 @@ export function execIn(netns: string, command: string, ...args: string[]): strin
 const talker = [process.execPath, join(import.meta.dirname, 'talker.ts')] as const
 export const SERVER_PORT = 8080
 
+/** UDP from any namespace, and from a port if one is named. */
+export function echoIn(netns: string, address: string, bytes: number, from = 0): string {
+  const argv = ['echo', address, `${SERVER_PORT}`, `${bytes}`, `${from}`]
+  return execIn(netns, ...talker, ...argv).trim()
+}
+
 export class TwoNodes {
   readonly nodes: readonly [LiveNode, LiveNode]
   readonly #prefix: string
@@ -315,13 +321,18 @@ export class TwoNodes {
   }
 
   /** TCP: so many bytes from there; 'COUNT true' if they are the right ones. */
-  fetch(pod: PodSpec, address: string, bytes: number, port = SERVER_PORT): string {
-    return this.exec(pod, ...talker, 'fetch', address, `${port}`, `${bytes}`).trim()
+  fetch(pod: PodSpec, address: string, bytes: number, port = SERVER_PORT, request = 0): string {
+    return this.exec(pod, ...talker, 'fetch', address, `${port}`, `${bytes}`, `${request}`).trim()
   }
 
   /** UDP: a datagram of that size there and back. */
   echo(pod: PodSpec, address: string, bytes: number): string {
-    return this.exec(pod, ...talker, 'echo', address, `${SERVER_PORT}`, `${bytes}`).trim()
+    return echoIn(this.netnsOf(pod), address, bytes)
+  }
+
+  /** UDP: what a datagram to a port of nobody is answered with. */
+  refused(pod: PodSpec, address: string): string {
+    return this.exec(pod, ...talker, 'refused', address, '9').trim()
   }
 
   /** What ping printed, also if nothing came back. */
