@@ -126,7 +126,7 @@ async function test(): Promise<void> {
   const isWanted = values.kernel === undefined || values.only === FAULTS
   if (faults !== undefined && isWanted && !signal.aborted)
     runs.push(...(await runFaults(faults, { folder, signal })))
-  const isWhole = values.kernel === undefined && values.only === undefined
+  const isWhole = values.kernel === undefined && values.only === undefined && !signal.aborted
   const verdict = judge(runs, isWhole)
   for (const line of verdict.lines) console.log(line)
   if (signal.aborted) console.log('interrupted')

@@ -3,7 +3,7 @@
 folder=$1 limit=$2 node=$3 name=$4
 . "$folder/$name.env"
 # What Node has compiled once is kept: the same programs start again and again.
-export NODE_COMPILE_CACHE=/tmp/node-compile-cache SINABRO_SLOWNESS=5
+export NODE_COMPILE_CACHE=/tmp/node-compile-cache SINABRO_SLOWNESS=10
 start=$(date +%s)
 timeout -k 5 "$limit" "$node" "$folder/$name.mjs" </dev/null
 status=$?

@@ -159,7 +159,7 @@ export const onTestFinished = (hook: Hook) => {
 const POLL_TIMEOUT_MS = 1000
 const POLL_INTERVAL_MS = 50
 /** Software emulation: what takes a second outside may take so many here. */
-export const SLOWNESS = Number(process.env.SINABRO_SLOWNESS ?? 5)
+export const SLOWNESS = Number(process.env.SINABRO_SLOWNESS ?? 10)
 
 interface PollOptions {
   readonly timeout?: number
