@@ -1,7 +1,8 @@
 // Modes kernel and none on a real kernel: what stands, what is repaired, what follows nodes, and what a change of mode leaves behind.
-import { CONFIG_NATIVE, CONFIG_READY, NODE_ON_UPLINK, NODE_VALID } from '@sinabro/libbpf-ts/layouts'
+import { CONFIG_NATIVE, NODE_ON_UPLINK, NODE_VALID } from '@sinabro/libbpf-ts/layouts'
 import type { RouteNetlink } from '@sinabro/node-netlink'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { WAY_FLAGS } from '../datapath/config-row.ts'
 import { OVERLAY_ALIAS, OVERLAY_DEVICE, OWN_DEVICE } from '../marks.ts'
 import type { TunnelMode } from './rows.ts'
 import { join2, nodeRow, type Running, TestNode } from './testing/nodes.ts'
@@ -109,15 +110,13 @@ describe.each(['kernel', 'none'] as const)('mode %s', (tunnel) => {
     expect(await whole()).toEqual(expected[tunnel])
     const device = { name: OVERLAY_DEVICE, index: await indexOf(OVERLAY_DEVICE) }
     if (device.index !== 0) expect(await agent.datapath.isOverlayAttached(device)).toBe(false)
-    expect(agent.datapath.config.value).toMatchObject(
+    const { config } = agent.datapath
+    expect(config.isReady).toBe(true)
+    expect(config.value.flags & WAY_FLAGS).toBe(tunnel === 'none' ? CONFIG_NATIVE : 0)
+    expect(config.value).toMatchObject(
       tunnel === 'none'
-        ? {
-            flags: CONFIG_READY | CONFIG_NATIVE,
-            overlayIfindex: 0,
-            tunnelPort: 0,
-            uplinkIfindex: await indexOf('eth0'),
-          }
-        : { flags: CONFIG_READY, overlayIfindex: 0, tunnelPort: 8472, vni: 1, uplinkIfindex: 0 },
+        ? { overlayIfindex: 0, tunnelPort: 0, uplinkIfindex: await indexOf('eth0') }
+        : { overlayIfindex: 0, tunnelPort: 8472, vni: 1, uplinkIfindex: 0 },
     )
     expect(agent.datapath.maps.nodes.get(1)).toMatchObject({
       mtu: tunnel === 'none' ? 1500 : 1450,
