@@ -104,8 +104,8 @@ static __always_inline int translate__begin(struct __sk_buff *skb, const struct 
 	return outcome == CONTINUE ? pair__finish() : outcome;
 }
 
-/* A translated flow of an older generation: stays with its address as long as that is the node's, by
- * whichever uplink routes say now. *way is WAY_OUT, the stack's for this packet if there is no route, or
+/* A translated flow of an older generation, or tick: stays with its address as long as that is the node's,
+ * by whichever uplink routes say now. *way is WAY_OUT, the stack's for this packet if there is no route, or
  * left 0 if the translation has ended. */
 __rare int translate__renew(struct __sk_buff *skb, const struct packet *p, const struct config *config,
 			    __u64 *way)
@@ -123,10 +123,6 @@ __rare int translate__renew(struct __sk_buff *skb, const struct packet *p, const
 	if (!flow)
 		return 0;
 	pair->row = *flow;
-	if (way__generation(pair->row.way) == generation) {	/* another CPU was faster */
-		*way = pair->row.way;
-		return 0;
-	}
 	switch (outside__route(skb, p, config, &out)) {
 	case ROUTE_NONE:
 		*way = way__make(WAY_STACK, 0, generation);
@@ -135,6 +131,8 @@ __rare int translate__renew(struct __sk_buff *skb, const struct packet *p, const
 		if (!outside__is_local(skb, &pair->row.to.saddr))
 			break;
 		*way = way__make(WAY_OUT, out.ifindex, generation);
+		if (pair->row.way == *way && pair->row.mtu == out.mtu)
+			return 0;
 		pair->row.way = *way;
 		pair->row.mtu = out.mtu;
 		bpf_map_update_elem(&sb_flows, &pair->key, &pair->row, BPF_EXIST);

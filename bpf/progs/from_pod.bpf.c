@@ -242,6 +242,8 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	is_known = flow && flow->source_incarnation == source->incarnation &&
 		   !flow__is_reopened(flow, p.tcp_flags);
 	if (likely(is_known)) {
+		__u32 seen = READ_ONCE(flow->seen);
+
 		way = READ_ONCE(flow->way);
 		outcome = flow__touch(flow, &p);
 		if (unlikely(outcome != CONTINUE))
@@ -251,8 +253,12 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 		if (likely(way__generation(way) == generation)) {
 			if (way__kind(way) == WAY_NODE)
 				return send(skb, &p, config, way);
-			if (way__kind(way) == WAY_OUT)
-				return outside__send(skb, &p, config, flow, way);
+			if (way__kind(way) == WAY_OUT) {
+				/* Routes are asked again once a tick: they change with no agent, too. */
+				if (likely(READ_ONCE(flow->seen) == seen))
+					return outside__send(skb, &p, config, flow, way);
+				goto judge;
+			}
 			if (way__kind(way) == WAY_UPLINK)
 				return leave(skb, &p, config, way);
 			target = endpoint__find(&p.key.daddr);
@@ -264,6 +270,7 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	}
 	if (addr__is_untracked(&p.key.daddr))
 		return addr__is_loopback(&p.key.daddr) ? DROP_LOOPBACK : PASS_UNTRACKED;
+judge:
 	outcome = judge(skb, &p, config, source->incarnation, is_known, &way);
 	if (unlikely(flow__lacks_room(outcome)) && flows__reclaim())
 		outcome = judge(skb, &p, config, source->incarnation, is_known, &way);

@@ -7,16 +7,17 @@ import {
   CONFIG_TRANSLATED,
   FLOW_SEEN,
   flowKey,
+  uplink,
 } from '../src/layouts.ts'
 import { probeChecksumIpv6 } from '../src/probe.ts'
 import { u32 } from '../src/struct.ts'
 import { TypedMap } from '../src/typed-map.ts'
 import { encodeSkBuff, TestNode, testObject } from '../testing/index.ts'
-import { leaving } from './masquerade-rows.ts'
+import { Outside } from './outside.ts'
 import { links, udpPacket } from './packets.ts'
 import {
-  type Actors,
   base,
+  type FlowSpec,
   families,
   flowRow,
   INCARNATION_A,
@@ -240,11 +241,12 @@ const {
   ...commonShapes
 } = shapes
 const { test_tunnel: _tunnelRows, sb_reclaim: _reclaimRows, ...commonRows } = base
-const flowOut = { proto: UDP, sport: ports.sport, port: ports.sport, dport: ports.dport }
 const yardstick = keyOf({ source: '192.0.2.8', target: '192.0.2.9', proto: UDP, ...ports })
 
 async function measure(one: Case, { repeat, rounds }: CostOptions): Promise<Cost> {
   const { object, row } = one
+  // Routes are asked once a tick, in the middle of a measurement.
+  using outside = one.isMasqueraded === true ? await Outside.open() : undefined
   using node = await TestNode.load({
     objects: [testObject(`bench_${object}`)],
     maps: commonShapes,
@@ -255,10 +257,11 @@ async function measure(one: Case, { repeat, rounds }: CostOptions): Promise<Cost
       sb_flows: [
         [yardstick, flowRow({ kind: 'stack' })],
         ...(row === undefined ? [] : bothRows(row)),
-        ...(one.isMasqueraded === true ? leaving(actorsOf(one.family), flowOut) : []),
+        ...(outside?.standing(flowOut(one.family), ports.sport) ?? []),
       ],
     },
     maxEntries: { sb_nodes: 16 },
+    netns: outside?.netns,
     rodata: {
       bench_before: one.before.slice(0, BENCH_BYTES),
       bench_after: one.after.slice(0, BENCH_BYTES),
@@ -271,8 +274,13 @@ async function measure(one: Case, { repeat, rounds }: CostOptions): Promise<Cost
   if (object === 'from_overlay') {
     new TypedMap(node.map('test_tunnel'), u32, testTunnel).set(0, tunnelIn)
   }
+  if (outside !== undefined && object === 'from_pod') {
+    const uplinks = new TypedMap(node.map('sb_uplinks'), u32, uplink)
+    for (const [index, value] of outside.uplinks) uplinks.set(index, value)
+  }
+  const packet = { data: one.before, ctx: encodeSkBuff({}), netns: outside?.netns }
   const ns = (program: string, expected?: number) => {
-    const run = node.program(program).testRun({ data: one.before, ctx: encodeSkBuff({}), repeat })
+    const run = node.program(program).testRun({ ...packet, repeat })
     if (run.retval === BENCH_WRONG || (expected !== undefined && run.retval !== expected)) {
       const left = Buffer.from(run.data).toString('hex')
       throw new Error(`${one.path}: ${program} returned ${run.retval} and left ${left}`)
@@ -300,8 +308,9 @@ function masquerading() {
   return { ...readyConfig, flags: CONFIG_READY | CONFIG_MASQUERADE | CONFIG_TRANSLATED | sums }
 }
 
-function actorsOf(family: 4 | 6): Actors {
-  return family === 4 ? ipv4 : ipv6
+function flowOut(family: 4 | 6): FlowSpec {
+  const { a, stranger } = family === 4 ? ipv4 : ipv6
+  return { source: a, target: stranger, proto: UDP, ...ports }
 }
 
 function bothRows([source, target, spec]: NonNullable<Case['row']>) {

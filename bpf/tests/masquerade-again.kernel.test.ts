@@ -72,34 +72,41 @@ describe.each(families)('IPv$family', ({ family, a, stranger, node1 }) => {
     })
   })
 
-  test('a route by another uplink takes the flow along, under its old address', async () => {
-    const dst = `${stranger}/${family === 4 ? 32 : 128}`
-    await outside.netlink.routes.replace({ dst, index: outside.second })
-    const way = encodeWay({ kind: 'out', node: outside.second, generation: GENERATION })
-    try {
-      for (const [flow, bytes] of [
-        [udp, sent],
-        [tcp, ack],
-      ] as const) {
-        world.check({
-          what: 'a → stranger',
-          program: 'sb_from_pod',
-          maps: { sb_flows: outside.standing(flow, 50000, OLD) },
-          packet: bytes,
-          expect: {
-            ...left(outside.second),
-            packetOut: 'any',
-            maps: {
-              sb_flows: { changed: [[keyOf(flow), { way }]] },
-              sb_counters: counted('from_pod', 'PASS_OUT'),
+  // The second as if no agent had seen the route change: a flow asks once a tick.
+  test.each([
+    ['another generation', OLD],
+    ['another tick', {}],
+  ])(
+    'a route by another uplink takes the flow along, under its old address: %s',
+    async (_, age) => {
+      const dst = `${stranger}/${family === 4 ? 32 : 128}`
+      await outside.netlink.routes.replace({ dst, index: outside.second })
+      const way = encodeWay({ kind: 'out', node: outside.second, generation: GENERATION })
+      try {
+        for (const [flow, bytes] of [
+          [udp, sent],
+          [tcp, ack],
+        ] as const) {
+          world.check({
+            what: 'a → stranger',
+            program: 'sb_from_pod',
+            maps: { sb_flows: outside.standing(flow, 50000, age) },
+            packet: bytes,
+            expect: {
+              ...left(outside.second),
+              packetOut: 'any',
+              maps: {
+                sb_flows: { changed: [[keyOf(flow), { way }]] },
+                sb_counters: counted('from_pod', 'PASS_OUT'),
+              },
             },
-          },
-        })
+          })
+        }
+      } finally {
+        await outside.netlink.routes.del({ dst, index: outside.second })
       }
-    } finally {
-      await outside.netlink.routes.del({ dst, index: outside.second })
-    }
-  })
+    },
+  )
 
   test('while there is no route the stack tells the pod, and the flow waits', () => {
     const target = unreachable[family]

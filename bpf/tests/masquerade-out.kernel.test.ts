@@ -109,11 +109,15 @@ describe.each(families)('IPv$family', (actors) => {
       world.step({
         what: 'data',
         program: 'sb_from_pod',
+        maps: { sb_flows: outside.standing(tcp, ports.sport) },
         packet: tcpPacket(links.fromA, route, ports, ['ack', 'psh'], 1000),
         expect: {
           ...leaves(),
           packetOut: tcpPacket(links.fromA, out, ports, ['ack', 'psh'], 1000),
-          maps: { sb_counters: counted('from_pod', 'PASS_OUT', undefined, 2) },
+          maps: {
+            sb_flows: { changed: [[keyOf(tcp), {}]] },
+            sb_counters: counted('from_pod', 'PASS_OUT', undefined, 2),
+          },
         },
       })
     })
@@ -234,11 +238,15 @@ describe.each(families)('IPv$family', (actors) => {
       world.step({
         what: 'a later one',
         program: 'sb_from_pod',
+        maps: { sb_flows: outside.standing(flow, 50000) },
         packet: laterFragment(links.fromA, route),
         expect: {
           ...leaves(),
           packetOut: laterFragment(links.fromA, out),
-          maps: { sb_counters: counted('from_pod', 'PASS_OUT', undefined, 2) },
+          maps: {
+            sb_flows: { changed: [[keyOf(flow), {}]] },
+            sb_counters: counted('from_pod', 'PASS_OUT', undefined, 2),
+          },
         },
       })
     })

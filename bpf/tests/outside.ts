@@ -106,6 +106,10 @@ export class Outside {
     this.netns.close()
   }
 
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
   #pair(flow: FlowSpec, port: number, named?: string) {
     const { source, target, sport = 0, dport = 0, icmpClass = 0 } = flow
     const node = named ?? (source.includes(':') ? ipv6.node1 : ipv4.node1)
