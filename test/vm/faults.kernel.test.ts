@@ -1,5 +1,5 @@
 // What test:vm does when things go wrong: a guest that hangs, panics or ends, runs side by side, one that is killed, a full disk.
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -66,31 +66,63 @@ describe('a guest', () => {
   })
 })
 
-test('a run that is killed takes its guest with it; the next one removes its folder', async (context) => {
-  needsKernel(context)
+const MAIN = join(import.meta.dirname, 'main.ts')
+
+describe('a run', () => {
+  test('without qemu says what to install', () => {
+    const { status, stderr } = spawnSync(process.execPath, [MAIN], {
+      env: { PATH: '/nowhere' },
+      encoding: 'utf8',
+    })
+    expect(status).toBe(2)
+    expect(stderr).toMatch(/^not found: qemu-system-x86_64, .*apt-get install .*qemu-system-x86 /)
+  })
+
+  test('that is killed takes its guest with it; the next one removes its folder', async (context) => {
+    needsKernel(context)
+    await inFolderOfItsOwn(async (parent) => {
+      await end(parent, 'SIGKILL')
+      expect(readdirSync(parent)).toHaveLength(1)
+      removeScratch(makeScratch(parent))
+      expect(readdirSync(parent)).toEqual([])
+    })
+  })
+
+  test('that is interrupted leaves nothing', async (context) => {
+    needsKernel(context)
+    await inFolderOfItsOwn(async (parent) => {
+      expect(await end(parent, 'SIGINT')).toBe(1)
+      expect(readdirSync(parent)).toEqual([])
+    })
+  })
+})
+
+async function inFolderOfItsOwn(body: (parent: string) => Promise<void>): Promise<void> {
   const parent = mkdtempSync(join(tmpdir(), 'sinabro-vm-faults-'))
   try {
-    const main = join(import.meta.dirname, 'main.ts')
-    const args = [main, '--kernel', '6.1', '--exec', 'echo here; while :; do sleep 1; done']
-    const run = spawn(process.execPath, args, {
-      env: { ...process.env, TMPDIR: parent },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    await new Promise<void>((resolve) => {
-      run.stdout.on('data', (part: Buffer) => part.includes('here') && resolve())
-    })
-    expect(guestsOf(parent)).toHaveLength(1)
-    const gone = new Promise((resolve) => run.once('exit', resolve))
-    run.kill('SIGKILL')
-    await gone
-    await eventually('the guest to end', () => guestsOf(parent).length === 0)
-    expect(readdirSync(parent)).toHaveLength(1)
-    removeScratch(makeScratch(parent))
-    expect(readdirSync(parent)).toEqual([])
+    await body(parent)
   } finally {
     rmSync(parent, { recursive: true, force: true })
   }
-})
+}
+
+/** Starts a run below that folder and sends it the signal when its guest works; its exit status, when the guest is gone too. */
+async function end(parent: string, signal: NodeJS.Signals): Promise<number | null> {
+  const args = [MAIN, '--kernel', '6.1', '--exec', 'echo here; while :; do sleep 1; done']
+  const run = spawn(process.execPath, args, {
+    env: { ...process.env, TMPDIR: parent },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  await new Promise<void>((resolve) => {
+    run.stdout.on('data', (part: Buffer) => part.includes('here') && resolve())
+  })
+  expect(guestsOf(parent)).toHaveLength(1)
+  const gone = new Promise<number | null>((resolve) => run.once('exit', resolve))
+  run.kill(signal)
+  const status = await gone
+  await eventually('the guest to end', () => guestsOf(parent).length === 0)
+  return status
+}
 
 /** Guests whose folder lies below that one. */
 function guestsOf(parent: string): string[] {
