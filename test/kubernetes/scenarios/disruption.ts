@@ -2,6 +2,9 @@
 
 import { eventually } from '../../lab/eventually.ts'
 import type { Cluster } from '../cluster.ts'
+import type { ClusterNode } from '../node.ts'
+import { restartAgent } from './agent.ts'
+import { inside, Runtime, withNetworkNamespaces } from './attachments.ts'
 import { Connections } from './connections.ts'
 import { askFrom, hostnameUrl, type Namespace, withNamespace } from './pods.ts'
 import type { Scenario } from './scenario.ts'
@@ -65,10 +68,12 @@ async function apiServerAway(cluster: Cluster): Promise<string> {
     const connections = await Connections.open(cluster, space)
     const pods = await space.pods('app=long-server')
     const { apiServer } = cluster.control
+    const urls = pods.flatMap(({ addresses }) => addresses.map((a) => hostnameUrl(a)))
     await apiServer.kill('SIGKILL')
     try {
-      const urls = pods.flatMap(({ addresses }) => addresses.map((a) => hostnameUrl(a)))
       const endMs = performance.now() + API_OUTAGE_MS
+      await Promise.all(cluster.nodes.map(restartAgent))
+      for (const node of cluster.nodes) await newAttachmentWorks(node, urls)
       while (performance.now() < endMs) {
         for (const { machine } of cluster.nodes) await askFrom(machine, urls)
       }
@@ -83,12 +88,26 @@ async function apiServerAway(cluster: Cluster): Promise<string> {
   })
 }
 
+/** By an agent that lives from its snapshot. */
+async function newAttachmentWorks(node: ClusterNode, urls: readonly string[]): Promise<void> {
+  const id = 'outage'
+  await withNetworkNamespaces(node, [id], async () => {
+    const runtime = new Runtime(node)
+    await runtime.ask({ verb: 'ADD', id })
+    try {
+      await askFrom(inside(node, id), urls)
+    } finally {
+      await runtime.ask({ verb: 'DEL', id })
+    }
+  })
+}
+
 export const disruption: readonly Scenario[] = [
   { name: 'kubelets are killed and started again', run: (cluster) => restart(cluster, 'kubelet') },
   {
     name: 'containerd is killed and started again',
     run: (cluster) => restart(cluster, 'containerd'),
   },
-  { name: 'the API server is away', run: apiServerAway },
+  { name: 'the API server is away, and agents start meanwhile', run: apiServerAway },
   { name: 'a node loses power and comes back', run: reboot },
 ]
