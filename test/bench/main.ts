@@ -7,6 +7,9 @@ import { agentMemory, agentStart } from './agent.ts'
 import { type Bench, LAB_NAME } from './bench.ts'
 import { cniAdd } from './cni-add.ts'
 import { cniStart } from './cni-start.ts'
+import { masqueradeCost } from './masquerade-cost.ts'
+import { masqueradePool } from './masquerade-pool.ts'
+import { masqueradeRate } from './masquerade-rate.ts'
 import { netlink, removeNamespaces } from './netlink.ts'
 import { OptionError, parseOptions } from './options.ts'
 import { packetCost } from './packet-cost.ts'
@@ -17,7 +20,10 @@ const benches: readonly Bench[] = [
   cniStart,
   cniAdd,
   packetCost,
+  masqueradeCost,
   podToPod,
+  masqueradeRate,
+  masqueradePool,
   netlink,
   agentMemory,
   agentStart,

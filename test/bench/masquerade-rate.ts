@@ -6,11 +6,11 @@ import { ownStand, type PodStand, routedStand } from './pod-stands.ts'
 import { drive, type Kind, kinds } from './pod-to-pod.ts'
 import { compare, type MetricInfo, type Side } from './row.ts'
 
-/** The least there is: every packet of a pod that leaves by the uplink. */
-export const MASQUERADE = (ports = '') => `table ip leaving {
+/** The least there is: whatever a pod sends out by the uplink. */
+export const masqueradeRules = (verdict: string) => `table ip leaving {
   chain out {
     type nat hook postrouting priority srcnat
-    oifname eth0 ip saddr 10.244.0.0/16 masquerade ${ports}
+    oifname eth0 ip saddr 10.244.0.0/16 ${verdict}
   }
 }
 `
@@ -25,7 +25,7 @@ export const masqueradeRate: Bench = {
     await using ebpf = await ownStand(`${LAB_NAME}-ebpf`, dir, ['--masquerade', 'ebpf'])
     await using rules = await ownStand(`${LAB_NAME}-nft`, dir, ['--masquerade', 'nftables'])
     await using routed = await routedStand(`${LAB_NAME}-ptp`, dir)
-    await routed.loadRules(MASQUERADE())
+    await routed.loadRules(masqueradeRules('masquerade'))
     for (const stand of [ebpf, rules, routed]) await stand.serve(load)
     // Else the peers' tables remember every connection for two minutes, and what is measured is how they look for a free port.
     for (const stand of [rules, routed]) await stand.set(`${TIME_WAIT}=1`)

@@ -1,9 +1,10 @@
-// Ways to connect the same pods, two on one node and one on another: ours in each tunnel mode, and on one node the reference ptp plug-in.
+// Ways to connect the same pods, two on one node and one on another, and a host outside: ours in each mode, and the reference ptp plug-in.
 import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { CommandResult } from '../lab/command.ts'
 import { Lab, LabError, type LabNode } from '../lab/index.ts'
+import { hostAddresses, OUTSIDE_HOST } from '../lab/plan.ts'
 import { Runtime } from '../lab/runtime.ts'
 import { compile } from './compile.ts'
 import { ownPlugin, type Plugin, PluginCaller, referencePlugin } from './plugins.ts'
@@ -20,9 +21,15 @@ export interface Route {
 }
 
 export interface PodStand extends AsyncDisposable {
-  readonly routes: { readonly sameNode: Route; readonly across: Route }
-  /** Starts the load's servers in the pods that are called. */
+  readonly routes: { readonly sameNode: Route; readonly across: Route; readonly outside: Route }
+  /** Both of the first node. */
+  readonly pods: readonly BenchPod[]
+  /** The nodes' router, which knows no way to pods. */
+  readonly outside: BenchPod
+  /** Starts the load's servers in the pods that are called, and outside. */
   serve(load: string): Promise<void>
+  /** sysctl on every node. */
+  set(setting: string): Promise<void>
   /** Loads nftables rules on every node; what the first one then lists. */
   loadRules(rules: string): Promise<unknown>
 }
@@ -35,10 +42,10 @@ const POD_MTU = 1450
 export async function ownStand(
   name: string,
   dir: string,
-  tunnel: 'bpf' | 'kernel' = 'bpf',
+  args: readonly string[] = [],
 ): Promise<PodStand> {
   return await raise(name, dir, async (node) => {
-    node.agent.start({ from: 'bundle', args: ['--tunnel', tunnel] })
+    node.agent.start({ from: 'bundle', args })
     await node.agent.waitReady()
     return ownPlugin(new Runtime(node.machine).networkList())
   })
@@ -72,13 +79,20 @@ async function raise(
     const [a, b] = await pods(lab.node(1), 2)
     const [c] = await pods(lab.node(2), 1)
     if (a === undefined || b === undefined || c === undefined) throw new Error('unreachable')
+    const outside = outsideOf(lab)
     return {
       routes: {
         sameNode: { from: a, address: b.address },
         across: { from: a, address: c.address },
+        outside: { from: a, address: outside.address },
       },
+      pods: [a, b],
+      outside,
       serve: async (load) => {
-        for (const pod of [b, c]) await startServer(pod, load)
+        for (const pod of [b, c, outside]) await startServer(pod, [load, String(CPU), 'serve'])
+      },
+      set: async (setting) => {
+        for (const node of lab.nodes) await node.exec(['sysctl', '-qw', setting])
       },
       loadRules: async (rules) => {
         for (const node of lab.nodes) await node.exec(['nft', '-f', '-'], { input: rules })
@@ -107,8 +121,18 @@ async function podIn({ machine }: LabNode, netns: string): Promise<BenchPod> {
   }
 }
 
-async function startServer(pod: BenchPod, load: string): Promise<void> {
-  const child = pod.spawn([load, String(CPU), 'serve'])
+function outsideOf({ outside }: Lab): BenchPod {
+  const [{ address } = { address: '' }] = hostAddresses(OUTSIDE_HOST, 'ipv4')
+  return {
+    address,
+    exec: (argv) => outside.exec(argv),
+    spawn: (argv) => outside.spawn(argv, { stdio: ['ignore', 'pipe', 'inherit'] }),
+  }
+}
+
+/** Until it says that it listens. */
+export async function startServer(pod: BenchPod, argv: readonly string[]): Promise<void> {
+  const child = pod.spawn(argv)
   if (child.stdout === null) throw new Error('unreachable')
   const lines = createInterface({ input: child.stdout })
   const line = await new Promise<string>((resolve) => {

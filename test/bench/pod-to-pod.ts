@@ -7,12 +7,12 @@ import { PROXY_RULES_OF, proxyRules, sizeOfRules } from './proxy-rules.ts'
 import { type BenchRow, compare, type Side } from './row.ts'
 
 const MEASURE_MS = 500
-const kinds = {
+export const kinds = {
   rr: { name: 'request/response', unit: '/CPU-s', perUnit: 1 },
   short: { name: 'short connections', unit: '/CPU-s', perUnit: 1 },
   stream: { name: 'stream', unit: 'Gbit/CPU-s', perUnit: 8 / 1e9 },
 } as const
-type Kind = keyof typeof kinds
+export type Kind = keyof typeof kinds
 const places = [
   ['sameNode', 'same node', 'ptp, kernel routes'],
   ['across', 'across', 'sinabro --tunnel kernel'],
@@ -24,7 +24,7 @@ export const podToPod: Bench = {
     const load = await compile('load', context.dir)
     await using ours = await ownStand(`${LAB_NAME}-ours`, context.dir)
     await using routed = await routedStand(`${LAB_NAME}-ptp`, context.dir)
-    await using kernel = await ownStand(`${LAB_NAME}-kernel`, context.dir, 'kernel')
+    await using kernel = await ownStand(`${LAB_NAME}-kernel`, context.dir, ['--tunnel', 'kernel'])
     const peers = { sameNode: routed, across: kernel }
     for (const stand of [ours, routed, kernel]) await stand.serve(load)
     const rows = await everyWay(context, ours, peers, load, '')
@@ -54,8 +54,7 @@ async function everyWay(
       measure: async () => {
         const figures: Record<string, number> = {}
         for (const kind of Object.keys(kinds) as Kind[]) {
-          const perSec = await drive(stand.routes[place], load, kind)
-          figures[metricOf(kind)] = perSec * kinds[kind].perUnit
+          figures[metricOf(kind)] = await drive(stand.routes[place], load, kind)
         }
         return figures
       },
@@ -72,9 +71,10 @@ async function everyWay(
   return rows
 }
 
-async function drive({ from, address }: Route, load: string, kind: Kind): Promise<number> {
+/** In the unit of the kind. */
+export async function drive({ from, address }: Route, load: string, kind: Kind): Promise<number> {
   const argv = [load, String(CPU), kind, address, String(MEASURE_MS)]
   const { stdout } = await from.exec(argv)
   const [count = Number.NaN, ns = Number.NaN] = stdout.trim().split(' ').map(Number)
-  return count / (ns / 1e9)
+  return (count / (ns / 1e9)) * kinds[kind].perUnit
 }

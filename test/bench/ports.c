@@ -3,8 +3,9 @@
  * How many ports a masquerading node has for one destination, and what each costs: datagrams from one local port after the
  * other to the same address and port, each of which has to be answered.
  *
- * ports CPU serve FIRST COUNT             answers at so many ports, prints `listening`, until killed
- * ports CPU fill ADDRESS PORT FIRST LAST  prints the nanoseconds of each round trip until one gets no answer
+ * ports CPU serve FIRST COUNT  answers at so many ports, prints `listening`, until killed
+ * ports CPU fill ADDRESS PORT FIRST LAST SKIP
+ *         prints the nanoseconds of each round trip until one gets no answer; leaves out multiples of SKIP, if that is not 0
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -102,15 +103,18 @@ static long long round_trip(const struct addrinfo *to, int local_port)
 	return ns;
 }
 
-static void fill(const char *address, const char *port, int first, int last)
+static void fill(const char *address, const char *port, int first, int last, int skip)
 {
 	struct addrinfo *to, hints = { .ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_DGRAM };
 
 	if (getaddrinfo(address, port, &hints, &to))
 		die(address);
 	for (int local = first; local <= last; local++) {
-		long long ns = round_trip(to, local);
+		long long ns;
 
+		if (skip && local % skip == 0)
+			continue;
+		ns = round_trip(to, local);
 		if (ns < 0)
 			break;
 		printf("%lld\n", ns);
@@ -124,9 +128,11 @@ int main(int argc, char **argv)
 		pin(atoi(argv[1]));
 	if (argc == 5 && !strcmp(argv[2], "serve"))
 		serve(atoi(argv[3]), atoi(argv[4]));
-	else if (argc == 7 && !strcmp(argv[2], "fill"))
-		fill(argv[3], argv[4], atoi(argv[5]), atoi(argv[6]));
+	else if (argc == 8 && !strcmp(argv[2], "fill"))
+		fill(argv[3], argv[4], atoi(argv[5]), atoi(argv[6]), atoi(argv[7]));
 	else
-		return fputs("ports CPU serve FIRST COUNT | ports CPU fill ADDRESS PORT FIRST LAST\n", stderr), 2;
+		return fputs("ports CPU serve FIRST COUNT | ports CPU fill ADDRESS PORT FIRST LAST SKIP\n",
+			     stderr),
+		       2;
 	return 0;
 }
