@@ -159,7 +159,7 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
       )
         .env('SINABRO_MASQUERADE')
         .choices(['ebpf', 'nftables', 'none'])
-        .default('nftables', "ebpf: by our programs; nftables: by the kernel's rules; none"),
+        .default('ebpf', "ebpf: by our programs; nftables: by the kernel's rules; none"),
     )
     .addOption(
       new Option('--masquerade-ports <first-last>', 'ports that masqueraded connections may get')

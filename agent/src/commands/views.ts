@@ -54,9 +54,8 @@ is missing in the source.`,
     command: 'masquerade',
     what: 'how pods get out of the cluster: uplinks, addresses, ports and how full they are',
     help: `
-Each pair of an address of the node and a destination (address, port, protocol) has the same ports to give. USED is as of the latest
-sweep of the flow table, half a minute ago at most. FAILED counts new connections that got none; those that run are not touched. Only
-what our programs translate is counted: what takes the kernel's stack is in 'conntrack -L' (docs/masquerade.md).`,
+Each pair of an address of the node and a destination (address, port, protocol) has the same ports to give. USED is counted for the
+answer. FAILED counts new connections that got none; those that run are not touched. Only what our programs translate is counted: what takes the kernel's stack is in 'conntrack -L' (docs/masquerade.md).`,
   },
   {
     command: 'programs',

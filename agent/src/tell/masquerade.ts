@@ -5,12 +5,13 @@ import { countFree, formatRange } from '../masquerade/ports.ts'
 import { PROTOCOLS } from './flows.ts'
 import type { Rooms } from './rooms.ts'
 
-/** `limit`: how many of the fullest pools. Looks at all of them. */
+/** `limit`: how many of the fullest pools. The sweep counts them. */
 export async function describeMasquerade(
   { masquerade, overlay, datapath, config }: Rooms,
   limit: number,
 ): Promise<MasqueradeView> {
   const { pools } = masquerade
+  await datapath.sweep()
   await pools.look()
   const { mode, isTranslating, ports, reserved, isReservedUnknown, exempt } = masquerade.state()
   const capacity = countFree(ports, reserved)
