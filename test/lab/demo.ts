@@ -1,7 +1,9 @@
 // `npm run demo`: two nodes, four pods, both families; does what a cluster does and prints what it saw. --keep leaves it up.
 import { parseArgs } from 'node:util'
 import { captureOne, decodeVxlan } from './capture.ts'
+import { Conversations } from './conversation.ts'
 import { LabError } from './errors.ts'
+import { addFarHost } from './far-host.ts'
 import { Lab } from './lab.ts'
 import type { LabNode } from './node.ts'
 import { readAllocations } from './node-state.ts'
@@ -11,6 +13,7 @@ import { echoUdp, greet, ping, serve, Upload, upload } from './talk.ts'
 
 const NAME = 'demo'
 const BULK_BYTES = 256 << 20
+const OUTSIDE_BYTES = 64 << 20
 const STEADY_BYTES = 32 << 20
 const STEADY_MIB_PER_SEC = 8
 const KILL_AT_MIB = 4
@@ -58,7 +61,10 @@ async function tour(lab: Lab): Promise<void> {
   heading('Bulk TCP and UDP, every byte checked at the other end')
   for (const [from, to] of pairs(a, b, c)) await transferred(from, to)
 
-  heading('The same on the wire between the nodes: a ping from a to c, captured on the underlay')
+  heading('A server outside that has no route back to pods')
+  await talkedOutside(lab, a)
+
+  heading('On the wire between the nodes: a ping from a to c, captured on the underlay')
   for (const family of [4, 6] as const) await showWire(lab, a, c, family)
 
   heading('kill -9 of an agent in the middle of a transfer')
@@ -114,6 +120,32 @@ async function transferred(from: Pod, to: Pod): Promise<void> {
     const rate = `${((BULK_BYTES * 8) / seconds / 1e9).toFixed(1)} Gbit/s`
     const text = `${BULK_BYTES >> 20} MiB TCP at ${rate}, ${echoed} of ${DATAGRAMS} datagrams`
     check(echoed === DATAGRAMS, `${route(from, to)}  ${address}  ${text}`)
+  }
+}
+
+/** Each connection as the server saw it, and as the node shows it. */
+async function talkedOutside(lab: Lab, from: Pod): Promise<void> {
+  const far = await addFarHost(lab)
+  await serve(far)
+  const node = lab.node(1)
+  for (const family of [4, 6] as const) {
+    const address = far.address(family)
+    using held = new Conversations(from, 'tcp', address)
+    const [seen] = await held.open()
+    const { stdout } = await node.exec(['sinabro', 'flows', '--to', address, '--pod', from.name])
+    for (const line of stdout.split('\n').slice(0, 2)) say(line)
+    const isNode = node.plan.internalIps.includes(seen?.address ?? '')
+    const isShown = stdout.includes(`:${seen?.port} `)
+    check(
+      isNode && isShown,
+      `${from.name} → ${far.name}  it saw ${seen?.address}, port ${seen?.port}`,
+    )
+    const { seconds } = await upload(from, address, OUTSIDE_BYTES)
+    const { echoed } = await echoUdp(from, address, DATAGRAMS, DATAGRAM_BYTES)
+    const rate = `${((OUTSIDE_BYTES * 8) / seconds / 1e9).toFixed(1)} Gbit/s`
+    const text = `${OUTSIDE_BYTES >> 20} MiB TCP at ${rate}, ${echoed} of ${DATAGRAMS} datagrams`
+    const isAnswered = (await ping(from, address)) && echoed === DATAGRAMS
+    check(isAnswered, `${from.name} → ${far.name}  ${address}  ${text}, ping`)
   }
 }
 
