@@ -4,7 +4,7 @@
  * where a row and its idle time are looked at in the same moment, and counts what is left.
  *
  * A read ends after SLICE_ROWS rows: from a thread of its own a pass of any length disturbs nobody. Between
- * two reads the reader may be gone for ever; the next pass begins anew (ADR 0018).
+ * two reads the reader may be gone for ever; the next pass begins anew (ADR 0075).
  */
 #include "bpf.h"
 #include "expiry.h"

@@ -7,6 +7,7 @@ import { agentMemory, agentStart } from './agent.ts'
 import { type Bench, LAB_NAME } from './bench.ts'
 import { cniAdd } from './cni-add.ts'
 import { cniStart } from './cni-start.ts'
+import { flowSweep } from './flow-sweep.ts'
 import { masqueradeCost } from './masquerade-cost.ts'
 import { masqueradePool } from './masquerade-pool.ts'
 import { masqueradeRate } from './masquerade-rate.ts'
@@ -24,6 +25,7 @@ const benches: readonly Bench[] = [
   podToPod,
   masqueradeRate,
   masqueradePool,
+  flowSweep,
   netlink,
   agentMemory,
   agentStart,
