@@ -49,6 +49,26 @@ async function addPod(agent: Agent, name: string, path: string, netns: NetworkNa
   return { allocation, row }
 }
 
+test('whether a pod keeps its address is followed, also when it changes in the middle of its birth', async () => {
+  let keepsAddress = false
+  const agent: Agent = await start({
+    keepsAddress: () => keepsAddress,
+    crashPoint: (point) => {
+      if (point !== 'pods.endpoints') return
+      keepsAddress = true
+      agent.pods.lookAgain()
+    },
+  })
+  const { netns, path } = stage.namespace()
+  await addPod(agent, 'web', path, netns)
+  const flags = () =>
+    [...agent.datapath.podEndpoints()].map(([, endpoint]) => endpoint.keepsAddress)
+  await expect.poll(flags).toEqual([true, true])
+  keepsAddress = false
+  agent.pods.lookAgain()
+  await expect.poll(flags).toEqual([false, false])
+})
+
 test('add() leaves a pod whole: both ends, addresses, routes, neighbours, programs and map rows', async () => {
   const agent = await start()
   const { netns, path } = stage.namespace()

@@ -58,6 +58,7 @@ export class Pods {
   readonly #deps: PodsDeps
   readonly #wire: WireDeps & { readonly datapath: PodsDeps['datapath'] }
   readonly #busy = new Set<string>()
+  #owesLook = false
   /** Repairs under way, by pod. */
   readonly #repairs = new Map<string, Repair>()
   /** Devices without a single record mean a state folder that was lost, or is another one: no reason to cut pods off. */
@@ -137,8 +138,9 @@ export class Pods {
     )
   }
 
-  /** Something that pods' wiring is computed from has changed. */
+  /** Something that pods' wiring is computed from has changed. Those that a verb works on are not judged now: once more after it. */
   lookAgain(): void {
+    this.#owesLook ||= this.#busy.size > 0
     this.#reconciler.kick()
   }
 
@@ -263,6 +265,10 @@ export class Pods {
       return await run()
     } finally {
       this.#busy.delete(key)
+      if (this.#owesLook) {
+        this.#owesLook = false
+        this.lookAgain()
+      }
     }
   }
 

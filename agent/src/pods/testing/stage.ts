@@ -76,6 +76,7 @@ export class Stage {
     readonly crashPoint?: CrashPoint
     readonly isIdle?: boolean
     readonly podMtu?: () => number
+    readonly keepsAddress?: () => boolean
     readonly stateDir: string
   }): Promise<Agent> {
     const log = silentLog
@@ -107,6 +108,7 @@ export class Stage {
       health,
       log,
       ...(options.crashPoint === undefined ? {} : { crashPoint: options.crashPoint }),
+      ...(options.keepsAddress === undefined ? {} : { keepsAddress: options.keepsAddress }),
     })
     if (options.isIdle !== true) {
       pods.start(jobs)
