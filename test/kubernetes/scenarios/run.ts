@@ -13,6 +13,7 @@ import { moving } from './moving.ts'
 import { otherNetwork } from './other-network.ts'
 import { restoring } from './restoring.ts'
 import { rules } from './rules.ts'
+import { scale } from './scale.ts'
 import type { Scenario } from './scenario.ts'
 
 const ALL: readonly Scenario[] = [
@@ -26,6 +27,7 @@ const ALL: readonly Scenario[] = [
   ...moving,
   ...rules,
   ...restoring,
+  ...scale,
   ...leaving,
   ...kind,
 ]
