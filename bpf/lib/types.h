@@ -299,8 +299,8 @@ _Static_assert(sizeof(struct timeouts) == 40, "timeouts");
 
 struct sweep {
 	__u64 session;			/* which pass: a later one takes over */
-	__u32 rows;			/* looked at */
-	__u32 removed;
+	__u32 rows;			/* that were there, as far as it has come */
+	__u32 removed;			/* of them */
 	__u32 translated;		/* kept; rows, not pairs */
 	__u32 closed;			/* kept */
 	__u32 now;			/* in the ticks of flow rows */

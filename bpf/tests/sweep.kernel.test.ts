@@ -98,7 +98,7 @@ test.each<[string, FlowSpec, RowSpec, keyof Timeouts, number?]>([
   expect(await run()).toMatchObject({ rows: 2, removed: 0 })
   put(spec, row, limit + 1, lasted)
   put(reverse(spec), row, limit + 1, lasted)
-  expect(await run()).toMatchObject({ removed: 2 })
+  expect(await run()).toMatchObject({ rows: 2, removed: 2 })
   expect([...flows().keys()]).toEqual([])
 })
 

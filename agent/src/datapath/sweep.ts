@@ -9,8 +9,9 @@ const INTERVAL_MS = 30_000
 const PRESSED_INTERVAL_MS = 5_000
 
 export interface SweepResult {
-  /** Looked at; a flow has two. */
+  /** That were there; a flow has two. */
   readonly rows: number
+  /** Of them. */
   readonly removed: number
   /** Kept rows of flows that our programs translate. */
   readonly translated: number
