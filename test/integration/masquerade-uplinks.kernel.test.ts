@@ -134,10 +134,11 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     await node.agent.kill('SIGKILL')
     await routes(family, `replace default via ${secondAddress(family)}`)
     expect((await greet(pod, far())).client).toBe(second)
+    // What is open keeps its address, and follows the route.
+    await expect.poll(() => old.ask(), { timeout: 20_000 }).toEqual(seen)
     node.agent.start({ args: ['--masquerade', 'ebpf'] })
     await node.agent.waitReady()
     await expectSeenAs(family, far(), second)
-    // What is open keeps its address, and follows the route from now on.
     await expect.poll(() => old.ask(), { timeout: 20_000 }).toEqual(seen)
     await routes(family, `replace default via ${ROUTER[family]}`)
     await expectSeenAs(family, far(), first())
