@@ -21,6 +21,7 @@ import { createNft } from './nft.ts'
 
 const PORTS = { first: 40_000, last: 40_999 }
 const TABLE = 'sb_test'
+const PATIENTLY = { timeout: 10_000 }
 let one: TestNode
 let two: TestNode
 let rooms: Rooms[]
@@ -93,7 +94,7 @@ test('the programs’ part is turned on only when the Services are known, and ev
   const room = await start()
   const { cluster, datapath, health } = room
   service(cluster, 'web', '10.200.0.1', 'fd96::1')
-  await expect.poll(() => kept(room, '10.96.0.0/12')).toBe(true)
+  await expect.poll(() => kept(room, '10.96.0.0/12'), PATIENTLY).toBe(true)
   expect(datapath.config.has(CONFIG_MASQUERADE)).toBe(false)
   expect(health.snapshot().isReady).toBe(false)
   cluster.services.markReady()
@@ -116,23 +117,23 @@ test('a Service that comes or goes is in the map or not; one that claims a pod�
   const room = await start()
   room.cluster.services.markReady()
   service(room.cluster, 'web', '10.200.0.1', '10.244.2.7')
-  await expect.poll(() => kept(room, '10.200.0.1/32')).toBe(true)
+  await expect.poll(() => kept(room, '10.200.0.1/32'), PATIENTLY).toBe(true)
   expect(kept(room, '10.244.2.7/32')).toBe(false)
   room.cluster.services.remove('shop/web')
-  await expect.poll(() => kept(room, '10.200.0.1/32')).toBe(false)
+  await expect.poll(() => kept(room, '10.200.0.1/32'), PATIENTLY).toBe(false)
 })
 
 test('a range that a node had and another setting keeps changes hands both ways', async () => {
   const clusterCIDRs = ['10.244.3.0/24']
   const room = await start({ clusterCIDRs })
   room.cluster.services.markReady()
-  await expect.poll(() => kept(room, '10.244.3.0/24')).toBe(true)
+  await expect.poll(() => kept(room, '10.244.3.0/24'), PATIENTLY).toBe(true)
   room.nodes.upsert(nodeRow(3))
-  await expect.poll(() => kept(room, '10.244.3.0/24')).toBe(false)
+  await expect.poll(() => kept(room, '10.244.3.0/24'), PATIENTLY).toBe(false)
   const owner = () => room.datapath.maps.ipcache.get(parseKey('10.244.3.0/24'))?.node
-  await expect.poll(owner).toBeGreaterThan(0)
+  await expect.poll(owner, PATIENTLY).toBeGreaterThan(0)
   room.nodes.remove('node3')
-  await expect.poll(() => kept(room, '10.244.3.0/24'), { timeout: 5000 }).toBe(true)
+  await expect.poll(() => kept(room, '10.244.3.0/24'), PATIENTLY).toBe(true)
 })
 
 test('ports that are never given: those of the settings, the tunnel’s, and the kernel’s as they are now', async () => {
@@ -142,12 +143,12 @@ test('ports that are never given: those of the settings, the tunnel’s, and the
     const bits = datapath.maps.reserved.get(Math.floor(port / 64)) ?? 0n
     return ((bits >> BigInt(port % 64)) & 1n) === 1n
   }
-  await expect.poll(() => isReserved(40_007)).toBe(true)
+  await expect.poll(() => isReserved(40_007), PATIENTLY).toBe(true)
   expect([40_006, 40_009, 40_010, 8472].map(isReserved)).toEqual([false, true, false, true])
   settings.set('ipv4/ip_local_reserved_ports', '40100-40101')
-  await expect.poll(() => isReserved(40_100), { timeout: 5000 }).toBe(true)
+  await expect.poll(() => isReserved(40_100), PATIENTLY).toBe(true)
   settings.set('ipv4/ip_local_reserved_ports', '40200')
-  await expect.poll(() => isReserved(40_100), { timeout: 5000 }).toBe(false)
+  await expect.poll(() => isReserved(40_100), PATIENTLY).toBe(false)
 })
 
 test('flows are judged again when an uplink’s address or a route changes, and not for a Service', async () => {
@@ -159,15 +160,15 @@ test('flows are judged again when an uplink’s address or a route changes, and 
   const generation = () => datapath.config.value.generation
   let before = generation()
   service(cluster, 'web', '10.200.0.1')
-  await expect.poll(() => kept(room, '10.200.0.1/32')).toBe(true)
+  await expect.poll(() => kept(room, '10.200.0.1/32'), PATIENTLY).toBe(true)
   expect(generation()).toBe(before)
   await one.netlink.addresses.del({ index, address: '172.31.0.1', prefixLen: 24 })
   await one.netlink.addresses.replace({ index, address: '172.31.0.9', prefixLen: 24 })
-  await expect.poll(() => datapath.maps.uplinks.get(index)?.source4).toBe('172.31.0.9')
-  await expect.poll(generation).toBeGreaterThan(before)
+  await expect.poll(() => datapath.maps.uplinks.get(index)?.source4, PATIENTLY).toBe('172.31.0.9')
+  await expect.poll(generation, PATIENTLY).toBeGreaterThan(before)
   before = generation()
   await one.netlink.routes.add({ dst: '198.51.100.0/24', via: '172.31.0.2', index })
-  await expect.poll(generation).toBeGreaterThan(before)
+  await expect.poll(generation, PATIENTLY).toBeGreaterThan(before)
 })
 
 test('the next agent in another mode translates nothing new; uplinks are looked at until the last flow has ended', async () => {
@@ -181,7 +182,7 @@ test('the next agent in another mode translates nothing new; uplinks are looked 
   expect(datapath.config.has(CONFIG_MASQUERADE)).toBe(false)
   expect(datapath.config.has(CONFIG_TRANSLATED)).toBe(true)
   await next.health.whenReady(AbortSignal.timeout(10_000))
-  await expect.poll(() => kept(next, '10.96.0.0/12')).toBe(false)
+  await expect.poll(() => kept(next, '10.96.0.0/12'), PATIENTLY).toBe(false)
   const eth0 = { name: 'eth0', index: [...datapath.maps.uplinks.keys()][0] ?? 0 }
   const key = { saddr: '10.244.1.5', daddr: '192.0.2.9', sport: 1, dport: 2, proto: 17 }
   const { nowTicks } = await datapath.sweep()
@@ -196,10 +197,10 @@ test('the next agent in another mode translates nothing new; uplinks are looked 
   datapath.maps.flows.delete({ ...key, icmpClass: 0 })
   expect(datapath.config.has(CONFIG_TRANSLATED)).toBe(true)
   expect(await datapath.sweep()).toMatchObject({ translated: 0 })
-  await expect.poll(() => datapath.config.has(CONFIG_TRANSLATED), { timeout: 5000 }).toBe(false)
+  await expect.poll(() => datapath.config.has(CONFIG_TRANSLATED), PATIENTLY).toBe(false)
   expect(await next.nft()).toContain(TABLE)
   await next.stop()
   rooms = []
   const none = await start({ mode: 'none' })
-  await expect.poll(() => none.nft()).not.toContain(TABLE)
+  await expect.poll(() => none.nft(), PATIENTLY).not.toContain(TABLE)
 })

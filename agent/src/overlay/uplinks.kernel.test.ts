@@ -6,6 +6,7 @@ import { join2, nodeRow, type Running, type StartOptions, TestNode } from './tes
 import { isL3 } from './uplinks.ts'
 
 const both = [nodeRow(1), nodeRow(2)]
+const PATIENTLY = { timeout: 10_000 }
 let one: TestNode
 let two: TestNode
 let running: Running[]
@@ -126,16 +127,16 @@ test('what an uplink says of itself is followed: addresses, MTU, being up, and r
   expect(eth0()).toMatchObject({ source4: '172.31.0.1', source6: 'fd31::1', mtu: 1500, isUp: true })
   await one.netlink.addresses.del({ index, address: '172.31.0.1', prefixLen: 24 })
   await one.netlink.addresses.replace({ index, address: '172.31.0.9', prefixLen: 24 })
-  await expect.poll(() => eth0()?.source4).toBe('172.31.0.9')
+  await expect.poll(() => eth0()?.source4, PATIENTLY).toBe('172.31.0.9')
   await one.netlink.links.set(index, { mtu: 1480 })
-  await expect.poll(() => eth0()?.mtu).toBe(1480)
+  await expect.poll(() => eth0()?.mtu, PATIENTLY).toBe(1480)
   const { moves } = agent.overlay.uplinkSource
   await one.netlink.routes.add({ dst: '198.51.100.0/24', via: '172.31.0.2', index })
-  await expect.poll(() => agent.overlay.uplinkSource.moves).toBe(moves + 1)
+  await expect.poll(() => agent.overlay.uplinkSource.moves, PATIENTLY).toBe(moves + 1)
   await one.netlink.routes.add({ dst: '198.51.100.0/25', index, table: 7 })
-  await expect.poll(() => agent.overlay.uplinkSource.moves).toBe(moves + 2)
+  await expect.poll(() => agent.overlay.uplinkSource.moves, PATIENTLY).toBe(moves + 2)
   await one.netlink.links.set(index, { isUp: false })
-  await expect.poll(() => agent.overlay.uplinkSource.moves).toBeGreaterThan(moves + 2)
+  await expect.poll(() => agent.overlay.uplinkSource.moves, PATIENTLY).toBeGreaterThan(moves + 2)
 })
 
 test('a filter that somebody takes away comes back', async () => {
