@@ -33,6 +33,9 @@ interface Held {
 
 const ANSWER_WAIT_MS = 1500 * Number(process.env.SINABRO_SLOWNESS ?? 1)
 
+/** Of short connections: time to send a SYN three times, for a port that the far end has not done with is answered so. */
+const PATIENT_WAIT_MS = 4 * ANSWER_WAIT_MS
+
 const seen = (address: string | undefined, port: number | undefined): string =>
   `${JSON.stringify({ address: address?.replace(/^::ffff:/, ''), port })}\n`
 
@@ -49,13 +52,16 @@ export async function serveWho(): Promise<void> {
   await Promise.all([once(tcp, 'listening'), once(udp, 'listening')])
 }
 
-function inTime<T>(answer: Promise<T>): Promise<T | null> {
-  return Promise.race([answer, sleep(ANSWER_WAIT_MS, null, { ref: false })])
+function inTime<T>(answer: Promise<T>, waitMs = ANSWER_WAIT_MS): Promise<T | null> {
+  return Promise.race([answer, sleep(waitMs, null, { ref: false })])
 }
 
-async function dial(host: string, localPort: number): Promise<Socket | null> {
+async function dial(host: string, localPort: number, waitMs?: number): Promise<Socket | null> {
   const socket = connect({ host, port: WHO_PORT, localPort, noDelay: true })
-  const isOpen = await inTime(once(socket, 'connect').catch(() => null))
+  const isOpen = await inTime(
+    once(socket, 'connect').catch(() => null),
+    waitMs,
+  )
   // From here on an error shows as a connection that does not answer.
   socket.on('error', () => undefined)
   if (isOpen !== null) return socket
@@ -135,7 +141,7 @@ async function hold(protocol: string, host: string): Promise<void> {
 async function short(host: string, count: number, port: number): Promise<void> {
   let done = 0
   for (let number = 0; number < count; number++) {
-    const socket = await dial(host, port && port + number)
+    const socket = await dial(host, port && port + number, PATIENT_WAIT_MS)
     if (socket === null) continue
     if ((await askOver(socket)) !== null) done++
     const isClosed = once(socket, 'close').catch(() => null)
