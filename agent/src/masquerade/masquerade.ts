@@ -153,15 +153,21 @@ export class Masquerade {
     const { uplinks, clock, refreshMs = REFRESH_MS } = this.#deps
     const startedAt = clock.monotonicMs()
     let wake = (): void => undefined
-    const sources = [...this.#sources, uplinks]
-    const ends = sources.map((source) => source.subscribe(() => wake()))
+    let waitsFor: string | undefined
+    // Once all is known, what the cluster says is the reconcilers' alone: nodes come by the thousand.
+    const ends = this.#sources.map((source) =>
+      source.subscribe(() => {
+        if (waitsFor !== undefined) wake()
+      }),
+    )
+    ends.push(uplinks.subscribe(() => wake()))
     try {
       while (!signal.aborted) {
         const woken = new AbortController()
         wake = () => woken.abort()
         await this.#look()
         await this.pools.look()
-        const waitsFor = this.#missing()
+        waitsFor = this.#missing()
         const left = startedAt + PATIENCE_MS - clock.monotonicMs()
         if (waitsFor === undefined) alive()
         else if (left <= 0) this.#complain(waitsFor)

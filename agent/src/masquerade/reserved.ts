@@ -12,6 +12,8 @@ export class ReservedPorts {
   readonly #fixed: readonly PortRange[]
   #ranges: readonly PortRange[] = []
   #isUnknown = false
+  /** The kernel's setting as the rows have it; undefined until they are written. */
+  #written: string | undefined
 
   constructor(
     maps: Pick<DatapathMaps, 'reserved'>,
@@ -32,14 +34,17 @@ export class ReservedPorts {
     return this.#isUnknown
   }
 
-  /** The kernel's setting changes without a word, so it is read each time; rows that are right are not written. */
+  /** The kernel's setting changes without a word, so it is read each time; rows only when it is another. */
   write(): void {
-    const ofKernel = parsePorts(this.#settings.read(SETTING) ?? '')
+    const text = this.#settings.read(SETTING) ?? ''
+    if (text === this.#written) return
+    const ofKernel = parsePorts(text)
     this.#isUnknown = ofKernel === undefined
     this.#ranges = [...this.#fixed, ...(ofKernel ?? [])]
     const { reserved } = this.#maps
     for (const [row, bits] of reservedBits(this.#ranges).entries()) {
       if (reserved.get(row) !== bits) reserved.set(row, bits)
     }
+    this.#written = text
   }
 }
