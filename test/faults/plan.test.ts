@@ -18,7 +18,9 @@ test('every crash point that the agent names is one of ours, once', () => {
     ),
   )
   expect(named.length).toBeGreaterThan(0)
-  for (const name of named) expect(names).toContain(name)
+  // Those of the taking over of an older layout are passed once in its life by a node; its own test ends an agent at each.
+  const passed = named.filter((name) => !name.startsWith('migrate.'))
+  for (const name of passed) expect(names).toContain(name)
   expect(new Set(names).size).toBe(names.length)
 })
 
