@@ -18,6 +18,13 @@ static __always_inline bool flow__is_reopened(const struct flow *flow, __u8 tcp_
 	return (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && flow__is_closed(flow);
 }
 
+/* Both directions' packets write both rows: no bit of another CPU's is lost, and none of a row that is another
+ * flow's by now. */
+static __always_inline void flow__set(struct flow *flow, __u32 flag)
+{
+	__sync_fetch_and_or(&flow->flags, flag);
+}
+
 /*
  * What is new of a flow's state, told to both rows. A segment behind a RST shows that the RST was not its
  * connection's, or was not believed: anybody who knows the ports can send one.
@@ -29,7 +36,7 @@ __rare int flow__note(struct flow *flow, const struct packet *p)
 
 	if (!flow || !p)
 		return 0;
-	flow->flags |= FLOW_SEEN;
+	flow__set(flow, FLOW_SEEN);
 	if (!(p->tcp_flags & (TCP_FIN | TCP_RST)) && !(flow->flags & FLOW_RST))
 		return 0;
 	flow__other_key(&key, &p->key, flow);
@@ -37,17 +44,17 @@ __rare int flow__note(struct flow *flow, const struct packet *p)
 	if (!flow__is_partner(&p->key, flow, other))
 		other = NULL;
 	if (p->tcp_flags & TCP_RST) {
-		flow->flags |= FLOW_RST;
+		flow__set(flow, FLOW_RST);
 		if (other)
-			other->flags |= FLOW_RST;
+			flow__set(other, FLOW_RST);
 	} else if (p->tcp_flags & TCP_FIN) {
-		flow->flags |= FLOW_FIN;
+		flow__set(flow, FLOW_FIN);
 		if (other)
-			other->flags |= FLOW_FIN_REPLY;
+			flow__set(other, FLOW_FIN_REPLY);
 	} else if (!(p->tcp_flags & TCP_SYN)) {
-		flow->flags &= ~FLOW_RST;
+		__sync_fetch_and_and(&flow->flags, ~FLOW_RST);
 		if (other)
-			other->flags &= ~FLOW_RST;
+			__sync_fetch_and_and(&other->flags, ~FLOW_RST);
 	}
 	return 0;
 }

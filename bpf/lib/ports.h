@@ -135,7 +135,8 @@ static __always_inline bool flow__is_over(const struct flow *flow)
 {
 	if (!(flow->flags & FLOW_TRANSLATED) || !flow__is_closed(flow))
 		return false;
-	return !(flow->flags & FLOW_RST) || clock__now() - flow->seen > 1;
+	/* Another CPU may have seen the next tick already. */
+	return !(flow->flags & FLOW_RST) || (__s32)(clock__now() - READ_ONCE(flow->seen)) > 1;
 }
 
 static __always_inline bool port__try(struct __sk_buff *skb, struct pair *pair, __u16 port,
