@@ -92,6 +92,31 @@ __rare int outside__is_local(struct __sk_buff *skb, const struct addr *addr)
 	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
 }
 
+/* bpf_redirect_neigh looks the route up for the packet as it leaves, by that device: a rule about the pod's own
+ * address does not hold then, and where no route is left IPv4 takes the destination for a neighbour. */
+static __always_inline bool outside__leads(struct __sk_buff *skb, const struct packet *p,
+					   const struct config *config, struct bpf_fib_lookup *fib,
+					   const struct way_out *out)
+{
+	__u32 flags = BPF_FIB_LOOKUP_OUTPUT;
+	long found;
+
+	if (config->flags & CONFIG_FIB_SOURCE)
+		flags |= BPF_FIB_LOOKUP_SKIP_NEIGH;
+	__builtin_memset(fib, 0, sizeof(*fib));
+	outside__ask(fib, &out->source, &p->key.daddr);
+	fib->ifindex = out->ifindex;
+	fib->l4_protocol = p->key.proto;
+	fib->tot_len = 1;
+	if (!(p->flags & PACKET_IPV6))
+		fib->tos = p->tos & 0xfc;
+	found = bpf_fib_lookup(skb, fib, sizeof(*fib), flags);
+	if (fib->ifindex != out->ifindex)
+		return false;
+	return found == BPF_FIB_LKUP_RET_SUCCESS || found == BPF_FIB_LKUP_RET_NO_NEIGH ||
+	       found == BPF_FIB_LKUP_RET_FWD_DISABLED;	/* of what comes in by it */
+}
+
 /* The kernel is asked as it would ask itself for a packet that this pod sends: rules and the choice among
  * several next hops hold. One of enum route. */
 __rare int outside__route(struct __sk_buff *skb, const struct packet *p, const struct config *config,
@@ -131,10 +156,14 @@ __rare int outside__route(struct __sk_buff *skb, const struct packet *p, const s
 			__builtin_memcpy(&out->source, fib.ipv6_src, sizeof(out->source));
 		else
 			addr__from_ipv4(&out->source, fib.ipv4_src);
-		return p->flags & PACKET_IPV6 || fib.ipv4_src ? ROUTE_OUT : ROUTE_FOREIGN;
+		if (!(p->flags & PACKET_IPV6) && !fib.ipv4_src)
+			return ROUTE_FOREIGN;
+	} else {
+		out->source = p->flags & PACKET_IPV6 ? uplink->source6 : uplink->source4;
+		if (addr__is_zero(&out->source) || !outside__is_local(skb, &out->source))
+			return ROUTE_FOREIGN;
 	}
-	out->source = p->flags & PACKET_IPV6 ? uplink->source6 : uplink->source4;
-	return outside__is_local(skb, &out->source) ? ROUTE_OUT : ROUTE_FOREIGN;
+	return outside__leads(skb, p, config, &fib, out) ? ROUTE_OUT : ROUTE_FOREIGN;
 }
 
 static __always_inline int outside__redirect(struct __sk_buff *skb, __u64 way)

@@ -10,7 +10,7 @@ import {
 } from '../src/layouts.ts'
 import { probeFibSource } from '../src/probe.ts'
 import { ip, type Layer, packet, payload, type Rows } from '../testing/index.ts'
-import { elsewhere, MASQUERADE, Outside, UPLINK_MTU, unreachable } from './outside.ts'
+import { elsewhere, MASQUERADE, Outside, ruled, UPLINK_MTU, unreachable } from './outside.ts'
 import {
   firstFragment,
   laterFragment,
@@ -281,6 +281,7 @@ describe.each(families)('IPv$family', (actors) => {
       { what: 'a pod that keeps its address', rows: () => ({ sb_endpoints: [optedOut] }) },
       { what: 'a node, without a tunnel', target: node2, rows: () => ({ sb_config: [native] }) },
       { what: 'a device that the agent knows nothing of', target: elsewhere[family] },
+      { what: "a route that holds for the pod's own address alone", target: ruled[family] },
       { what: 'an uplink without an address', rows: () => named('::', '::') },
       { what: 'an address that is gone', rows: () => named('192.0.2.66', '2001:db8::66') },
       {

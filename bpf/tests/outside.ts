@@ -1,4 +1,5 @@
 // What lies outside of the vectors' world: an uplink with the node's addresses and routes by it, in a namespace of its own.
+import { execFileSync } from 'node:child_process'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import {
   CONFIG_MASQUERADE,
@@ -30,6 +31,9 @@ export const unreachable = { 4: '203.0.113.9', 6: '2001:db8:dead::9' } as const
 
 /** Whom routes reach by a device that is no uplink of ours. */
 export const elsewhere = { 4: '203.0.113.50', 6: '2001:db8:beef::50' } as const
+
+/** Whom a rule about pod a's own address reaches by the second uplink, and every other sender by the first. */
+export const ruled = { 4: '203.0.113.60', 6: '2001:db8:77::9' } as const
 
 /** Nobody answers there: routes, addresses and sockets are all that programs ask it for. */
 export class Outside {
@@ -144,6 +148,14 @@ export class Outside {
       const [bits, family] = f === 0 ? ([32, 4] as const) : ([128, 6] as const)
       await netlink.routes.replace({ dst: `${unreachable[family]}/${bits}`, type: 'unreachable' })
       await netlink.routes.replace({ dst: `${elsewhere[family]}/${bits}`, index: this.#other })
+      const pod = family === 4 ? ipv4.a : ipv6.a
+      this.#ip(`-${family}`, 'rule', 'add', 'from', pod, 'lookup', '77')
+      this.#ip(`-${family}`, 'route', 'add', ruled[family], 'dev', 'up1', 'table', '77')
     }
+  }
+
+  #ip(...args: readonly string[]): void {
+    const netns = `--net=/proc/${process.pid}/fd/${this.netns.fd}`
+    execFileSync('nsenter', [netns, 'ip', ...args], { stdio: 'pipe' })
   }
 }
