@@ -131,8 +131,10 @@ __rare int translate__renew(struct __sk_buff *skb, const struct packet *p, const
 		if (!outside__is_local(skb, &pair->row.to.saddr))
 			break;
 		*way = way__make(WAY_OUT, out.ifindex, generation);
-		if (pair->row.way == *way && pair->row.mtu == out.mtu)
+		flow = flow__find(&pair->key);	/* as it is by now: it may have ended meanwhile */
+		if (!flow || (flow->way == *way && flow->mtu == out.mtu))
 			return 0;
+		pair->row = *flow;
 		pair->row.way = *way;
 		pair->row.mtu = out.mtu;
 		bpf_map_update_elem(&sb_flows, &pair->key, &pair->row, BPF_EXIST);

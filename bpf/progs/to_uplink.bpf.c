@@ -70,6 +70,9 @@ static __always_inline int to_uplink(struct __sk_buff *skb)
 		return PASS_FOREIGN;
 	if (unlikely(p.flags & PACKET_ICMP_ERROR))
 		return outside__pass_error(skb, &p);
+	/* What the node is asked it answers under the id that it was asked with. */
+	if (p.key.icmp_class && !is_echo_request(p.key.proto, p.icmp_type))
+		return PASS_FOREIGN;
 	flow = flow__find(&p.key);
 	if (unlikely(flow && flow->flags & FLOW_TRANSLATED)) {
 		if (!flow__is_reopened(flow, p.tcp_flags)) {

@@ -217,6 +217,22 @@ describe.each(families)('IPv$family', ({ family, a, stranger, node1, node2 }) =>
     })
   })
 
+  test('an echo reply keeps its id, though a ping of the node with that id has another', () => {
+    const own = ownRows({ what: 'a ping', proto: icmp, icmpClass: 1, first: ping, later: ping })
+    world.check({
+      what: 'node → stranger, asked by it',
+      program: 'sb_to_uplink',
+      maps: {
+        sb_flows: [
+          [own.key, flowRow(own.row)],
+          [own.back, flowRow(own.backRow)],
+        ],
+      },
+      packet: pongPacket(links.wire, route, PORT),
+      expect: { verdict: 'next', maps: { sb_counters: counted('to_uplink', 'PASS_FOREIGN') } },
+    })
+  })
+
   test("a pod's closed connection leaves its port to the node", () => {
     const closed = FLOW_FIN | FLOW_FIN_REPLY
     const rows = outside
