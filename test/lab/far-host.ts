@@ -28,6 +28,11 @@ const NARROW = {
 export async function addFarHost(lab: Lab): Promise<FarHost> {
   const { outside } = lab
   await outside.exec(['ip', 'netns', 'add', 'far'])
+  const inside = { netns: '/run/netns/far' }
+  // Until its link-local address is known to be its own, the router asks nobody for a neighbour: seconds, without this.
+  const known = ['sysctl', '-qw', 'net.ipv6.conf.default.accept_dad=0']
+  await outside.exec(known)
+  await outside.exec(known, inside)
   const ofRouter: string[] = []
   const ofFar = ['link set lo up']
   for (const { name, mtu, router, far } of [WIDE, NARROW]) {
@@ -47,7 +52,6 @@ export async function addFarHost(lab: Lab): Promise<FarHost> {
   const forwarding = ['net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1']
   await outside.exec(['sysctl', '-qw', ...forwarding, 'net.ipv4.conf.all.rp_filter=0'])
   await outside.exec(['ip', '-batch', '-'], { input: `${ofRouter.join('\n')}\n` })
-  const inside = { netns: '/run/netns/far' }
   await outside.exec(['ip', '-batch', '-'], { ...inside, input: `${ofFar.join('\n')}\n` })
   return {
     machine: outside,
