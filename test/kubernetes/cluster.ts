@@ -204,10 +204,18 @@ export class Cluster {
     await this.#bootAgain(node, [])
   }
 
-  /** Another machine, with an empty disk, under the name and address of one that is gone for good. */
-  async replace(node: ClusterNode, images: readonly string[]): Promise<void> {
+  /**
+   * Another machine, with an empty disk, under the name and address of one that is gone for good.
+   * @param meanwhile when the old one's Node is gone, and before the new one's comes
+   */
+  async replace(
+    node: ClusterNode,
+    images: readonly string[],
+    meanwhile: () => Promise<void>,
+  ): Promise<void> {
     await node.machine.end()
     await this.kubectl('delete', 'node', node.name)
+    await meanwhile()
     rmSync(node.machine.onDisk('.'), { recursive: true })
     await this.#bootAgain(node, images)
   }

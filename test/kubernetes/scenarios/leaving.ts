@@ -14,6 +14,8 @@ import { everyoneTalks, withNamespace } from './pods.ts'
 import type { Scenario } from './scenario.ts'
 
 const DNS = ['-n', 'kube-system']
+/** A Node without a machine, which takes the ranges of one that went, so that they are not given to the next. */
+const HEIR = 'heir'
 /** Another network's configuration, which uninstall leaves alone. */
 const STRANGER = '99-other.conflist'
 
@@ -21,8 +23,16 @@ async function nodeReplaced(cluster: Cluster): Promise<string> {
   const node = cluster.node(cluster.nodes.length)
   const before = await cluster.podRanges(node.name)
   const images = await makeImages('cluster', () => undefined)
-  await cluster.replace(node, [...images, await imageArchive()])
+  await cluster.replace(node, [...images, await imageArchive()], () =>
+    cluster.apply({
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: { name: HEIR },
+      spec: { podCIDR: before[0], podCIDRs: before, unschedulable: true },
+    }),
+  )
   const after = await cluster.podRanges(node.name)
+  await cluster.kubectl('delete', 'node', HEIR)
   if (after.some((range) => before.includes(range))) {
     throw new Error(`the controller manager gave ${after} again: nothing was tried`)
   }
