@@ -14,15 +14,11 @@
 static __always_inline int arrive(struct __sk_buff *skb, const struct packet *p,
 				  const struct endpoint *to, bool is_sending)
 {
-	int outcome = hop__check(skb, p, to->mtu);
+	int outcome = hop__take(skb, p, to->mtu);
 	void *data, *end;
 
 	if (outcome != CONTINUE)
 		return outcome;
-	outcome = hop__count(skb, p);
-	if (outcome != CONTINUE)
-		return outcome;
-	hop__keep_sum(skb, p);
 	if (!L2_LEN && unlikely(bpf_skb_change_head(skb, ETH_HLEN, 0)))
 		return DROP_TRUNCATED;
 	data = (void *)(long)skb->data;

@@ -55,6 +55,18 @@ static __always_inline void hop__keep_sum(struct __sk_buff *skb, const struct pa
 		bpf_csum_update(skb, ~(__u32)bpf_htons(1));
 }
 
+/* All of it, for packets that are not tunnelled. CONTINUE: it is on its next hop. */
+static __always_inline int hop__take(struct __sk_buff *skb, const struct packet *p, __u32 mtu)
+{
+	int outcome = hop__check(skb, p, mtu);
+
+	if (outcome == CONTINUE)
+		outcome = hop__count(skb, p);
+	if (outcome == CONTINUE)
+		hop__keep_sum(skb, p);
+	return outcome;
+}
+
 /* Unaligned halves of an Ethernet header, so that the compiler does not copy byte by byte. */
 struct mac_pair {
 	__u32 words[3];

@@ -179,14 +179,10 @@ static __always_inline int outside__send(struct __sk_buff *skb, const struct pac
 					 const struct config *config, const struct flow *flow,
 					 __u64 way)
 {
-	int outcome = hop__check(skb, p, flow->mtu);
+	int outcome = hop__take(skb, p, flow->mtu);
 
 	if (outcome != CONTINUE)
 		return outcome;
-	outcome = hop__count(skb, p);
-	if (outcome != CONTINUE)
-		return outcome;
-	hop__keep_sum(skb, p);
 	outcome = rewrite__source(skb, p, config, &flow->to);
 	return outcome == CONTINUE ? outside__redirect(skb, way) : outcome;
 }

@@ -28,13 +28,9 @@ __rare int outside__send_error(struct __sk_buff *skb, const struct packet *p, co
 	if (!outside__is_error_of(error, flow) || !way__node(way) ||
 	    flow->source_incarnation != endpoint__incarnation(endpoint__find(&p->key.saddr)))
 		return PASS_STACK_ERROR;
-	outcome = hop__check(skb, p, flow->mtu);
+	outcome = hop__take(skb, p, flow->mtu);
 	if (outcome != CONTINUE)
 		return outcome;
-	outcome = hop__count(skb, p);
-	if (outcome != CONTINUE)
-		return outcome;
-	hop__keep_sum(skb, p);
 	outcome = translate_error(skb, p, error, &flow->to, true);
 	return outcome == CONTINUE ? outside__redirect(skb, way) : outcome;
 }

@@ -16,21 +16,20 @@ struct {
 	__type(value, struct uplink);
 } sb_uplinks SEC(".maps");
 
-/* The next hop is the kernel's at this moment, so a route that changes holds without us. No SB_DONE:
- * no program of ours hangs there to take it off. PASS_UPLINK, or what else became of it. */
+/* The next hop is the kernel's at this moment, so a route that changes holds without us. PASS_UPLINK, or what
+ * else became of it. */
 static __always_inline int uplink__send(struct __sk_buff *skb, const struct packet *p,
 					const struct config *config, const struct node *node)
 {
-	int outcome = hop__check(skb, p, node->mtu);
+	int outcome;
 
 	if (unlikely(!config->uplink_ifindex))	/* a redirect to nowhere would drop without a word */
 		return DROP_NO_NODE;
+	outcome = hop__take(skb, p, node->mtu);
 	if (outcome != CONTINUE)
 		return outcome;
-	outcome = hop__count(skb, p);
-	if (outcome != CONTINUE)
-		return outcome;
-	hop__keep_sum(skb, p);
+	if (config->flags & CONFIG_TRANSLATED)	/* sb_to_uplink runs next, and has nothing left to do */
+		skb->mark |= SB_DONE;
 	redirect__note(skb, REDIRECT_NEIGHBOUR, config->uplink_ifindex);
 	bpf_redirect_neigh(config->uplink_ifindex, NULL, 0, 0);
 	return PASS_UPLINK;

@@ -1,6 +1,6 @@
 // sb_from_uplink by packet vectors: what is the node's own business, what the tunnel's, and pods' packets without a tunnel.
 import { afterAll, beforeAll, describe, test } from 'vitest'
-import { encodeWay, FLOW_SEEN } from '../src/layouts.ts'
+import { CONFIG_TRANSLATED, encodeWay, FLOW_SEEN } from '../src/layouts.ts'
 import { arp, eth, ip, ip4, type Layer, packet, payload, tooBig, udp } from '../testing/index.ts'
 import { links, pingPacket, pongPacket, tcpPacket, udpPacket } from './packets.ts'
 import {
@@ -22,6 +22,7 @@ import {
   type RowSpec,
   readyConfig,
   reverse,
+  SB_DONE,
   TUNNEL_PORT,
   type World,
 } from './world.ts'
@@ -404,6 +405,31 @@ describe.each(families)('sb_from_pod without a tunnel, IPv$family', ({ a, c, d }
               [keyOf(reverse(flow)), flowExpected(arrives)],
             ],
           },
+          sb_counters: counted('from_pod', 'PASS_UPLINK'),
+        },
+      },
+    })
+  })
+
+  test('marked as finished where another program of ours hangs on the uplink', () => {
+    const [[, config] = [0, readyConfig]] = nativeRows.sb_config ?? []
+    const translated = { ...config, flags: config.flags | CONFIG_TRANSLATED }
+    world.check({
+      what: 'a → c',
+      program: 'vector_from_pod',
+      maps: {
+        ...nativeRows,
+        sb_config: [[0, translated]],
+        sb_flows: [[keyOf(flow), flowRow(leaves)]],
+      },
+      packet: udpPacket(links.fromA, { src: a, dst: c }, ports),
+      expect: {
+        verdict: 'redirect',
+        redirect: uplink,
+        packetOut: udpPacket(links.fromA, { src: a, dst: c, ttl: 63 }, ports),
+        ctx: { mark: SB_DONE },
+        maps: {
+          sb_flows: { changed: [[keyOf(flow), { flags: FLOW_SEEN }]] },
           sb_counters: counted('from_pod', 'PASS_UPLINK'),
         },
       },
