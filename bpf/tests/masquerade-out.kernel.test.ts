@@ -158,6 +158,24 @@ describe.each(families)('IPv$family', (actors) => {
       })
     })
 
+    test('no reply with the id of a ping, which answers what came by somebody’s translation', () => {
+      const id = 40001
+      const echo = { source: a, target: stranger, proto: icmp, icmpClass: 1, sport: id, dport: id }
+      world.check({
+        what: 'pong a → stranger',
+        program: 'sb_from_pod',
+        maps: { sb_flows: outside.standing(echo, id) },
+        packet: pongPacket(links.fromA, { src: a, dst: stranger }, id),
+        expect: {
+          verdict: 'next',
+          maps: {
+            sb_flows: { changed: [[keyOf(echo), { seen: (s: number) => s > 0 }]] },
+            sb_counters: counted('from_pod', 'PASS_STACK'),
+          },
+        },
+      })
+    })
+
     test('a flow that has a row, whatever is configured by now', () => {
       world.check({
         what: 'a → stranger again',
