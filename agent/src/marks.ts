@@ -10,6 +10,9 @@ export const TC_HANDLE = 0x5b
 /** Bit of the packet mark that says "finished": set by our programs, cleared by the next one of ours (bpf/lib). */
 export const SB_DONE = 0x20_0000
 
+/** Bit of the packet mark that says "for a service without endpoints": our rules answer such a packet. */
+export const SB_REFUSE = 0x40_0000
+
 /** Start of the alias of every device of ours. Device names start with `sb`, but the alias is what we go by. */
 export const ALIAS_PREFIX = 'sinabro:'
 export const OVERLAY_ALIAS = `${ALIAS_PREFIX}overlay`

@@ -15,6 +15,7 @@ enum place {
 	PLACE_TO_OVERLAY = 3,
 	PLACE_FROM_UPLINK = 4,
 	PLACE_TO_UPLINK = 5,
+	PLACE_SOCKET = 6,		/* all hooks of the cgroup: counts calls, not packets */
 	PLACES_MAX = 8,
 };
 
@@ -82,6 +83,12 @@ enum outcome {
 	DROP_NO_PORT = 42,		/* every port towards that destination is in use */
 	DROP_FRAGMENT_ORDER = 43,	/* later fragment whose first was not seen: nobody knows its flow */
 	DROP_TRANSLATION_TAKEN = 44,	/* its other tuple is another flow's by now */
+
+	DROP_LAST = 47,			/* the largest number that a drop can have */
+
+	/* Passed on, again. */
+	PASS_SERVICE = 48,		/* a socket's peer is a backend in place of a service */
+	PASS_REFUSED = 49,		/* nobody serves it: who asks is told so */
 
 	OUTCOMES_MAX = 64,
 };

@@ -32,6 +32,7 @@ enum config_flag {
 	CONFIG_TRANSLATED = 1 << 4,	/* sb_flows may have translated rows: uplinks look for them */
 	CONFIG_FIB_SOURCE = 1 << 5,	/* routes say their source address (BPF_FIB_LOOKUP_SRC, 6.7) */
 	CONFIG_CSUM_IPV6 = 1 << 6,	/* bpf_l4_csum_replace takes BPF_F_IPV6 (6.16) */
+	CONFIG_SERVICES = 1 << 7,	/* service addresses are ours to translate */
 };
 
 struct config {
@@ -124,6 +125,8 @@ enum ipcache_flag {
 	IPCACHE_OWN_RANGE = 1 << 0,	/* this node's pods; node is 0 */
 	IPCACHE_STACK = 1 << 1,		/* left to the kernel: destinations that see pods' own addresses,
 					 * or that somebody else translates */
+	IPCACHE_SERVICES = 1 << 2,	/* a range of service addresses: nothing is behind those that no
+					 * service has */
 };
 
 struct ipcache_entry {
@@ -172,6 +175,8 @@ enum flow_flag {
 	FLOW_RST = 1 << 3,		/* TCP RST of either direction has passed */
 	FLOW_OPENER = 1 << 4,		/* this direction's source sent the first packet of the flow */
 	FLOW_TRANSLATED = 1 << 5,	/* packets leave with the addresses and ports in `to` */
+	FLOW_SERVICE = 1 << 6,		/* … because a service's backend took its place; also in the
+					 * answers' row */
 };
 
 /* What a packet's addresses and ports are rewritten to. */
@@ -197,6 +202,120 @@ struct flow {
 	__u32 mtu;			/* of the uplink of WAY_OUT; 0 = not checked */
 };
 _Static_assert(sizeof(struct flow) == 72, "flow");
+
+/* -- sb_services: hash, service_key → service. Written by the agent. --------------------------- */
+
+/*
+ * port 0 and proto 0: the address itself, which some service has: other ports of it are refused, not unknown.
+ * An address of all zero (IPv4: ::ffff:0.0.0.0) stands for those of this node in sb_node_addrs.
+ */
+struct service_key {
+	struct addr addr;
+	__be16 port;
+	__u8 proto;
+	__u8 pad;
+};
+_Static_assert(sizeof(struct service_key) == 20, "service_key");
+
+enum service_flag {
+	SERVICE_AFFINITY = 1 << 0,	/* a client keeps its backend */
+	SERVICE_SOURCE_RANGES = 1 << 1,	/* from outside only for sources in sb_src_ranges */
+	SERVICE_INTERNAL_LOCAL = 1 << 2, /* `internal` has backends of this node only */
+	SERVICE_EXTERNAL_LOCAL = 1 << 3, /* `external` likewise: clients keep their address */
+	SERVICE_HOST_PORT = 1 << 4,	/* a pod's hostPort, not a node port */
+	SERVICE_ADDRESS = 1 << 5,	/* the row of port 0: nobody is behind it */
+	SERVICE_MAGLEV = 1 << 6,	/* from outside: backends by sb_maglev */
+};
+
+struct service {
+	__u32 id;			/* of the Service's port, on this node; 0 for SERVICE_ADDRESS */
+	__u32 flags;			/* enum service_flag */
+	__u32 internal;			/* list of backends for pods and processes of this node */
+	__u32 external;			/* list of backends for what comes by an uplink */
+	__u32 affinity_sec;
+	__u32 pad;
+};
+_Static_assert(sizeof(struct service) == 24, "service");
+
+/* -- sb_slots: hash, slot_key → slot. Written by the agent. ------------------------------------ */
+
+/*
+ * Slot 0 says how many follow, from 1 without a gap. A list that shrinks has its last slot copied over the one
+ * that goes, then fewer slots, then no last one: a reader of the old number still finds all but that. */
+#define SLOT_MEMBER 0x80000000u		/* | backend id: this list has that backend. Of services with affinity */
+
+struct slot_key {
+	__u32 list;			/* 0 = no list, has no slots */
+	__u32 slot;
+};
+_Static_assert(sizeof(struct slot_key) == 8, "slot_key");
+
+struct slot {
+	__u32 backend;			/* its id, never 0; of slot 0: how many slots; of SLOT_MEMBER: its slot */
+	__u32 weight;			/* not looked at yet */
+};
+_Static_assert(sizeof(struct slot) == 8, "slot");
+
+/* -- sb_backends: hash, backend id (__u32) → backend. Written by the agent. --------------------- */
+/* Ids do not come again before a million others have: what still names an old one finds nothing. */
+
+enum backend_flag {
+	BACKEND_TERMINATING = 1 << 0,
+};
+
+struct backend {
+	struct addr addr;
+	__be16 port;
+	__u8 proto;
+	__u8 flags;			/* enum backend_flag */
+};
+_Static_assert(sizeof(struct backend) == 20, "backend");
+
+/* -- sb_node_addrs: hash, addr → node_addr_flag (__u32). Written by the agent. ------------------ */
+/* Addresses of this node, loopback ones too, where its services are asked for. */
+
+enum node_addr_flag {
+	NODE_ADDR_NODE_PORTS = 1 << 0,
+	NODE_ADDR_HOST_PORTS = 1 << 1,
+};
+
+/* -- sb_src_ranges: LPM trie, source_range_key → 1 (__u32). Written by the agent. --------------- */
+
+struct source_range_key {
+	__u32 prefix_len;		/* 32 + bits of addr, an IPv4 prefix length plus 96 */
+	__u32 service;			/* id */
+	struct addr addr;
+};
+_Static_assert(sizeof(struct source_range_key) == 24, "source_range_key");
+
+/* -- sb_affinity: LRU hash, affinity_key → affinity. Written by the programs. ------------------- */
+
+enum client_kind {
+	CLIENT_ADDRESS = 0,
+	CLIENT_NETNS = 1,		/* a socket's namespace, whose cookie is the first 8 bytes of addr */
+};
+
+struct affinity_key {
+	struct addr client;
+	__u32 kind;			/* enum client_kind */
+	__u32 service;			/* id */
+};
+_Static_assert(sizeof(struct affinity_key) == 24, "affinity_key");
+
+struct affinity {
+	__u32 backend;
+	__u32 seen;			/* last new connection, in ticks (clock.h) */
+};
+_Static_assert(sizeof(struct affinity) == 8, "affinity");
+
+/* -- sb_svc_config: array of one row. Written by the agent. ------------------------------------- */
+
+struct service_config {
+	__u64 host_netns;		/* cookie of the node's own namespace */
+	struct addr source4;		/* whose name the node's own asking has: its address in the pod */
+	struct addr source6;		/* … network; all zero = none */
+};
+_Static_assert(sizeof(struct service_config) == 40, "service_config");
 
 /* -- sb_pools: LRU hash, pool → use. Written by the programs, read by the agent for show. -------- */
 /* The ports of one address of the node towards one address, port and protocol. */

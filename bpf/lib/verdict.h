@@ -9,6 +9,10 @@
  * packets carry a number of theirs. */
 #define SB_DONE 0x200000
 
+/* Bit of skb->mark on a packet for a service without endpoints: rules of nftables answer it with a reset or
+ * an ICMP error. */
+#define SB_REFUSE 0x400000
+
 /* What skb->cb tells a test about a redirect, which a test run does not execute. */
 enum redirect_kind {
 	REDIRECT_NONE = 0,
@@ -47,7 +51,7 @@ static __always_inline int finish(struct __sk_buff *skb, enum place place, int o
 	    ((outcome == PASS_NODE || outcome == PASS_UPLINK || outcome == PASS_GATEWAY) &&
 	     place == PLACE_FROM_POD))
 		return TC_ACT_REDIRECT;
-	if (outcome >= DROP_FIRST)
+	if (outcome >= DROP_FIRST && outcome <= DROP_LAST)
 		return TC_ACT_SHOT;
 	return TC_ACT_UNSPEC;
 }

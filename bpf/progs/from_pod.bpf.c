@@ -9,6 +9,7 @@
 #include "outside.h"
 #include "outside_error.h"
 #include "overlay.h"
+#include "services.h"
 #include "translate.h"
 #include "uplink.h"
 
@@ -254,6 +255,10 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 			if (way__kind(way) == WAY_NODE)
 				return send(skb, &p, config, way);
 			if (way__kind(way) == WAY_OUT) {
+				/* A reply has the key of a ping of the pod's own. */
+				if (unlikely(p.key.icmp_class &&
+					     !is_echo_request(p.key.proto, p.icmp_type)))
+					return PASS_STACK;
 				/* Routes are asked again once a tick: they change with no agent, too. */
 				if (likely(READ_ONCE(flow->seen) == seen))
 					return outside__send(skb, &p, config, flow, way);

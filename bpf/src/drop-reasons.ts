@@ -8,13 +8,17 @@ export const PLACES = [
   'to_overlay',
   'from_uplink',
   'to_uplink',
+  'socket',
 ] as const
 export type Place = (typeof PLACES)[number]
+/** Where packets are counted, not calls of processes. */
+export type PacketPlace = Exclude<Place, 'socket'>
 
 export const PLACES_MAX = 8
 export const OUTCOMES_MAX = 64
-/** Outcomes from this number on are drops. */
+/** Outcomes from the one to the other are drops. */
 export const DROP_FIRST = 16
+export const DROP_LAST = 47
 
 export interface Outcome {
   /** Value of enum outcome. Append only. */
@@ -80,6 +84,9 @@ export const OUTCOMES: readonly Outcome[] = [
     'DROP_TRANSLATION_TAKEN',
     "of a translated flow, half of which is another flow's by now",
   ),
+
+  pass(48, 'PASS_SERVICE', "a socket's peer is a backend in place of a service"),
+  pass(49, 'PASS_REFUSED', 'to a service without endpoints: the sender is told'),
 ]
 
 /** Key of sb_counters. */
@@ -88,7 +95,7 @@ export function counterIndex(place: number, outcome: number): number {
 }
 
 export function isDrop(outcome: Outcome): boolean {
-  return outcome.number >= DROP_FIRST
+  return outcome.number >= DROP_FIRST && outcome.number <= DROP_LAST
 }
 
 function outcome(number: number, symbol: string, text: string, isQuiet: boolean): Outcome {

@@ -18,6 +18,13 @@ export const MAP_NAMES = {
   pools: 'sb_pools',
   counters: 'sb_counters',
   timeouts: 'sb_timeouts',
+  services: 'sb_services',
+  slots: 'sb_slots',
+  backends: 'sb_backends',
+  nodeAddrs: 'sb_node_addrs',
+  sourceRanges: 'sb_src_ranges',
+  affinity: 'sb_affinity',
+  serviceConfig: 'sb_svc_config',
 } as const
 
 /** Rows of sb_nodes: ids are 1 … NODES_MAX - 1, and 0 means "no node". */
@@ -30,6 +37,7 @@ export const CONFIG_MASQUERADE = 1 << 3
 export const CONFIG_TRANSLATED = 1 << 4
 export const CONFIG_FIB_SOURCE = 1 << 5
 export const CONFIG_CSUM_IPV6 = 1 << 6
+export const CONFIG_SERVICES = 1 << 7
 
 /** The one row (key 0) of sb_config. `tunnelLocal…` all zero ('::') leaves the choice to the kernel. */
 export const config = struct('config', {
@@ -103,6 +111,7 @@ export type PrefixKey = Infer<typeof prefixKey>
 
 export const IPCACHE_OWN_RANGE = 1 << 0
 export const IPCACHE_STACK = 1 << 1
+export const IPCACHE_SERVICES = 1 << 2
 
 /** Value of sb_ipcache. */
 export const ipcacheEntry = struct('ipcache_entry', {
@@ -131,6 +140,7 @@ export const FLOW_FIN_REPLY = 1 << 2
 export const FLOW_RST = 1 << 3
 export const FLOW_OPENER = 1 << 4
 export const FLOW_TRANSLATED = 1 << 5
+export const FLOW_SERVICE = 1 << 6
 
 /** What a packet's addresses and ports are rewritten to. */
 export const translation = struct('translation', {
@@ -156,6 +166,104 @@ export const flow = struct('flow', {
   mtu: u32,
 })
 export type Flow = Infer<typeof flow>
+
+/** Key of sb_services. Port 0 and proto 0: the address itself; an address of all zero: those of sb_node_addrs. */
+export const serviceKey = struct('service_key', {
+  addr,
+  port: be16,
+  proto: u8,
+  pad: pad(1),
+})
+export type ServiceKey = Infer<typeof serviceKey>
+
+/** Addresses that stand for those of this node, by family. */
+export const ANY_NODE_IPV4 = '0.0.0.0'
+export const ANY_NODE_IPV6 = '::'
+
+export const SERVICE_AFFINITY = 1 << 0
+export const SERVICE_SOURCE_RANGES = 1 << 1
+export const SERVICE_INTERNAL_LOCAL = 1 << 2
+export const SERVICE_EXTERNAL_LOCAL = 1 << 3
+export const SERVICE_HOST_PORT = 1 << 4
+export const SERVICE_ADDRESS = 1 << 5
+export const SERVICE_MAGLEV = 1 << 6
+
+/** Value of sb_services. `internal` and `external` are lists of sb_slots. */
+export const service = struct('service', {
+  id: u32,
+  flags: u32,
+  internal: u32,
+  external: u32,
+  affinitySec: u32,
+  pad: pad(4),
+})
+export type Service = Infer<typeof service>
+
+/** In `slot` of a key, with a backend id: the list has that backend. */
+export const SLOT_MEMBER = 0x8000_0000
+
+/** Key of sb_slots. */
+export const slotKey = struct('slot_key', {
+  list: u32,
+  slot: u32,
+})
+export type SlotKey = Infer<typeof slotKey>
+
+/** Value of sb_slots. Of slot 0 `backend` is how many slots follow. */
+export const slot = struct('slot', {
+  backend: u32,
+  weight: u32,
+})
+export type Slot = Infer<typeof slot>
+
+export const BACKEND_TERMINATING = 1 << 0
+
+/** Value of sb_backends, whose key is the backend id (u32). */
+export const backend = struct('backend', {
+  addr,
+  port: be16,
+  proto: u8,
+  flags: u8,
+})
+export type Backend = Infer<typeof backend>
+
+/** Flags (u32) in sb_node_addrs, whose key is `addr`. */
+export const NODE_ADDR_NODE_PORTS = 1 << 0
+export const NODE_ADDR_HOST_PORTS = 1 << 1
+
+/** Key of sb_src_ranges. `prefixLen` is 32 more than bits of the 16-byte address: IPv4 lengths plus 128. */
+export const sourceRangeKey = struct('source_range_key', {
+  prefixLen: u32,
+  service: u32,
+  addr,
+})
+export type SourceRangeKey = Infer<typeof sourceRangeKey>
+
+export const CLIENT_ADDRESS = 0
+export const CLIENT_NETNS = 1
+
+/** Key of sb_affinity. */
+export const affinityKey = struct('affinity_key', {
+  client: addr,
+  kind: u32,
+  service: u32,
+})
+export type AffinityKey = Infer<typeof affinityKey>
+
+/** Value of sb_affinity; `seen` in ticks. */
+export const affinity = struct('affinity', {
+  backend: u32,
+  seen: u32,
+})
+export type Affinity = Infer<typeof affinity>
+
+/** The one row (key 0) of sb_svc_config. Sources that are all zero ('::') are none. */
+export const serviceConfig = struct('service_config', {
+  hostNetns: u64,
+  source4: addr,
+  source6: addr,
+})
+export type ServiceConfig = Infer<typeof serviceConfig>
 
 /** Key of sb_pools: the ports of one address of the node towards one address, port and protocol. */
 export const poolKey = struct('pool_key', {
@@ -342,4 +450,13 @@ export const LAYOUTS = [
   timeouts,
   sweep,
   reclaim,
+  serviceKey,
+  service,
+  slotKey,
+  slot,
+  backend,
+  sourceRangeKey,
+  affinityKey,
+  affinity,
+  serviceConfig,
 ] as const

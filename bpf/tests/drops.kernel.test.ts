@@ -1,6 +1,6 @@
 // Each drop reason has a vector that causes it, in both families where it has both; a reason without one fails here.
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { isDrop, OUTCOMES, type Place } from '../src/drop-reasons.ts'
+import { isDrop, OUTCOMES, type PacketPlace } from '../src/drop-reasons.ts'
 import { type Clock, clockOf } from './clock.ts'
 import { MAX_FLOWS } from './drops/drop.ts'
 import { malformed } from './drops/malformed.ts'
@@ -14,7 +14,7 @@ import { wayOut } from './drops/way-out.ts'
 import { Outside } from './outside.ts'
 import { counted, ipv4, ipv6, keyOf, loadWorld, type World } from './world.ts'
 
-const programs: Record<Place, string> = {
+const programs: Record<PacketPlace, string> = {
   from_pod: 'sb_from_pod',
   to_pod: 'sb_to_pod',
   from_overlay: 'vector_from_overlay',

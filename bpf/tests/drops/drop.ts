@@ -1,5 +1,5 @@
 // A case that ends in a drop, and the packets and maps that the cases of this folder are made of.
-import type { Place } from '../../src/drop-reasons.ts'
+import type { PacketPlace } from '../../src/drop-reasons.ts'
 import type { Opener } from '../../src/layouts.ts'
 import { arp, eth, ip6, type Layer, packet, type Rows } from '../../testing/index.ts'
 import type { Clock } from '../clock.ts'
@@ -20,7 +20,7 @@ import {
 export interface Drop {
   readonly reason: string
   readonly what: string
-  readonly place: Place
+  readonly place: PacketPlace
   readonly packet: (actors: Actors) => Uint8Array
   readonly maps?: (actors: Actors, clock: Clock) => Rows<Shapes>
   /** The flow whose row the packet renews before it is dropped. */
