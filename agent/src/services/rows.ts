@@ -1,0 +1,54 @@
+// What the maps must say of one Service, or of one pod with host ports: made by the model, written by the targets.
+
+export type Protocol = 'TCP' | 'UDP' | 'SCTP'
+
+/** Where a client asks. */
+export interface Frontend {
+  readonly kind: 'ClusterIP' | 'NodePort' | 'ExternalIP' | 'LoadBalancer' | 'HostPort'
+  /** Canonical. Of all zero ('0.0.0.0' or '::'): every address of the node that serves this kind. */
+  readonly address: string
+  readonly port: number
+}
+
+/** Who answers. The same object in every list that has it. */
+export interface Backend {
+  /** Canonical. */
+  readonly address: string
+  readonly port: number
+  readonly isTerminating: boolean
+  readonly isOnThisNode: boolean
+  readonly nodeName?: string
+  /** `namespace/name` of the pod, where the slice says so. */
+  readonly pod?: string
+}
+
+/** One port of a Service in one family. */
+export interface ServicePort {
+  /** `namespace/name:port name/protocol/family`: unique, and the same after a restart. */
+  readonly key: string
+  readonly portName: string
+  readonly protocol: Protocol
+  readonly family: 4 | 6
+  readonly frontends: readonly Frontend[]
+  /** For pods and processes of this node. */
+  readonly internal: readonly Backend[]
+  /** For what comes from outside; the same list where nothing tells them apart. */
+  readonly external: readonly Backend[]
+  /** The policy is Local: the list has backends of this node only. */
+  readonly isInternalLocal: boolean
+  readonly isExternalLocal: boolean
+  /** `sessionAffinityConfig.clientIP.timeoutSeconds`; absent: no affinity. */
+  readonly affinitySec?: number
+  /** `spec.loadBalancerSourceRanges` of this family, canonical; absent: everybody. An empty list: nobody. */
+  readonly sourceRanges?: readonly string[]
+}
+
+export interface ServiceRows {
+  /** `namespace/name`; of host ports `hostport:namespace/pod`. */
+  readonly key: string
+  /** Its cluster addresses: other ports of these are refused. */
+  readonly addresses: readonly string[]
+  readonly ports: readonly ServicePort[]
+  /** `externalTrafficPolicy: Local`: the port of its health check, with how many backends are on this node. */
+  readonly healthCheckNodePort?: number
+}
