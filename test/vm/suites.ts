@@ -32,8 +32,9 @@ export const SUITES: readonly Suite[] = [
     ],
     // The agent as it ships: a start of it from its sources loads each file of them.
     env: { SINABRO_AGENT_FROM: 'bundle', SINABRO_BULK_MIB: '4', SINABRO_FAULT_ROUNDS: '1' },
-    // One size of datagrams, one direction, one transfer over a restart: each test starts several programs, which is what takes long.
-    only: /^(?!.*(UDP of (1|1200|8000) bytes|the other way|on one node a transfer|a transfer over IPv4))/,
+    // One size of datagrams, one direction, one transfer over a restart, and of uplinks those that not every kernel has: each test
+    // starts several programs, which is what takes long.
+    only: /^(?!.*(UDP of (1|1200|8000) bytes|the other way|on one node a transfer|a transfer over IPv4|uplink of kind (bridge|l3)))/,
   },
   {
     name: 'overlay',
@@ -45,6 +46,8 @@ export const SUITES: readonly Suite[] = [
     files: ['agent/src/**/*.kernel.test.ts'],
     // Its rooms that ask the kernel for nothing that differs.
     without: ['overlay', 'ipam', 'doctor'].map((room) => `agent/src/${room}/*.kernel.test.ts`),
+    // An agent killed at one point of each thing it does: what it leaves at the others, its code says on any kernel.
+    only: /^(?!.*(at point pods\.(?!unwire\.pair)|killed at (pods\.(?!settings)|migrate\.(?!pin))))/,
   },
   {
     name: 'vectors',
