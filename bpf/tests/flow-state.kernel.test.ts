@@ -196,11 +196,16 @@ describe.each(families)('IPv$family', (actors) => {
     })
 
     test('it is not asked for with every packet', () => {
-      put(10, [out, outRow], [back, backRow])
-      leaves('ack')
-      flows().delete(back)
-      put(0, [out, outRow])
-      leaves('ack')
+      const seen = (): number | undefined => flows().get(out)?.seen
+      // A tick may begin between two packets: then it is asked for, and these two tell nothing.
+      for (let tries = 0, before: number | undefined; before !== seen() || tries === 0; tries++) {
+        expect(tries).toBeLessThan(10)
+        put(10, [out, outRow], [back, backRow])
+        leaves('ack')
+        flows().delete(back)
+        before = seen()
+        leaves('ack')
+      }
       expect(flows().get(back)).toBeUndefined()
     })
 
