@@ -24,7 +24,7 @@ export interface Outcome {
   readonly ending: Ending
   /** Of the command, if it came to an end. */
   readonly status: number | undefined
-  /** The kernel's last words. */
+  /** The kernel's last words; of a panic from its first one on. */
   readonly console: string
   /** What the command said last. */
   readonly output: string
@@ -155,6 +155,9 @@ async function watch(
     job.signal?.removeEventListener('abort', interrupt)
   })
   const words = `${said()}${status === undefined ? errors : ''}`
-  const console = words.trimEnd().split('\n').slice(-TAIL_LINES).join('\n')
+  const lines = words.trimEnd().split('\n')
+  const panicAt = lines.findIndex((line) => PANIC.test(line))
+  const from = panicAt < 0 ? Math.max(0, lines.length - TAIL_LINES) : panicAt
+  const console = lines.slice(from, from + TAIL_LINES).join('\n')
   return { ending, status, console, output: output.join('\n') }
 }
