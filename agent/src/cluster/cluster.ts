@@ -1,12 +1,23 @@
 // The tables that say what the world wants, whatever source fills them.
 import { Table } from '../state/table.ts'
-import type { NamespaceRow, NodeRow, PodRow, ProblemRow, ServiceRow } from './rows.ts'
+import type {
+  EndpointSliceRow,
+  NamespaceRow,
+  NodeRow,
+  PodRow,
+  ProblemRow,
+  ServiceCIDRRow,
+  ServiceRow,
+} from './rows.ts'
 
 export interface Cluster {
   readonly nodes: Table<NodeRow>
   readonly pods: Table<PodRow>
-  /** Never ready where the source was not asked for them, as `namespaces`. */
+  /** Never ready where the source was not asked for them, as the three after it. */
   readonly services: Table<ServiceRow>
+  readonly endpointSlices: Table<EndpointSliceRow>
+  /** Empty where the cluster has no such objects: the ranges are then a setting. */
+  readonly serviceCIDRs: Table<ServiceCIDRRow>
   readonly namespaces: Table<NamespaceRow>
   /** What of the source was refused. */
   readonly problems: Table<ProblemRow>
@@ -20,6 +31,11 @@ export function createCluster(): Cluster {
       'Services',
       (service) => `${service.namespace}/${service.name}`,
     ),
+    endpointSlices: new Table<EndpointSliceRow>(
+      'EndpointSlices',
+      (slice) => `${slice.namespace}/${slice.name}`,
+    ),
+    serviceCIDRs: new Table<ServiceCIDRRow>('ServiceCIDRs', (range) => range.name),
     namespaces: new Table<NamespaceRow>('Namespaces', (namespace) => namespace.name),
     problems: new Table<ProblemRow>('problems', (problem) => problem.key),
   }

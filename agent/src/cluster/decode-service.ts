@@ -1,31 +1,91 @@
 // A Kubernetes Service, v1, to the row that the node network reads of it.
-import { decodeName, Field } from './decode.ts'
-import type { ServiceRow } from './rows.ts'
+import { formatPrefix, networkOf, parseIpWithPrefix } from '@sinabro/node-netlink'
+import { decodeMetadata, decodePort, decodeProtocol, Field } from './decode.ts'
+import type { IngressRow, ServicePortRow, ServiceRow } from './rows.ts'
+
+const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const
+const PROXY_NAME = 'service.kubernetes.io/service-proxy-name'
+/** `sessionAffinityConfig.clientIP.timeoutSeconds` where it is not said: three hours. */
+const AFFINITY_SEC = 10_800
 
 /** @throws DecodeError */
 export function decodeService(value: unknown): ServiceRow {
   const service = new Field(value)
   const metadata = service.at('metadata')
-  const namespace = metadata.at('namespace')
-  const uid = metadata.at('uid').optionalString()
+  const createdAt = metadata.at('creationTimestamp').optionalString()
   const spec = service.at('spec')
-  const ingress = service.at('status').at('loadBalancer').at('ingress').list()
-  const addresses = [
-    ...clusterIPs(spec),
-    ...spec.at('externalIPs').list(),
-    ...ingress.map((one) => one.at('ip')).filter((ip) => !ip.isAbsent),
-  ].map((field) => field.address())
+  const type = spec.at('type').isAbsent ? 'ClusterIP' : spec.at('type').oneOf(TYPES)
+  const proxyName = metadata.at('labels').at(PROXY_NAME).optionalString()
+  const trafficDistribution = spec.at('trafficDistribution').optionalString()
+  const isInternalLocal = isLocal(spec.at('internalTrafficPolicy'))
+  const isExternalLocal = isLocal(spec.at('externalTrafficPolicy'))
+  const healthCheck = spec.at('healthCheckNodePort')
+  const hasHealthCheck = isExternalLocal && !healthCheck.isAbsent && healthCheck.value !== 0
   return {
-    namespace: namespace.isAbsent ? 'default' : decodeName(namespace),
-    name: decodeName(metadata.at('name')),
-    ...(uid === undefined ? {} : { uid }),
-    addresses: [...new Set(addresses)],
+    ...decodeMetadata(metadata),
+    ...(createdAt === undefined ? {} : { createdAt }),
+    type,
+    clusterIPs: type === 'ExternalName' ? [] : decodeClusterIPs(spec),
+    externalIPs: spec.at('externalIPs').addresses(),
+    ingress: decodeIngress(service.at('status').at('loadBalancer').at('ingress')),
+    ports: spec.at('ports').list().map(decodeServicePort),
+    ...(isInternalLocal ? { internalTrafficPolicy: 'Local' } : {}),
+    ...(isExternalLocal ? { externalTrafficPolicy: 'Local' } : {}),
+    ...(hasHealthCheck ? { healthCheckNodePort: decodePort(healthCheck) } : {}),
+    ...decodeAffinity(spec),
+    ...decodeSourceRanges(spec.at('loadBalancerSourceRanges')),
+    ...(trafficDistribution === undefined ? {} : { trafficDistribution }),
+    ...(proxyName === undefined ? {} : { proxyName }),
   }
 }
 
 /** `clusterIP` is the older form of the first of `clusterIPs`. Headless Services have 'None', those of external names nothing. */
-function clusterIPs(spec: Field): Field[] {
+function decodeClusterIPs(spec: Field): string[] {
   const several = spec.at('clusterIPs')
   const fields = several.isAbsent ? [spec.at('clusterIP')] : several.list()
-  return fields.filter((field) => !['None', '', undefined].includes(field.optionalString()))
+  const given = fields.filter((field) => !['None', '', undefined].includes(field.optionalString()))
+  const addresses = given.map((field) => field.address())
+  const families = new Set(addresses.map((address) => address.includes(':')))
+  if (families.size < addresses.length) throw several.expected('at most one address per family')
+  return addresses
+}
+
+function decodeIngress(ingress: Field): IngressRow[] {
+  return ingress.list().flatMap((one) => {
+    if (one.at('ip').isAbsent || one.at('ip').value === '') return []
+    const ip = one.at('ip').address()
+    return [one.at('ipMode').optionalString() === 'Proxy' ? { ip, ipMode: 'Proxy' } : { ip }]
+  })
+}
+
+function decodeServicePort(field: Field): ServicePortRow {
+  const nodePort = field.at('nodePort')
+  return {
+    name: field.at('name').optionalString() ?? '',
+    protocol: decodeProtocol(field.at('protocol')),
+    port: decodePort(field.at('port')),
+    ...(nodePort.isAbsent || nodePort.value === 0 ? {} : { nodePort: decodePort(nodePort) }),
+  }
+}
+
+function decodeAffinity(spec: Field): { affinitySec?: number } {
+  if (spec.at('sessionAffinity').optionalString() !== 'ClientIP') return {}
+  const timeout = spec.at('sessionAffinityConfig').at('clientIP').at('timeoutSeconds')
+  return { affinitySec: timeout.isAbsent ? AFFINITY_SEC : timeout.wholeNumber(1, 86_400) }
+}
+
+/** The API server takes spaces around a range and bits behind its prefix. */
+function decodeSourceRanges(field: Field): { loadBalancerSourceRanges?: readonly string[] } {
+  const ranges = field.list().map((one) => {
+    try {
+      return formatPrefix(networkOf(parseIpWithPrefix(one.string().trim())))
+    } catch {
+      throw one.expected('a range such as 192.0.2.0/24 or 2001:db8::/32')
+    }
+  })
+  return ranges.length === 0 ? {} : { loadBalancerSourceRanges: [...new Set(ranges)] }
+}
+
+function isLocal(policy: Field): boolean {
+  return !policy.isAbsent && policy.oneOf(['Cluster', 'Local', '']) === 'Local'
 }

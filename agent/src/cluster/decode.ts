@@ -1,5 +1,6 @@
 // The vocabulary of the decoders of Kubernetes objects: what is expected at which path, and what was found instead.
 import { formatIp, parseIp, parsePrefix } from '@sinabro/node-netlink'
+import type { Protocol } from './rows.ts'
 
 export type Path = readonly (string | number)[]
 
@@ -52,6 +53,26 @@ export class Field {
     return this.isAbsent ? undefined : this.string()
   }
 
+  optionalBoolean(): boolean | undefined {
+    if (this.isAbsent) return undefined
+    if (typeof this.value !== 'boolean') throw this.expected('true or false')
+    return this.value
+  }
+
+  wholeNumber(least: number, most: number): number {
+    const { value } = this
+    if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) {
+      return value
+    }
+    throw this.expected(`a whole number from ${least} to ${most}`)
+  }
+
+  oneOf<Word extends string>(words: readonly Word[]): Word {
+    const found = words.find((word) => word === this.value)
+    if (found === undefined) throw this.expected(`one of ${words.join(', ')}`)
+    return found
+  }
+
   /** Empty when absent. */
   list(): Field[] {
     if (this.isAbsent) return []
@@ -74,6 +95,11 @@ export class Field {
     } catch {
       throw this.expected('an IP address')
     }
+  }
+
+  /** Of a list, each once; empty when absent. */
+  addresses(): string[] {
+    return [...new Set(this.list().map((item) => item.address()))]
   }
 
   /** Canonical text of a range. */
@@ -101,6 +127,26 @@ export function decodeName(field: Field): string {
   const name = field.string()
   if (name.length > 253 || !NAME.test(name)) throw field.expected('a name (RFC 1123)')
   return name
+}
+
+/** What names an object that lives in a namespace. */
+export function decodeMetadata(metadata: Field): { namespace: string; name: string; uid?: string } {
+  const namespace = metadata.at('namespace')
+  const uid = metadata.at('uid').optionalString()
+  return {
+    namespace: namespace.isAbsent ? 'default' : decodeName(namespace),
+    name: decodeName(metadata.at('name')),
+    ...(uid === undefined ? {} : { uid }),
+  }
+}
+
+/** TCP where absent. */
+export function decodeProtocol(field: Field): Protocol {
+  return field.isAbsent ? 'TCP' : field.oneOf(['TCP', 'UDP', 'SCTP'])
+}
+
+export function decodePort(field: Field): number {
+  return field.wholeNumber(1, 65_535)
 }
 
 function formatPath(path: Path): string {

@@ -9,6 +9,7 @@ import {
 } from '@sinabro/libbpf-ts/layouts'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type Cluster, createCluster } from '../cluster/cluster.ts'
+import { decodeService } from '../cluster/decode-service.ts'
 import { KernelSettings } from '../kernel-settings.ts'
 import { parseKey } from '../overlay/prefix.ts'
 import { join2, nodeRow, type Running, TestNode } from '../overlay/testing/nodes.ts'
@@ -87,7 +88,8 @@ const kept = ({ datapath }: Rooms, prefix: string): boolean =>
   datapath.maps.ipcache.get(parseKey(prefix))?.flags === IPCACHE_STACK
 
 function service(cluster: Cluster, name: string, ...addresses: string[]): void {
-  cluster.services.upsert({ namespace: 'shop', name, addresses })
+  const metadata = { namespace: 'shop', name }
+  cluster.services.upsert(decodeService({ metadata, spec: { clusterIPs: addresses } }))
 }
 
 test('the programs’ part is turned on only when the Services are known, and every row is there by then', async () => {

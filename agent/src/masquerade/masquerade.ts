@@ -238,7 +238,13 @@ export class Masquerade {
 }
 
 function addressesOf(services: Table<ServiceRow>): string[] {
-  return services.values().flatMap(({ addresses }) => addresses)
+  return services
+    .values()
+    .flatMap(({ clusterIPs, externalIPs, ingress }) => [
+      ...clusterIPs,
+      ...externalIPs,
+      ...ingress.map(({ ip }) => ip),
+    ])
 }
 
 function rowOf({ index, source4 = '::', source6 = '::', mtu, isL3 }: Uplink): UplinkMapRow {

@@ -1,6 +1,7 @@
 // What the maps must say of one Service, or of one pod with host ports: made by the model, written by the targets.
+import type { Protocol } from '../cluster/rows.ts'
 
-export type Protocol = 'TCP' | 'UDP' | 'SCTP'
+export type { Protocol }
 
 /** Where a client asks. */
 export interface Frontend {
@@ -15,6 +16,7 @@ export interface Backend {
   /** Canonical. */
   readonly address: string
   readonly port: number
+  /** Not ready any more: it is asked because no other is left. */
   readonly isTerminating: boolean
   readonly isOnThisNode: boolean
   readonly nodeName?: string
@@ -24,7 +26,10 @@ export interface Backend {
 
 /** One port of a Service in one family. */
 export interface ServicePort {
-  /** `namespace/name:port name/protocol/family`: unique, and the same after a restart. */
+  /**
+   * `namespace/name:port name/protocol/family`, with `/external` behind it where the policies make two of one port:
+   * unique, and the same after a restart.
+   */
   readonly key: string
   readonly portName: string
   readonly protocol: Protocol
@@ -39,7 +44,7 @@ export interface ServicePort {
   readonly isExternalLocal: boolean
   /** `sessionAffinityConfig.clientIP.timeoutSeconds`; absent: no affinity. */
   readonly affinitySec?: number
-  /** `spec.loadBalancerSourceRanges` of this family, canonical; absent: everybody. An empty list: nobody. */
+  /** Who may ask the frontends of kind LoadBalancer: ranges of this family, canonical. Absent: everybody; empty: nobody. */
   readonly sourceRanges?: readonly string[]
 }
 

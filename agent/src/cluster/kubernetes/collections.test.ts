@@ -176,7 +176,7 @@ test('an event changes its own row only; what is bad keeps the row it had, until
   services.apply([{ type: 'put', object: services.read(service('b', '10.96.0.2')) }])
   expect(told).toEqual([['shop/b']])
   services.apply([{ type: 'put', object: services.read(service('b', 'x')) }])
-  expect(cluster.services.get('shop/b')?.addresses).toEqual(['10.96.0.2'])
+  expect(cluster.services.get('shop/b')?.clusterIPs).toEqual(['10.96.0.2'])
   expect(cluster.problems.values()).toMatchObject([{ code: 'invalid', where: 'Service/shop/b' }])
   services.apply([{ type: 'delete', object: services.read(service('b', 'x')) }])
   expect(cluster.services.values().map(({ name }) => name)).toEqual(['a'])

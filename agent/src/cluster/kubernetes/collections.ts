@@ -4,11 +4,22 @@ import type { Table } from '../../state/table.ts'
 import { numbered, problem, withoutOverlaps } from '../claims.ts'
 import type { Cluster } from '../cluster.ts'
 import { DecodeError } from '../decode.ts'
+import { decodeEndpointSlice } from '../decode-endpoint-slice.ts'
 import { decodeNamespace } from '../decode-namespace.ts'
 import { decodeNode } from '../decode-node.ts'
 import { decodePod } from '../decode-pod.ts'
 import { decodeService } from '../decode-service.ts'
-import type { NamespaceRow, NodeRow, PodRow, ProblemRow, ServiceRow } from '../rows.ts'
+import { decodeServiceCIDR } from '../decode-service-cidr.ts'
+import type {
+  EndpointSliceRow,
+  NamespaceRow,
+  NodeRow,
+  PodRow,
+  ProblemRow,
+  ServiceCIDRRow,
+  ServiceRow,
+} from '../rows.ts'
+import { Interned } from './interned.ts'
 import type { WatchChange, WatchTarget } from './watcher.ts'
 
 /** What is kept of an object. Without a row it could not be read, and `problem` says why. */
@@ -19,7 +30,7 @@ export interface Entry<Row> {
   readonly problem?: ProblemRow
 }
 
-type Kind = 'Node' | 'Pod' | 'Service' | 'Namespace'
+type Kind = 'Node' | 'Pod' | 'Service' | 'EndpointSlice' | 'ServiceCIDR' | 'Namespace'
 
 /** What was known under a key, and what is now. */
 export interface Changed<Row> {
@@ -99,6 +110,8 @@ export interface Collections {
   readonly nodes: Collection<NodeRow>
   readonly pods: Collection<PodRow>
   readonly services: Collection<ServiceRow>
+  readonly endpointSlices: Collection<EndpointSliceRow>
+  readonly serviceCIDRs: Collection<ServiceCIDRRow>
   readonly namespaces: Collection<NamespaceRow>
 }
 
@@ -150,10 +163,15 @@ export function createCollections(cluster: Cluster, nodeName: string): Collectio
     })
     return collection
   }
+  const interned = new Interned()
+  const decodeSlice = (slice: unknown): EndpointSliceRow =>
+    decodeEndpointSlice(slice, (text) => interned.one(text))
   return {
     nodes,
     pods: each('Pod', (pod): PodRow => ({ ...decodePod(pod), nodeName }), cluster.pods),
     services: each('Service', decodeService, cluster.services),
+    endpointSlices: each('EndpointSlice', decodeSlice, cluster.endpointSlices),
+    serviceCIDRs: each('ServiceCIDR', decodeServiceCIDR, cluster.serviceCIDRs),
     namespaces: each('Namespace', decodeNamespace, cluster.namespaces),
   }
 }

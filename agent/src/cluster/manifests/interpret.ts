@@ -1,21 +1,44 @@
 // The objects of all files to rows: decoded by kind, duplicates and overlapping ranges refused, every refusal with its place.
 import { numbered, problem, withoutOverlaps } from '../claims.ts'
 import { DecodeError } from '../decode.ts'
+import { decodeEndpointSlice } from '../decode-endpoint-slice.ts'
 import { decodeNamespace } from '../decode-namespace.ts'
 import { decodeNode } from '../decode-node.ts'
 import { decodePod } from '../decode-pod.ts'
 import { decodeService } from '../decode-service.ts'
-import type { NamespaceRow, NodeRow, PodRow, ProblemRow, ServiceRow } from '../rows.ts'
+import { decodeServiceCIDR } from '../decode-service-cidr.ts'
+import type {
+  EndpointSliceRow,
+  NamespaceRow,
+  NodeRow,
+  PodRow,
+  ProblemRow,
+  ServiceCIDRRow,
+  ServiceRow,
+} from '../rows.ts'
 import { type FoundObject, readDocuments } from './documents.ts'
 import type { FileText } from './file.ts'
 
+interface Rows {
+  readonly Node: NodeRow
+  readonly Pod: PodRow
+  readonly Service: ServiceRow
+  readonly EndpointSlice: EndpointSliceRow
+  readonly ServiceCIDR: ServiceCIDRRow
+  readonly Namespace: NamespaceRow
+}
+
+type Kind = keyof Rows
+
 /** One object that could be read. */
-export type Found = { readonly where: string } & (
-  | { readonly kind: 'Node'; readonly key: string; readonly row: NodeRow }
-  | { readonly kind: 'Pod'; readonly key: string; readonly row: PodRow }
-  | { readonly kind: 'Service'; readonly key: string; readonly row: ServiceRow }
-  | { readonly kind: 'Namespace'; readonly key: string; readonly row: NamespaceRow }
-)
+export type Found = {
+  [K in Kind]: {
+    readonly where: string
+    readonly kind: K
+    readonly key: string
+    readonly row: Rows[K]
+  }
+}[Kind]
 
 export interface FileReading {
   readonly found: readonly Found[]
@@ -28,11 +51,14 @@ export interface Intent {
   readonly nodes: readonly NodeRow[]
   readonly pods: readonly PodRow[]
   readonly services: readonly ServiceRow[]
+  readonly endpointSlices: readonly EndpointSliceRow[]
+  readonly serviceCIDRs: readonly ServiceCIDRRow[]
   readonly namespaces: readonly NamespaceRow[]
   readonly problems: readonly ProblemRow[]
 }
 
-const KINDS = 'Node, Pod, Service and Namespace of v1'
+const KINDS =
+  'Node, Pod, Service and Namespace of v1, EndpointSlice of discovery.k8s.io/v1 and ServiceCIDR of networking.k8s.io/v1'
 
 /** A file of nothing but mistakes fills no memory and no screen. */
 const MOST_PROBLEMS = 100
@@ -66,28 +92,46 @@ function readObject(file: string, object: FoundObject): Found | ProblemRow {
   }
   const label = name === undefined ? kind : `${kind}/${name}`
   try {
-    if (apiVersion === 'v1' && kind === 'Node') {
-      const row = decodeNode(object.value)
-      return { kind, key: row.name, row, where }
-    }
-    if (apiVersion === 'v1' && kind === 'Pod') {
-      const row = decodePod(object.value)
-      return { kind, key: `${row.namespace}/${row.name}`, row, where }
-    }
-    if (apiVersion === 'v1' && kind === 'Service') {
-      const row = decodeService(object.value)
-      return { kind, key: `${row.namespace}/${row.name}`, row, where }
-    }
-    if (apiVersion === 'v1' && kind === 'Namespace') {
-      const row = decodeNamespace(object.value)
-      return { kind, key: row.name, row, where }
-    }
+    const found = decodeAs(`${apiVersion} ${kind}`, object.value, where)
+    if (found !== undefined) return found
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error
     return problem('invalid', `${file}:${object.lineOf(error.path)}`, error.message, label)
   }
   const message = `${kind} of ${apiVersion} is not read by this version; ${KINDS} are`
   return problem('unknown-kind', where, message, label)
+}
+
+/** Undefined for what is not read. @throws DecodeError */
+function decodeAs(type: string, value: unknown, where: string): Found | undefined {
+  switch (type) {
+    case 'v1 Node': {
+      const row = decodeNode(value)
+      return { kind: 'Node', key: row.name, row, where }
+    }
+    case 'v1 Pod': {
+      const row = decodePod(value)
+      return { kind: 'Pod', key: `${row.namespace}/${row.name}`, row, where }
+    }
+    case 'v1 Service': {
+      const row = decodeService(value)
+      return { kind: 'Service', key: `${row.namespace}/${row.name}`, row, where }
+    }
+    case 'discovery.k8s.io/v1 EndpointSlice': {
+      const row = decodeEndpointSlice(value)
+      return { kind: 'EndpointSlice', key: `${row.namespace}/${row.name}`, row, where }
+    }
+    case 'networking.k8s.io/v1 ServiceCIDR': {
+      const row = decodeServiceCIDR(value)
+      return { kind: 'ServiceCIDR', key: row.name, row, where }
+    }
+    case 'v1 Namespace': {
+      const row = decodeNamespace(value)
+      return { kind: 'Namespace', key: row.name, row, where }
+    }
+    default:
+      return undefined
+  }
 }
 
 /** `readings` in the order that decides who wins: the first of two with one name, the first of two with one range. */
@@ -115,6 +159,8 @@ export function interpret(readings: Iterable<FileReading>): Intent {
     ),
     pods: all.flatMap((found) => (found.kind === 'Pod' ? [found.row] : [])),
     services: all.flatMap((found) => (found.kind === 'Service' ? [found.row] : [])),
+    endpointSlices: all.flatMap((found) => (found.kind === 'EndpointSlice' ? [found.row] : [])),
+    serviceCIDRs: all.flatMap((found) => (found.kind === 'ServiceCIDR' ? [found.row] : [])),
     namespaces: all.flatMap((found) => (found.kind === 'Namespace' ? [found.row] : [])),
     problems: numbered(problems),
   }

@@ -159,7 +159,7 @@ test('ManifestSource names what it expected and found, at the line where it stan
     ['\n\n- just\n- a list\n', 'a.yaml:3 invalid: expected an object with apiVersion and kind'],
     [
       'apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n',
-      'a.yaml:1 unknown-kind Deployment/a: Deployment of apps/v1 is not read by this version; Node, Pod, Service and Namespace of v1 are',
+      'a.yaml:1 unknown-kind Deployment/a: Deployment of apps/v1 is not read by this version; Node, Pod, Service and Namespace of v1, EndpointSlice of discovery.k8s.io/v1 and ServiceCIDR of networking.k8s.io/v1 are',
     ],
   ]
   for (const [text, problem] of bad) {

@@ -98,8 +98,9 @@ export class ManifestSource implements ClusterSource {
     cluster.namespaces.replaceAll(intent.namespaces)
     cluster.pods.replaceAll(intent.pods)
     cluster.services.replaceAll(intent.services)
-    const { nodes, namespaces, pods, services, problems } = cluster
-    for (const table of [problems, nodes, namespaces, pods, services]) table.markReady()
+    cluster.endpointSlices.replaceAll(intent.endpointSlices)
+    cluster.serviceCIDRs.replaceAll(intent.serviceCIDRs)
+    for (const table of Object.values(cluster)) table.markReady()
   }
 
   async #readFile(path: string, before: CachedFile | undefined): Promise<CachedFile | undefined> {
