@@ -194,6 +194,7 @@ async function start(
     log,
     stateDir,
     bootId: era.bootId,
+    hasHostPorts: false,
     install: {
       socket,
       stateDir,

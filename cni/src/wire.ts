@@ -68,6 +68,8 @@ export const codes = {
   corruptedRecord: 105,
   /** An address that was asked for is in use, or not one of this node's. */
   addressUnavailable: 106,
+  /** Another pod of the node has a host port that was asked for. */
+  hostPortTaken: 107,
 } as const
 
 /**

@@ -22,7 +22,7 @@ import type { Jobs } from '../runtime/jobs.ts'
 import { CniError, errorBody, toCniError } from './error.ts'
 import { type InstallOptions, installConflist, installExecutable } from './install.ts'
 import { LEAVE_PATH, Leaving } from './leaving.ts'
-import { installNeighbours, portmapVersions } from './neighbours.ts'
+import { installNeighbours, LOOPBACK, PORTMAP, portmapVersions } from './neighbours.ts'
 import { DelQueue } from './queue.ts'
 import { decodeNetworkRequest, decodeRequest } from './request.ts'
 import { judgeStatus, waitingFor } from './status.ts'
@@ -113,7 +113,7 @@ export class Cni {
   start(jobs: Jobs): void {
     jobs.start('cni queue', (signal, alive) => this.#queue.watch(signal, alive))
     jobs.start('cni install', async (signal) => {
-      const { health, install, log } = this.#deps
+      const { health, install, log, hasHostPorts } = this.#deps
       await health.whenReady(signal)
       if (this.#leaving.isLeaving) {
         log.warn('this node is being taken off: nothing is installed')
@@ -123,9 +123,10 @@ export class Cni {
       if (await installExecutable(install))
         log.info({ folder: install.binDir }, 'installed the executable')
       const { binDir } = install
-      const put = await installNeighbours(dirname(install.executable), binDir)
+      const neighbours = hasHostPorts ? [LOOPBACK] : [LOOPBACK, PORTMAP]
+      const put = await installNeighbours(dirname(install.executable), binDir, neighbours)
       if (put.length > 0) log.info({ folder: binDir, put }, 'installed plug-ins that were missing')
-      const versions = await portmapVersions(binDir, log)
+      const versions = hasHostPorts ? undefined : await portmapVersions(binDir, log)
       if (await installConflist({ ...install, portmapVersions: versions }))
         log.info({ folder: install.confDir }, 'installed the conflist')
     })

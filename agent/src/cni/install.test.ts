@@ -40,7 +40,7 @@ test('formatConflist() is one network with one plug-in that says where the agent
         type: 'sinabro-cni',
         socket: options.socket,
         stateDir: options.stateDir,
-        capabilities: { ips: true, mac: true, bandwidth: true },
+        capabilities: { ips: true, mac: true, bandwidth: true, portMappings: true },
       },
     ],
   })

@@ -8,7 +8,7 @@ import { OFFERED_VERSIONS, PORTMAP } from './neighbours.ts'
 export interface ConflistOptions {
   readonly socket: string
   readonly stateDir: string
-  /** Of the versions offered those that the portmap of the node speaks; absent: it is not chained. */
+  /** Of the versions offered those that the portmap of the node speaks; absent: it is not chained, as where host ports are ours. */
   readonly portmapVersions?: readonly string[] | undefined
 }
 
@@ -21,7 +21,8 @@ export function formatConflist({ socket, stateDir, portmapVersions }: ConflistOp
     type: CNI_PLUGIN,
     socket,
     stateDir,
-    capabilities: { ips: true, mac: true, bandwidth: true },
+    // Host ports are kept with the allocation even where portmap serves them: whose work they are may change under running pods.
+    capabilities: { ips: true, mac: true, bandwidth: true, portMappings: true },
   }
   const portmap = { type: PORTMAP, capabilities: { portMappings: true } }
   const cniVersions = portmapVersions ?? OFFERED_VERSIONS

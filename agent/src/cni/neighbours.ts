@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import type { Log } from '../runtime/log.ts'
 import { contentOf, writeWhole } from '../runtime/whole-file.ts'
 
-/** The runtime calls the first for every pod, by name; the second does host ports until we do. */
+/** The runtime calls the first for every pod, by name; the second serves host ports where we do not. */
 export const LOOPBACK = 'loopback'
 export const PORTMAP = 'portmap'
 
@@ -16,9 +16,13 @@ const ANSWER_WITHIN_MS = 5_000
 const exec = promisify(execFile)
 
 /** From the folder that came with this agent, which may have none. Says which it put there. */
-export async function installNeighbours(shippedIn: string, binDir: string): Promise<string[]> {
+export async function installNeighbours(
+  shippedIn: string,
+  binDir: string,
+  names: readonly string[] = [LOOPBACK, PORTMAP],
+): Promise<string[]> {
   const installed: string[] = []
-  for (const name of [LOOPBACK, PORTMAP]) {
+  for (const name of names) {
     if ((await contentOf(join(binDir, name))) !== undefined) continue
     const bytes = await contentOf(join(shippedIn, name))
     if (bytes === undefined) continue

@@ -8,6 +8,11 @@ import {
   type Sequence,
 } from '@sinabro/cni/wire'
 import { type Bandwidth, LimitError, parseBandwidth } from '../bandwidth/limits.ts'
+import {
+  type PortMapping,
+  PortMappingError,
+  parsePortMappings,
+} from '../services/host-port-mappings.ts'
 import { CniError } from './error.ts'
 
 /** CNI specification, "Network configuration format" and "Parameters": the same pattern for names and container ids. */
@@ -138,6 +143,16 @@ export function decodeBandwidth({ config }: Pick<CniRequest, 'config'>): Bandwid
   } catch (error) {
     if (!(error instanceof LimitError)) throw error
     throw new CniError(codes.invalidConfig, `runtimeConfig.bandwidth: ${error.message}`)
+  }
+}
+
+/** Ports of the node that lead to the attachment: capability `portMappings`. @throws CniError invalidConfig */
+export function decodePortMappings({ config }: Pick<CniRequest, 'config'>): readonly PortMapping[] {
+  try {
+    return parsePortMappings(config.runtimeConfig?.portMappings)
+  } catch (error) {
+    if (!(error instanceof PortMappingError)) throw error
+    throw new CniError(codes.invalidConfig, `runtimeConfig.portMappings: ${error.message}`)
   }
 }
 

@@ -1,7 +1,7 @@
 // What ADD, DEL and CHECK do with allocation and wiring when something goes wrong between the two, and who wins over whom.
 import { type CniRequest, codes } from '@sinabro/cni/wire'
 import { NetworkNamespace } from '@sinabro/node-netlink'
-import { afterAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import {
   type Allocation,
   type AllocationRequest,
@@ -85,7 +85,8 @@ beforeEach(() => {
   failure = undefined
   diskFailure = undefined
   log = []
-  verbs = new Verbs({ ipam, pods, hostNamespace: elsewhere, bootId: BOOT, log: silentLog })
+  const deps = { ipam, pods, hostNamespace: elsewhere, bootId: BOOT, log: silentLog }
+  verbs = new Verbs({ ...deps, hasHostPorts: true })
 })
 
 function request(bootTimeUs = 10, change: Partial<CniRequest> = {}): CniRequest {
@@ -133,6 +134,62 @@ test('ADD keeps the MAC that is asked for, and refuses another one for the same 
   const refusal = await verbs.add(asking('02:00:00:00:00:05'), never).catch(toCniError)
   expect(refusal).toMatchObject({ cniCode: codes.addressUnavailable })
   expect(wired.has(text)).toBe(true)
+})
+
+describe('host ports', () => {
+  const asking = (containerId: string, ...portMappings: object[]): Partial<CniRequest> => ({
+    ...{ containerId, args: `K8S_POD_NAMESPACE=default;K8S_POD_NAME=${containerId}` },
+    config: { ...request().config, runtimeConfig: { portMappings } },
+  })
+  const port = { hostPort: 80, containerPort: 8080, protocol: 'tcp' }
+  const add = (change: Partial<CniRequest>) => verbs.add(request(10, change), never)
+
+  test('are kept with the allocation, and others in a repeated ADD are refused', async () => {
+    await add(asking('a', port))
+    const mapping = { hostPort: 80, containerPort: 8080, protocol: 'TCP' }
+    expect(records.get('sinabro/a/eth0')).toMatchObject({ portMappings: [mapping] })
+    const refusal = await add(asking('a', { ...port, hostPort: 81 })).catch(toCniError)
+    expect(refusal).toMatchObject({ cniCode: codes.invalidConfig })
+    const broken = await add(asking('b', { ...port, hostPort: -1 })).catch(toCniError)
+    expect(broken).toMatchObject({ cniCode: codes.invalidConfig })
+  })
+
+  test('of another pod are refused, also while its ADD runs; free after its DEL', async () => {
+    const first = add(asking('a', port))
+    const refusal = await add(asking('b', { ...port, hostIP: '192.0.2.1' })).catch(toCniError)
+    expect(refusal).toMatchObject({
+      cniCode: codes.hostPortTaken,
+      message: 'host port 192.0.2.1:80 to 8080/TCP: default/a of this node has it',
+    })
+    await first
+    expect(await add(asking('b', port)).catch(toCniError)).toMatchObject({
+      cniCode: codes.hostPortTaken,
+    })
+    await add(asking('c', { ...port, protocol: 'udp' }))
+    await verbs.del(request(20, asking('a', port)))
+    await add(asking('b', port))
+  })
+
+  test('of an ADD that failed, of an earlier sandbox of the pod and of an earlier boot bind nobody', async () => {
+    failure = new Error('not now')
+    await add(asking('a', port)).catch(toCniError)
+    failure = undefined
+    await add(asking('b', port))
+    await add({ ...asking('b', port), containerId: 'c' })
+    records.clear()
+    await verbs.add(
+      request(10, { ...asking('a', port), sequence: { bootId: 'x', bootTimeUs: 1 } }),
+      never,
+    )
+    await add(asking('d', port))
+  })
+
+  test('are left to portmap where they are not ours', async () => {
+    const deps = { ipam, pods, hostNamespace: elsewhere, bootId: BOOT, log: silentLog }
+    verbs = new Verbs({ ...deps, hasHostPorts: false })
+    await add(asking('a', port))
+    await add(asking('b', port))
+  })
 })
 
 test('reclaim() removes as a DEL of that time would', async () => {

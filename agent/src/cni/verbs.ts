@@ -15,12 +15,14 @@ import { pairMacs } from '../pods/compute.ts'
 import { openPodNamespace } from '../pods/namespace.ts'
 import type { PodRow } from '../pods/rows.ts'
 import type { Log } from '../runtime/log.ts'
+import { findClash, formatPortMapping, isSamePortMappings } from '../services/host-port-mappings.ts'
 import { CniError, toCniError } from './error.ts'
 import {
   decodeAsked,
   decodeBandwidth,
   decodeMac,
   decodeOwner,
+  decodePortMappings,
   decodeValidAttachments,
 } from './request.ts'
 import { computeResult } from './result.ts'
@@ -46,6 +48,8 @@ export interface VerbsDeps {
   }
   /** The node's own namespace: never a pod's. */
   readonly hostNamespace: NetworkNamespace
+  /** Host ports are ours: those that a pod of this node has are given to no other. */
+  readonly hasHostPorts: boolean
   /** Of this boot: /proc/sys/kernel/random/boot_id. */
   readonly bootId: string
   readonly log: Log
@@ -56,6 +60,9 @@ export class Verbs {
   readonly #turns = new Turns()
   /** When the latest ADD of each attachment began, from the moment it came in; more than the record knows of a repeated one. */
   readonly #added = new Map<string, Sequence>()
+
+  /** Host ports of ADDs that run. */
+  readonly #claims = new Map<string, Claim>()
 
   constructor(deps: VerbsDeps) {
     this.#deps = deps
@@ -74,6 +81,8 @@ export class Verbs {
     const asked = parseAsked(decodeAsked(request))
     const mac = decodeMac(request)
     const bandwidth = decodeBandwidth(request)
+    const portMappings = decodePortMappings(request)
+    const owner = decodeOwner(request.args)
     this.#added.set(text, request.sequence)
     return await this.#turns.take(text, 'add', signal, async (running) => {
       const { ipam, pods, hostNamespace } = this.#deps
@@ -88,6 +97,11 @@ export class Verbs {
         const message = `${text} has other limits since an earlier ADD (${formatBandwidth(known.bandwidth)}): DEL it first`
         throw new CniError(codes.invalidConfig, message)
       }
+      if (known !== undefined && !isSamePortMappings(portMappings, known.portMappings ?? [])) {
+        const message = `${text} has other host ports since an earlier ADD: DEL it first`
+        throw new CniError(codes.invalidConfig, message)
+      }
+      using _claim = this.#claim(text, { ...owner, key, portMappings })
       const { allocation, stored } = await ipam.begin({
         key,
         netns: request.netns,
@@ -96,7 +110,8 @@ export class Verbs {
         ...(asked.length === 0 ? {} : { addresses: asked }),
         ...(mac === undefined ? {} : { mac }),
         ...(bandwidth === undefined ? {} : { bandwidth }),
-        ...decodeOwner(request.args),
+        ...(portMappings.length === 0 ? {} : { portMappings }),
+        ...owner,
       })
       try {
         running.throwIfAborted()
@@ -186,6 +201,25 @@ export class Verbs {
     })
   }
 
+  /** Keeps others from taking the same host ports until what asks for them is in a record. @throws CniError hostPortTaken */
+  #claim(text: string, wanted: Claim): Disposable {
+    const { ipam, hasHostPorts, bootId } = this.#deps
+    const { portMappings = [] } = wanted
+    if (!hasHostPorts || portMappings.length === 0) return { [Symbol.dispose]: () => undefined }
+    // What was added before the machine started anew has ended with it; and of one pod the later sandbox counts.
+    const living = ipam.list().filter(({ sequence }) => sequence?.bootId === bootId)
+    for (const other of [...living, ...this.#claims.values()]) {
+      if (keyText(other.key) === text || isSamePod(other, wanted)) continue
+      const clash = findClash(portMappings, other.portMappings ?? [])
+      if (clash === undefined) continue
+      const holder = other.podName ?? other.key.containerId
+      const message = `host port ${formatPortMapping(clash)}: ${other.podNamespace ?? ''}/${holder} of this node has it`
+      throw new CniError(codes.hostPortTaken, message)
+    }
+    this.#claims.set(text, wanted)
+    return { [Symbol.dispose]: () => this.#claims.delete(text) }
+  }
+
   /** Runs one verb and turns whatever goes wrong into what the runtime understands. */
   async answer<T>(verb: string, request: CniRequest, run: () => Promise<T>): Promise<T> {
     const { log } = this.#deps
@@ -202,6 +236,16 @@ export class Verbs {
       throw known
     }
   }
+}
+
+type Claim = Pick<AllocationRequest, 'key' | 'podNamespace' | 'podName' | 'portMappings'>
+
+function isSamePod(one: Claim, other: Claim): boolean {
+  return (
+    one.podName !== undefined &&
+    one.podName === other.podName &&
+    one.podNamespace === other.podNamespace
+  )
 }
 
 function identify({ config, containerId, ifname }: CniRequest): {

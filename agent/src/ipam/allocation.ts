@@ -1,6 +1,7 @@
 // What an attachment is given and what is remembered of it: the rows of address allocation and how they are named.
 import { createHash } from 'node:crypto'
 import type { Bandwidth } from '../bandwidth/limits.ts'
+import type { PortMapping } from '../services/host-port-mappings.ts'
 import type { Era } from './era.ts'
 
 /** An attachment: one interface of one container in one network. The same container may have several. */
@@ -26,6 +27,8 @@ export interface AllocationRequest {
   /** The MAC that the interface must get; without it one is made from the key. */
   readonly mac?: string
   readonly bandwidth?: Bandwidth
+  /** Ports of the node that lead to it; never an empty list. */
+  readonly portMappings?: readonly PortMapping[]
 }
 
 /** Microseconds of CLOCK_BOOTTIME within one boot. */

@@ -277,6 +277,7 @@ test('a damaged record is set aside, its addresses kept out of use, until its po
     (text) => text.replace('10.244.1.2', '10.244.1.3'),
     (text) => text.replace('"containerId":"a"', '"containerId":"b"'),
     (text) => text.replace(/"incarnation":\d+/, '"incarnation":"x"'),
+    (text) => text.replace('{"version"', '{"portMappings":[{"hostPort":-1}],"version"'),
     (text) => text.replace(hostDeviceOf(request('a').key), 'eth0'),
   ]
   for (const damage of damages) {
@@ -297,6 +298,21 @@ test('a damaged record is set aside, its addresses kept out of use, until its po
   }
   // afterEach removes it.
   await open()
+})
+
+test('host ports are in the record, which an agent that knows of none reads as well', async () => {
+  let ipam = await open()
+  const portMappings = [
+    { hostPort: 80, containerPort: 8080, protocol: 'TCP', hostIP: '::1' },
+    { hostPort: 53, containerPort: 53, protocol: 'UDP' },
+  ] as const
+  const allocation = await ipam.allocate({ ...request('a'), portMappings })
+  ipam = await open()
+  expect(ipam.list()).toEqual([allocation])
+  const path = join(dir, 'allocations', formatRecordName(allocation))
+  const text = readFileSync(path, 'utf8')
+  writeFileSync(path, text.replace('"version":1', '"version":1,"laterMember":[1]'))
+  expect((await open()).list()).toEqual([allocation])
 })
 
 test('a record that can be read again is taken back', async () => {

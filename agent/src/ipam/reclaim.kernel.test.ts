@@ -27,6 +27,7 @@ beforeEach(async () => {
     ipam: agent.ipam,
     pods: agent.pods,
     hostNamespace: stage.node,
+    hasHostPorts: true,
     bootId: era.bootId,
     log: silentLog,
   })

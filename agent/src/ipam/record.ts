@@ -1,5 +1,6 @@
 // An allocation as a file: its name and its content, both carrying the addresses, so that a damaged one still tells what it held (ADR 0030).
 import { isIP } from 'node:net'
+import { type PortMapping, parsePortMappings } from '../services/host-port-mappings.ts'
 import { type Allocation, type AttachmentKey, hostDeviceOf, keyDigest } from './allocation.ts'
 
 export const RECORD_VERSION = 1
@@ -73,6 +74,7 @@ export function decodeRecord(name: string, text: string): Allocation {
     ...optional(record, 'podUid'),
     ...optional(record, 'mac'),
     ...decodeBandwidth(record.bandwidth),
+    ...decodePortMappings(record.portMappings),
     ...decodeSequence(record.sequence),
     ...decodeEra(record.era),
   }
@@ -95,6 +97,16 @@ function decodeBandwidth(value: unknown): Pick<Allocation, 'bandwidth'> {
       ...decodeLimit(bandwidth, 'ingress'),
       ...decodeLimit(bandwidth, 'egress'),
     },
+  }
+}
+
+/** Written as runtimes write them. */
+function decodePortMappings(value: unknown): { readonly portMappings?: readonly PortMapping[] } {
+  if (value === undefined) return {}
+  try {
+    return { portMappings: parsePortMappings(value) }
+  } catch (error) {
+    throw new RecordError(`portMappings: ${error instanceof Error ? error.message : error}`)
   }
 }
 

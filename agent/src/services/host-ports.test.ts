@@ -1,0 +1,142 @@
+// Host ports: what is read of a runtime's list and refused of it, the rows of pods, and who has a port that two want.
+import { expect, test } from 'vitest'
+import { Table } from '../state/table.ts'
+import {
+  findClash,
+  formatPortMapping,
+  isSamePortMappings,
+  type PortMapping,
+  parsePortMappings,
+} from './host-port-mappings.ts'
+import { computeHostPorts, HostPorts, type PodWithPorts } from './host-ports.ts'
+import type { ServiceRows } from './rows.ts'
+
+test('parsePortMappings() takes what runtimes write, and leaves out what has no host port', () => {
+  const list = [
+    { hostPort: 80, containerPort: 8080, protocol: 'tcp', hostIP: '' },
+    { hostPort: 53, containerPort: 53, protocol: 'UDP', hostIP: 'FD00::1' },
+    { hostPort: 0, containerPort: 9, protocol: 'tcp' },
+    { hostPort: 90, containerPort: 90, protocol: 'sctp', hostIP: '127.0.0.1' },
+    { hostPort: 91, containerPort: 90 },
+  ]
+  expect(parsePortMappings(list)).toEqual([
+    { hostPort: 80, containerPort: 8080, protocol: 'TCP' },
+    { hostPort: 53, containerPort: 53, protocol: 'UDP', hostIP: 'fd00::1' },
+    { hostPort: 90, containerPort: 90, protocol: 'SCTP', hostIP: '127.0.0.1' },
+    { hostPort: 91, containerPort: 90, protocol: 'TCP' },
+  ])
+  expect(parsePortMappings(undefined)).toEqual([])
+  expect(parsePortMappings(null)).toEqual([])
+})
+
+const good = { hostPort: 80, containerPort: 8080, protocol: 'tcp' }
+test.each([
+  [{}, 'expected a list, found {}'],
+  [[1], '[0]: expected an object, found 1'],
+  [[good, { ...good, hostPort: 65_536 }], '[1].hostPort: expected a port, found 65536'],
+  [[{ ...good, hostPort: '80' }], '[0].hostPort: expected a port, found "80"'],
+  [[{ ...good, containerPort: 0 }], '[0].containerPort: expected a port, found 0'],
+  [[{ ...good, protocol: 'icmp' }], '[0].protocol: expected tcp, udp or sctp, found "icmp"'],
+  [[{ ...good, hostIP: 'eth0' }], '[0].hostIP: expected an address, found "eth0"'],
+  [[good, good], ':80 to 8080/TCP is asked for twice'],
+  [Array(1025).fill(good), 'expected at most 1024, found 1025'],
+])('parsePortMappings(%j) is refused', (value, message) => {
+  expect(() => parsePortMappings(value)).toThrow(message)
+})
+
+test.each([
+  [{}, {}, true],
+  [{}, { hostIP: '10.0.0.1' }, true],
+  [{ hostIP: '10.0.0.2' }, { hostIP: '10.0.0.1' }, false],
+  [{ hostIP: '0.0.0.0' }, { hostIP: '10.0.0.1' }, true],
+  [{ hostIP: '0.0.0.0' }, { hostIP: 'fd00::1' }, false],
+  [{ hostIP: '::' }, { hostIP: '::1' }, true],
+  [{ protocol: 'UDP' }, {}, false],
+  [{ hostPort: 81 }, {}, false],
+] as const)('findClash() of %j and %j: %s', (one, other, isClash) => {
+  const whole = (part: Partial<PortMapping>): PortMapping => ({
+    ...{ hostPort: 80, containerPort: 1, protocol: 'TCP' as const },
+    ...part,
+  })
+  expect(findClash([whole(one)], [whole(other)]) !== undefined).toBe(isClash)
+  expect(findClash([whole(other)], [whole(one)]) !== undefined).toBe(isClash)
+})
+
+test('isSamePortMappings() does not ask for the order', () => {
+  const [a, b] = parsePortMappings([good, { ...good, hostPort: 81, hostIP: '::1' }])
+  if (a === undefined || b === undefined) throw new Error('two were expected')
+  expect(isSamePortMappings([a, b], [b, a])).toBe(true)
+  expect(isSamePortMappings([a, b], [a])).toBe(false)
+  expect(formatPortMapping(b)).toBe('[::1]:81 to 8080/TCP')
+})
+
+const pod = (name: string, ...portMappings: PortMapping[]): PodWithPorts => ({
+  key: { network: 'sinabro', containerId: name, ifname: 'eth0' },
+  addresses: ['10.244.1.5', 'fd00::5'],
+  podNamespace: 'default',
+  podName: name,
+  portMappings,
+})
+
+test('computeHostPorts() has a row for each family of a mapping, towards this pod alone', () => {
+  const both: PortMapping = { hostPort: 80, containerPort: 8080, protocol: 'TCP' }
+  const one: PortMapping = { ...both, protocol: 'UDP', hostIP: '192.0.2.1' }
+  const row = computeHostPorts(pod('web', both, one), 'n1', () => true)
+  expect(row).toMatchObject({ key: 'hostport:default/web', addresses: [] })
+  expect(row.ports.map(({ key, frontends }) => [key, frontends[0]?.address])).toEqual([
+    ['hostport:default/web/80/TCP/0.0.0.0', '0.0.0.0'],
+    ['hostport:default/web/80/UDP/192.0.2.1', '192.0.2.1'],
+    ['hostport:default/web/80/TCP/::', '::'],
+  ])
+  expect(row.ports[2]?.external).toEqual([
+    {
+      ...{ address: 'fd00::5', port: 8080, isTerminating: false, isOnThisNode: true },
+      ...{ nodeName: 'n1', pod: 'default/web' },
+    },
+  ])
+})
+
+test('HostPorts follows pods that come and go, and leaves to a NodePort what is one', () => {
+  const rows = new Table<ServiceRows>('services', ({ key }) => key)
+  let pods: PodWithPorts[] = []
+  let tell: () => void = () => undefined
+  const ipam = {
+    list: () => pods,
+    subscribe: (listener: () => void) => {
+      tell = listener
+      return () => undefined
+    },
+  }
+  const hostPorts = new HostPorts({ ipam, rows, nodeName: 'n1' })
+  const mapping: PortMapping = { hostPort: 30_080, containerPort: 80, protocol: 'TCP' }
+  const loopback: PortMapping = { ...mapping, hostIP: '127.0.0.1' }
+  pods = [pod('a', mapping), pod('b')]
+  tell()
+  expect(rows.get('hostport:default/a')?.ports).toHaveLength(2)
+  const service: ServiceRows = {
+    key: 'default/web',
+    addresses: [],
+    ports: [
+      {
+        ...{ key: 'default/web:http/TCP/4', portName: 'http', protocol: 'TCP', family: 4 },
+        frontends: [{ kind: 'NodePort', address: '0.0.0.0', port: 30_080 }],
+        ...{ internal: [], external: [], isInternalLocal: false, isExternalLocal: false },
+      },
+    ],
+  }
+  rows.upsert(service)
+  expect(rows.get('hostport:default/a')?.ports.map(({ family }) => family)).toEqual([6])
+  expect(hostPorts.problems()).toEqual([
+    'host port 30080/TCP of default/a is the NodePort of a Service, which keeps it: give the pod another',
+  ])
+  pods = [pod('a', loopback)]
+  tell()
+  expect(rows.get('hostport:default/a')?.ports).toHaveLength(1)
+  expect(hostPorts.problems()).toEqual([])
+  pods = [pod('a', mapping)]
+  rows.remove('default/web')
+  expect(rows.get('hostport:default/a')?.ports).toHaveLength(2)
+  pods = []
+  tell()
+  expect(rows.size).toBe(0)
+})
