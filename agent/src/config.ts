@@ -36,6 +36,8 @@ export interface AgentConfig {
   readonly nonMasqueradeCidrs: readonly string[]
   /** Where the addresses of Services are from. */
   readonly serviceCidrs: readonly string[]
+  /** What `spec.externalIPs` of Services may be from. */
+  readonly externalIpCidrs: readonly string[]
   /** Rows of the flow table when it is made; a connection has two. Absent: by memory. */
   readonly flowsMax?: number
   /** How long a pod that is gone without a DEL keeps its addresses; seen gone at both ends of it. */

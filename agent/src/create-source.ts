@@ -21,7 +21,11 @@ export async function createSource({ config, ...deps }: SourceDeps): Promise<Clu
   const { source, nodeName, stateDir } = config
   if (source.kind === 'manifests') return new ManifestSource({ dir: source.dir, ...deps })
   const { masquerade } = config
-  const needs = { services: masquerade === 'ebpf', namespaces: masquerade !== 'none' }
+  const needs = {
+    services: masquerade === 'ebpf',
+    endpointSlices: false,
+    namespaces: masquerade !== 'none',
+  }
   const userAgent = `sinabro/${version()}`
   return new KubernetesSource({
     ...(await identityOf(source)),

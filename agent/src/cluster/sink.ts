@@ -9,7 +9,7 @@ export interface ClusterEvent {
 }
 
 export interface ObjectRef {
-  readonly kind: 'Node' | 'Pod'
+  readonly kind: 'Node' | 'Pod' | 'Service'
   readonly namespace?: string
   readonly name: string
 }

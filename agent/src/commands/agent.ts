@@ -186,6 +186,12 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         .default([], 'each Service says its own'),
     )
     .addOption(
+      new Option('--external-ip-cidrs <ranges>', 'where externalIPs of Services may come from')
+        .env('SINABRO_EXTERNAL_IP_CIDRS')
+        .argParser(parseRanges)
+        .default([], 'nowhere: whoever may write Services could take any address'),
+    )
+    .addOption(
       new Option('--flows-max <rows>', 'rows of the flow table when it is made, two a connection')
         .env('SINABRO_FLOWS_MAX')
         .argParser(wholeNumber(1024, 4_194_304))

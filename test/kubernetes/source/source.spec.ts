@@ -46,7 +46,7 @@ function start(
   const source = new KubernetesSource({
     ...{ servers, credentials: serviceAccount(server.agent), nodeName: 'n1', stateDir, cluster },
     ...{ userAgent: 'sinabro/test', clock: systemClock, log: silentLog },
-    needs: { services: true, namespaces: true },
+    needs: { services: true, endpointSlices: true, namespaces: true },
     ...{ listWithinMs: 2000, saveEveryMs: 10, ...more },
   })
   source.start(jobs)

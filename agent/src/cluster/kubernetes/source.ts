@@ -10,7 +10,7 @@ import { type Collections, createCollections } from './collections.ts'
 import type { ReadCredentials } from './credentials.ts'
 import { KubernetesSink } from './sink.ts'
 import { formatSnapshot, readSnapshot, type SnapshotFile, writeSnapshot } from './snapshot.ts'
-import { Watcher, type WatchTarget } from './watcher.ts'
+import { type Watched, Watcher, type WatchTarget } from './watcher.ts'
 
 export interface KubernetesSourceOptions {
   readonly servers: readonly string[]
@@ -34,6 +34,8 @@ export interface KubernetesSourceOptions {
 
 export interface SourceNeeds {
   readonly services: boolean
+  /** And the ranges of Services. */
+  readonly endpointSlices: boolean
   readonly namespaces: boolean
 }
 
@@ -42,6 +44,12 @@ export class KubernetesSourceError extends Error {
   readonly code = 'source-unreadable'
 }
 
+interface Listed {
+  markReady(): void
+}
+
+/** Those of headless Services, and of Services that somebody else serves, are never asked for. */
+const SLICES_TO_SERVE = '!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name'
 const SNAPSHOT_NAME = 'cluster.json'
 const LIST_WITHIN_MS = 5_000
 const SAVE_EVERY_MS = 10_000
@@ -111,24 +119,35 @@ export class KubernetesSource implements ClusterSource {
   /** Without the rows of these the agent works too: an API server that refuses them degrades its own job only. */
   #startNeeded(jobs: Jobs): void {
     const { cluster, needs } = this.#options
-    const { services, namespaces } = this.#collections
+    const { services, endpointSlices, serviceCIDRs, namespaces } = this.#collections
     if (needs?.services === true) {
       const watched = { resource: 'services', path: '/api/v1/services', isMetadataOnly: false }
-      const target = withListed(services, () => cluster.services.markReady())
-      const watcher = this.#watcher(watched, target)
-      jobs.start('watch services', (signal, alive) => watcher.run(signal, alive))
+      this.#startWatch(jobs, watched, services, cluster.services)
+    }
+    if (needs?.endpointSlices === true) {
+      const path = '/apis/discovery.k8s.io/v1/endpointslices'
+      const labelSelector = SLICES_TO_SERVE
+      const slices = { resource: 'endpointslices', path, labelSelector, isMetadataOnly: false }
+      this.#startWatch(jobs, slices, endpointSlices, cluster.endpointSlices)
+      const ranges = '/apis/networking.k8s.io/v1/servicecidrs'
+      const cidrs = { resource: 'servicecidrs', path: ranges, isMetadataOnly: false }
+      // Since Kubernetes 1.33.
+      this.#startWatch(jobs, { ...cidrs, isOptional: true }, serviceCIDRs, cluster.serviceCIDRs)
     }
     if (needs?.namespaces !== true) return
     const watched = { resource: 'namespaces', path: '/api/v1/namespaces', isMetadataOnly: true }
-    const target = withListed(namespaces, () => cluster.namespaces.markReady())
-    const watcher = this.#watcher(watched, target)
-    jobs.start('watch namespaces', (signal, alive) => watcher.run(signal, alive))
+    this.#startWatch(jobs, watched, namespaces, cluster.namespaces)
   }
 
-  #watcher<T>(
-    watched: ConstructorParameters<typeof Watcher<T>>[0]['watched'],
-    target: WatchTarget<T>,
-  ): Watcher<T> {
+  #startWatch<T>(jobs: Jobs, watched: Watched, target: WatchTarget<T>, table: Listed): void {
+    const watcher = this.#watcher(
+      watched,
+      withListed(target, () => table.markReady()),
+    )
+    jobs.start(`watch ${watched.resource}`, (signal, alive) => watcher.run(signal, alive))
+  }
+
+  #watcher<T>(watched: Watched, target: WatchTarget<T>): Watcher<T> {
     const { clock, log, silentMs } = this.#options
     const onFailure = (): void => this.#failed.resolve()
     const patience = silentMs === undefined ? {} : { silentMs }
@@ -187,8 +206,9 @@ export class KubernetesSource implements ClusterSource {
   }
 
   #uidOf({ kind, namespace = '', name }: ObjectRef): string | undefined {
-    const { nodes, pods } = this.#options.cluster
-    return kind === 'Node' ? nodes.get(name)?.uid : pods.get(`${namespace}/${name}`)?.uid
+    const { nodes, pods, services } = this.#options.cluster
+    if (kind === 'Node') return nodes.get(name)?.uid
+    return (kind === 'Pod' ? pods : services).get(`${namespace}/${name}`)?.uid
   }
 }
 

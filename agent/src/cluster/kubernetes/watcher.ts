@@ -11,8 +11,11 @@ export interface Watched {
   /** `/api/v1/nodes`. */
   readonly path: string
   readonly fieldSelector?: string
+  readonly labelSelector?: string
   /** Labels and annotations are enough: the server leaves the rest out. */
   readonly isMetadataOnly: boolean
+  /** Older API servers do not know such objects: then there are none. */
+  readonly isOptional?: boolean
 }
 
 export interface WatchChange<T> {
@@ -49,6 +52,8 @@ const PAGE = 100
 /** An event of an object at etcd's limit of 1.5 MiB, as JSON. */
 const MOST_EVENT_BYTES = 8 << 20
 const SHORT_MS = 1000
+/** An API server that does not know a kind may be upgraded. */
+const UNKNOWN_MS = 600_000
 const LONGEST_RETRY_AFTER_MS = 60_000
 
 export class Watcher<T> {
@@ -76,9 +81,24 @@ export class Watcher<T> {
         if (clock.monotonicMs() - startedAt < SHORT_MS) await this.#pause(signal)
       } catch (error) {
         if (signal.aborted) return
-        await this.#afterFailure(error, signal)
+        if (this.#isUnknownKind(error)) await this.#withoutObjects(signal, alive)
+        else await this.#afterFailure(error, signal)
       }
     }
+  }
+
+  #isUnknownKind(error: unknown): boolean {
+    const isNotFound = error instanceof KubernetesApiError && error.code === 'not-found'
+    return isNotFound && this.#options.watched.isOptional === true
+  }
+
+  async #withoutObjects(signal: AbortSignal, alive: () => void): Promise<void> {
+    const { log, watched, target, clock } = this.#options
+    log.info({ resource: watched.resource }, 'the API server does not know such objects')
+    this.#version = undefined
+    target.replace([])
+    alive()
+    await clock.sleep(UNKNOWN_MS, signal).catch(() => undefined)
   }
 
   async #afterFailure(error: unknown, signal: AbortSignal): Promise<void> {
@@ -173,9 +193,12 @@ export class Watcher<T> {
     }
   }
 
-  #selector(): { fieldSelector?: string } {
-    const { fieldSelector } = this.#options.watched
-    return fieldSelector === undefined ? {} : { fieldSelector }
+  #selector(): Readonly<Record<string, string>> {
+    const { fieldSelector, labelSelector } = this.#options.watched
+    return {
+      ...(fieldSelector === undefined ? {} : { fieldSelector }),
+      ...(labelSelector === undefined ? {} : { labelSelector }),
+    }
   }
 
   async #pause(signal: AbortSignal): Promise<void> {
