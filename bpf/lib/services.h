@@ -97,8 +97,8 @@ static __always_inline const struct service *service__find(const struct addr *ad
 	const struct service *service = bpf_map_lookup_elem(&sb_services, &key);
 	const __u32 *own;
 
-	if (service)
-		return service;
+	if (service)	/* by all zero only those are found that stand for others */
+		return unlikely(!addr->w[3] && !addr->w[0] && !addr->w[1]) ? NULL : service;
 	own = bpf_map_lookup_elem(&sb_node_addrs, &key.addr);
 	if (own) {
 		addr__any(&key.addr, addr);
