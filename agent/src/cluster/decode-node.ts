@@ -2,11 +2,18 @@
 import { decodeName, Field } from './decode.ts'
 import type { NodeRow } from './rows.ts'
 
+/** Key of the taint by which the cluster autoscaler announces that it will delete a node. */
+const TO_BE_DELETED = 'ToBeDeletedByClusterAutoscaler'
+
 /** @throws DecodeError */
 export function decodeNode(value: unknown): NodeRow {
   const node = new Field(value)
   const metadata = node.at('metadata')
   const uid = metadata.at('uid').optionalString()
+  const taints = node.at('spec').at('taints').list()
+  const isLeaving =
+    !metadata.at('deletionTimestamp').isAbsent ||
+    taints.some((taint) => taint.at('key').optionalString() === TO_BE_DELETED)
   return {
     name: decodeName(metadata.at('name')),
     ...(uid === undefined ? {} : { uid }),
@@ -17,6 +24,7 @@ export function decodeNode(value: unknown): NodeRow {
       .list()
       .filter((address) => address.at('type').string() === 'InternalIP')
       .map((address) => address.at('address').address()),
+    ...(isLeaving ? { isLeaving } : {}),
     labels: metadata.at('labels').stringMap(),
     annotations: metadata.at('annotations').stringMap(),
   }

@@ -1,0 +1,185 @@
+// The ports that load balancers and dashboards ask: kube-proxy's own, and one for each Service with `externalTrafficPolicy: Local`.
+import type { NodeRow } from '../cluster/rows.ts'
+import type { HostPort } from '../config.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Health } from '../runtime/health.ts'
+import type { Jobs } from '../runtime/jobs.ts'
+import type { Log } from '../runtime/log.ts'
+import { Reconciler } from '../state/reconcile.ts'
+import type { RowStatus } from '../state/row-status.ts'
+import { type Change, Table } from '../state/table.ts'
+import type { Target } from '../state/target.ts'
+import {
+  answerHealthz,
+  answerLivez,
+  answerService,
+  type HealthAnswer,
+  type Sync,
+} from './health-answers.ts'
+import { type Answerer, type HealthServer, serveHealth } from './health-server.ts'
+import type { ServiceRows } from './rows.ts'
+
+export interface ServiceHealthOptions {
+  readonly rows: Table<ServiceRows>
+  /** This one; undefined while nobody has told of it. */
+  readonly node: () => NodeRow | undefined
+  readonly sync: () => Sync
+  /** Absent: not served. */
+  readonly healthzAddress?: HostPort
+  readonly proxyModeAddress?: HostPort
+  readonly log: Log
+  readonly clock: Clock
+  readonly health: Health
+}
+
+/** One port on which something is answered. */
+export interface HealthPort {
+  /** `healthz`, `proxyMode`, or `namespace/name` of the Service. */
+  readonly name: string
+  readonly host: string
+  readonly port: number
+}
+
+export class ServiceHealth {
+  readonly #options: ServiceHealthOptions
+  readonly #ports = new Table<HealthPort>('health ports', ({ name }) => name)
+  readonly #target: HealthPortTarget
+  readonly #reconciler: Reconciler<HealthPort, Open>
+
+  constructor(options: ServiceHealthOptions) {
+    const { rows, healthzAddress, proxyModeAddress, log, clock, health } = options
+    this.#options = options
+    if (healthzAddress !== undefined) this.#ports.upsert({ name: HEALTHZ, ...healthzAddress })
+    if (proxyModeAddress !== undefined) this.#ports.upsert({ name: MODE, ...proxyModeAddress })
+    for (const row of rows.values()) this.#follow({ key: row.key, row })
+    rows.subscribe((changes) => {
+      for (const change of changes) this.#follow(change)
+    })
+    this.#ports.markReady()
+    this.#target = new HealthPortTarget(({ name }) => this.#answererOf(name))
+    const sources = [rows]
+    const desired = this.#ports
+    this.#reconciler = new Reconciler({
+      target: this.#target,
+      desired,
+      sources,
+      log,
+      clock,
+      health,
+    })
+  }
+
+  start(jobs: Jobs): void {
+    jobs.start('health ports', async (signal) => {
+      try {
+        await this.#reconciler.run(signal)
+      } finally {
+        await this.#target.close()
+      }
+    })
+  }
+
+  statuses(): RowStatus[] {
+    return this.#reconciler.statuses()
+  }
+
+  /** Those that are open, with the ports that the kernel chose where 0 was asked for. */
+  open(): readonly HealthPort[] {
+    return this.#target.open()
+  }
+
+  #follow({ key, row }: Change<ServiceRows>): void {
+    const port = row?.healthCheckNodePort
+    if (port === undefined) this.#ports.remove(key)
+    else this.#ports.upsert({ name: key, host: '0.0.0.0', port })
+  }
+
+  #answererOf(name: string): Answerer {
+    const { rows, node, sync, clock } = this.#options
+    if (name === MODE) return (path) => (path === '/proxyMode' ? PROXY_MODE : undefined)
+    if (name !== HEALTHZ) return () => answerService(name, rows.get(name), sync())
+    return (path) => {
+      if (path === '/livez') return answerLivez(sync(), clock.now())
+      if (path !== '/healthz') return undefined
+      return answerHealthz(sync(), node()?.isLeaving === true, clock.now())
+    }
+  }
+}
+
+/** No name of a Service: those have a namespace. */
+const HEALTHZ = 'healthz'
+const MODE = 'proxyMode'
+
+const PROXY_MODE: HealthAnswer = {
+  status: 200,
+  headers: { 'content-type': 'text/plain; charset=utf-8', 'x-content-type-options': 'nosniff' },
+  body: 'ebpf',
+}
+
+interface Open {
+  readonly row: HealthPort
+  readonly server: HealthServer
+}
+
+/** What this process listens on: gone with it, so there is nothing to adopt. */
+class HealthPortTarget implements Target<HealthPort, Open> {
+  readonly name = 'health ports'
+  readonly #answererOf: (row: HealthPort) => Answerer
+  readonly #servers = new Map<string, Open>()
+
+  constructor(answererOf: (row: HealthPort) => Answerer) {
+    this.#answererOf = answererOf
+  }
+
+  key({ name }: HealthPort): string {
+    return name
+  }
+
+  keyOf({ row }: Open): string {
+    return row.name
+  }
+
+  /** A port that moves from one Service to another is closed first. */
+  claim({ port }: HealthPort): string {
+    return String(port)
+  }
+
+  claimOf({ row }: Open): string {
+    return String(row.port)
+  }
+
+  isEqual(row: HealthPort, { row: actual }: Open): boolean {
+    return row.host === actual.host && row.port === actual.port
+  }
+
+  async list(): Promise<Open[]> {
+    return [...this.#servers.values()]
+  }
+
+  async find(name: string): Promise<Open | undefined> {
+    return this.#servers.get(name)
+  }
+
+  /** @throws PortError */
+  async update(row: HealthPort): Promise<void> {
+    const before = this.#servers.get(row.name)
+    if (before !== undefined && this.isEqual(row, before)) return
+    if (before !== undefined) await this.remove(before)
+    const server = await serveHealth(row, this.#answererOf(row))
+    this.#servers.set(row.name, { row, server })
+  }
+
+  async remove({ row }: Open): Promise<void> {
+    const there = this.#servers.get(row.name)
+    this.#servers.delete(row.name)
+    await there?.server.close()
+  }
+
+  open(): HealthPort[] {
+    return [...this.#servers.values()].map(({ row, server }) => ({ ...row, port: server.port }))
+  }
+
+  async close(): Promise<void> {
+    for (const open of await this.list()) await this.remove(open)
+  }
+}
