@@ -238,6 +238,13 @@ const {
   sb_uplinks: _uplinks,
   sb_reserved: _reserved,
   sb_pools: _pools,
+  sb_services: _services,
+  sb_slots: _slots,
+  sb_backends: _backends,
+  sb_node_addrs: _nodeAddrs,
+  sb_src_ranges: _sourceRanges,
+  sb_affinity: _affinity,
+  sb_svc_config: _serviceConfig,
   ...commonShapes
 } = shapes
 const { test_tunnel: _tunnelRows, sb_reclaim: _reclaimRows, ...commonRows } = base

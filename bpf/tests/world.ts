@@ -1,6 +1,9 @@
 // The little world all packet vectors play in: one node with two pods, another node, a stranger; both families.
 import { counterIndex, OUTCOMES, PLACES, type Place } from '../src/drop-reasons.ts'
 import {
+  affinity,
+  affinityKey,
+  backend,
   CONFIG_NATIVE,
   CONFIG_READY,
   config,
@@ -30,6 +33,12 @@ import {
   poolKey,
   prefixKey,
   reclaim,
+  service,
+  serviceConfig,
+  serviceKey,
+  slot,
+  slotKey,
+  sourceRangeKey,
   type Translation,
   timeouts,
   uplink,
@@ -55,6 +64,16 @@ const sum = (values: readonly { packets: bigint; bytes: bigint }[]) => ({
   bytes: values.reduce((total, { bytes }) => total + bytes, 0n),
 })
 
+const serviceShapes = {
+  sb_services: mapShape({ key: serviceKey, value: service }),
+  sb_slots: mapShape({ key: slotKey, value: slot }),
+  sb_backends: mapShape({ key: u32, value: backend }),
+  sb_node_addrs: mapShape({ key: addr, value: u32 }),
+  sb_src_ranges: mapShape({ key: sourceRangeKey, value: u32 }),
+  sb_affinity: mapShape({ key: affinityKey, value: affinity }),
+  sb_svc_config: mapShape({ key: u32, value: serviceConfig }),
+}
+
 export const shapes = {
   sb_config: mapShape({ key: u32, value: config }),
   sb_endpoints: mapShape({ key: addr, value: endpoint }),
@@ -72,6 +91,7 @@ export const shapes = {
   sb_openers: mapShape({ key: opener, value: openerFlows }),
   sb_opened: mapShape({ key: u32, value: opened }),
   test_tunnel: mapShape({ key: u32, value: testTunnel }),
+  ...serviceShapes,
 }
 export type Shapes = typeof shapes
 
