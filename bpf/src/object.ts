@@ -12,8 +12,8 @@ import { struct, u32 } from './struct.ts'
 export interface OpenOptions {
   /** Values of `const volatile` variables, by name, of exactly their size. */
   readonly rodata?: Readonly<Record<string, Uint8Array>>
-  /** Other sizes than the object declares, by map. */
-  readonly maxEntries?: Readonly<Record<string, number>>
+  /** Other sizes than the object declares, by map: one that it does not have is an error, unless it is a function that is asked. */
+  readonly maxEntries?: Readonly<Record<string, number>> | ((map: string) => number | undefined)
   /** Every map is re-used from `pinDir/NAME` if something is pinned there, else created and pinned. */
   readonly pinDir?: string
 }
@@ -93,7 +93,12 @@ export class BpfObject {
       check(native().objectSetConstant(handle, name, value), `set constant ${name} of ${this.path}`)
     }
     const declared = new Map(declaredMaps(handle).map((map) => [map.name, map]))
-    for (const [name, count] of Object.entries(maxEntries)) {
+    const sizes =
+      typeof maxEntries === 'function'
+        ? [...declared.keys()].map((name) => [name, maxEntries(name)] as const)
+        : Object.entries(maxEntries)
+    for (const [name, count] of sizes) {
+      if (count === undefined) continue
       const map = declared.get(name)
       if (map === undefined) {
         throw new BpfError(`set size of map ${name} of ${this.path}`, {

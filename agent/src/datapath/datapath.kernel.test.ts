@@ -65,6 +65,24 @@ async function device() {
   return link
 }
 
+test('maps of services take no room while nobody is served, and keep their size while somebody is', async () => {
+  const sizes = async (servicesMax?: number) => {
+    const { maps } = await open({ servicesMax })
+    const { services, slots, backends } = maps
+    return { services, sizes: [services, slots, backends].map(({ map }) => map.info.maxEntries) }
+  }
+  expect((await sizes()).sizes).toEqual([1, 1, 1])
+  const { services, sizes: made } = await sizes(1024)
+  expect(made).toEqual([1024, 4096, 2048])
+  const key = { addr: '10.96.0.1', port: 80, proto: 6 }
+  services.set(key, { id: 1, flags: 0, internal: 1, external: 1, affinitySec: 0 })
+  expect((await sizes(2048)).sizes).toEqual([1024, 4096, 2048])
+  const left = await sizes()
+  expect(left.sizes).toEqual([1024, 4096, 2048])
+  left.services.delete(key)
+  expect((await sizes()).sizes).toEqual([1, 1, 1])
+})
+
 test('maps, configuration and the size of the flow table outlive the process', async () => {
   const first = await open()
   first.config.change({ vni: 7 })

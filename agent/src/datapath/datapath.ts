@@ -40,6 +40,8 @@ export interface DatapathOptions {
   readonly isMasquerading?: boolean
   /** Rows of the flow table when it is made. */
   readonly flowsMax?: number
+  /** Rows of sb_services when it is made; absent: Services are served by somebody else. */
+  readonly servicesMax?: number | undefined
   readonly crashPoint?: CrashPoint
   readonly clock: Clock
   readonly log: Log
@@ -95,10 +97,19 @@ export class Datapath {
     this.#sweeper = new Sweeper(objects.sweep, this.maps.flows.map, options.clock)
     this.#podPrograms = { ingress: objects.fromPod, egress: objects.toPod }
     this.#overlayPrograms = { ingress: objects.fromOverlay, egress: objects.toOverlay }
-    const { bpfDir, attach, features, netlink, netns, isMasquerading = false } = options
+    const {
+      bpfDir,
+      attach,
+      features,
+      netlink,
+      netns,
+      isMasquerading = false,
+      servicesMax,
+    } = options
     this.config.setFlags(CONFIG_FIB_SOURCE, features.has('fib_lookup_src') ? CONFIG_FIB_SOURCE : 0)
     this.config.setFlags(CONFIG_CSUM_IPV6, features.has('csum_ipv6') ? CONFIG_CSUM_IPV6 : 0)
-    this.#hasUplinkEgress = isMasquerading || this.config.has(CONFIG_TRANSLATED)
+    const isTranslating = isMasquerading || servicesMax !== undefined
+    this.#hasUplinkEgress = isTranslating || this.config.has(CONFIG_TRANSLATED)
     const place = {
       linksDir: pinPaths(bpfDir).links,
       netlink,

@@ -1,9 +1,10 @@
 // Loads the eBPF objects onto the maps that are pinned, or makes and pins them; says what to do when they do not fit.
 import { lstatSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
-import { BpfError, BpfMap, BpfObject, type BpfProgram, objectPath } from '@sinabro/libbpf-ts'
+import { BpfError, type BpfMap, BpfObject, type BpfProgram, objectPath } from '@sinabro/libbpf-ts'
 import { LAYOUT_VERSION, MAP_NAMES } from '@sinabro/libbpf-ts/layouts'
 import { DatapathError } from './error.ts'
+import { pinnedSize, settleServiceMaps } from './service-maps.ts'
 
 /** `BPF_FS_MAGIC` of include/uapi/linux/magic.h. */
 const BPF_FS_MAGIC = 0xcafe4a11
@@ -43,17 +44,26 @@ export interface LoadOptions {
   readonly bpfDir: string
   /** Rows of the flow table, for the first start; a pinned table keeps the size it has. Default: what the object says. */
   readonly flowsMax?: number
+  /** Rows of sb_services; absent: nobody's are served, and its maps take no room. */
+  readonly servicesMax?: number | undefined
 }
 
-export async function loadObjects({ bpfDir, flowsMax }: LoadOptions): Promise<LoadedObjects> {
+export async function loadObjects({
+  bpfDir,
+  flowsMax,
+  servicesMax,
+}: LoadOptions): Promise<LoadedObjects> {
   requireBpfFs(bpfDir)
   const { root, maps: pinDir, links, uplinks } = pinPaths(bpfDir)
   for (const folder of [bpfDir, root, pinDir, links, uplinks]) requireOwn(folder)
+  // Changing the size of a live table would mean leaving its connections behind.
   const flows = pinnedSize(join(pinDir, MAP_NAMES.flows)) ?? flowsMax
-  const maxEntries = flows === undefined ? {} : { [MAP_NAMES.flows]: flows }
+  const services = settleServiceMaps(pinDir, servicesMax)
+  const maxEntries = (map: string): number | undefined =>
+    map === MAP_NAMES.flows ? flows : services.get(map)
   const opened: BpfObject[] = []
-  const load = async (name: Parameters<typeof objectPath>[0], sizes = maxEntries) => {
-    const object = BpfObject.open(objectPath(name), { pinDir, maxEntries: sizes })
+  const load = async (name: Parameters<typeof objectPath>[0]) => {
+    const object = BpfObject.open(objectPath(name), { pinDir, maxEntries })
     opened.push(object)
     await object.load()
     return object
@@ -124,17 +134,6 @@ export function requireOwn(folder: string): void {
     'foreign-pins',
     `${folder} is not a folder that this user alone may change; see who made it, remove it, and start again`,
   )
-}
-
-/** Changing the size of a live table would mean leaving its connections behind. */
-function pinnedSize(path: string): number | undefined {
-  try {
-    using map = BpfMap.openPinned(path)
-    return map.info.maxEntries
-  } catch (error) {
-    if (error instanceof BpfError && error.code === 'ENOENT') return undefined
-    throw error
-  }
 }
 
 function explain(error: unknown, pinDir: string): unknown {

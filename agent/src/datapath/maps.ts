@@ -1,6 +1,8 @@
 // The maps that the agent reads and writes, through the codecs of their structs.
 import { addr, TypedMap, TypedPerCpuMap, u32, u64 } from '@sinabro/libbpf-ts'
 import {
+  type Backend,
+  backend,
   type Config,
   type Counter,
   config,
@@ -22,6 +24,18 @@ import {
   pool,
   poolKey,
   prefixKey,
+  type Service,
+  type ServiceConfig,
+  type ServiceKey,
+  type Slot,
+  type SlotKey,
+  type SourceRangeKey,
+  service,
+  serviceConfig,
+  serviceKey,
+  slot,
+  slotKey,
+  sourceRangeKey,
   type Timeouts,
   timeouts,
   type Uplink,
@@ -43,6 +57,13 @@ export interface DatapathMaps {
   /** After which idle times flows end. */
   readonly timeouts: TypedMap<number, Timeouts>
   readonly counters: TypedPerCpuMap<number, Counter>
+  readonly services: TypedMap<ServiceKey, Service>
+  readonly slots: TypedMap<SlotKey, Slot>
+  readonly backends: TypedMap<number, Backend>
+  /** Addresses of this node: `NODE_ADDR_…`. */
+  readonly nodeAddrs: TypedMap<string, number>
+  readonly sourceRanges: TypedMap<SourceRangeKey, number>
+  readonly serviceConfig: TypedMap<number, ServiceConfig>
 }
 
 export function openMaps(objects: Pick<LoadedObjects, 'map'>): DatapathMaps {
@@ -58,5 +79,11 @@ export function openMaps(objects: Pick<LoadedObjects, 'map'>): DatapathMaps {
     pools: new TypedMap(objects.map(MAP_NAMES.pools), poolKey, pool),
     timeouts: new TypedMap(objects.map(MAP_NAMES.timeouts), u32, timeouts),
     counters: new TypedPerCpuMap(objects.map(MAP_NAMES.counters), u32, counter),
+    services: new TypedMap(objects.map(MAP_NAMES.services), serviceKey, service),
+    slots: new TypedMap(objects.map(MAP_NAMES.slots), slotKey, slot),
+    backends: new TypedMap(objects.map(MAP_NAMES.backends), u32, backend),
+    nodeAddrs: new TypedMap(objects.map(MAP_NAMES.nodeAddrs), addr, u32),
+    sourceRanges: new TypedMap(objects.map(MAP_NAMES.sourceRanges), sourceRangeKey, u32),
+    serviceConfig: new TypedMap(objects.map(MAP_NAMES.serviceConfig), u32, serviceConfig),
   }
 }

@@ -1,0 +1,75 @@
+// The service maps as the kernel has them, read whole: what a start adopts, and what a refresh holds against what was written.
+import { setImmediate } from 'node:timers/promises'
+import { backend as backendCodec, type Service, type ServiceKey } from '@sinabro/libbpf-ts/layouts'
+import type { DatapathMaps } from '../datapath/maps.ts'
+import { Backends } from './backends.ts'
+import { nameOf } from './compute.ts'
+import { type Lists, readSlot } from './lists.ts'
+import { formatRange } from './source-ranges.ts'
+
+export type ServiceMaps = Pick<DatapathMaps, 'services' | 'slots' | 'backends' | 'sourceRanges'>
+
+/** A row of sb_services, and of which Service; undefined: of none that is known. */
+export interface Header {
+  readonly key: ServiceKey
+  row: Service
+  owner: string | undefined
+}
+
+export interface Mirror {
+  /** By name. */
+  readonly headers: Map<string, Header>
+  readonly lists: Lists
+  readonly backends: Backends
+  /** Of each service id. */
+  readonly ranges: Map<number, Set<string>>
+  /** Highest service, list and backend id. */
+  readonly highest: { service: number; list: number; backend: number }
+}
+
+export async function readMirror(maps: ServiceMaps, signal: AbortSignal): Promise<Mirror> {
+  const mirror: Mirror = {
+    headers: new Map(),
+    lists: new Map(),
+    backends: new Backends(),
+    ranges: new Map(),
+    highest: { service: 0, list: 0, backend: 0 },
+  }
+  const { headers, lists, backends, ranges, highest } = mirror
+  for await (const rows of maps.backends.map.chunks()) {
+    signal.throwIfAborted()
+    for (const [key, bytes] of rows) {
+      const id = new DataView(key.buffer, key.byteOffset).getUint32(0, true)
+      if (bytes.length === backendCodec.size) backends.put(id, bytes)
+      highest.backend = Math.max(highest.backend, id)
+    }
+  }
+  for await (const rows of maps.slots.chunks()) {
+    signal.throwIfAborted()
+    for (const [key, slot] of rows) {
+      if (!readSlot(lists, key, slot)) maps.slots.delete(key)
+      highest.list = Math.max(highest.list, key.list)
+    }
+  }
+  for await (const rows of maps.services.chunks()) {
+    signal.throwIfAborted()
+    for (const [key, row] of rows) {
+      headers.set(nameOf(key), { key, row, owner: undefined })
+      highest.service = Math.max(highest.service, row.id)
+      highest.list = Math.max(highest.list, row.internal, row.external)
+    }
+  }
+  for (const [key] of maps.sourceRanges.entries()) {
+    addRange(ranges, key.service, formatRange(key))
+    highest.service = Math.max(highest.service, key.service)
+  }
+  await setImmediate()
+  for (const { ids } of lists.values()) for (const id of ids) backends.hold(id)
+  return mirror
+}
+
+export function addRange(ranges: Map<number, Set<string>>, service: number, range: string): void {
+  const known = ranges.get(service)
+  if (known === undefined) ranges.set(service, new Set([range]))
+  else known.add(range)
+}

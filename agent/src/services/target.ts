@@ -1,0 +1,338 @@
+// Services in the maps, as a reconciler's target: headers last when they come, first when they go; a change costs what changed (ADR 0085).
+import { setImmediate } from 'node:timers/promises'
+import type { Service } from '@sinabro/libbpf-ts/layouts'
+import { type CrashPoint, noCrash } from '../ipam/crash-point.ts'
+import type { Target } from '../state/target.ts'
+import { computeAddresses, computePorts, type WantedHeader, type WantedPort } from './compute.ts'
+import { Ids } from './ids.ts'
+import { isSameList } from './lists.ts'
+import { MapWriter } from './map-writer.ts'
+import { type Mirror, readMirror, type ServiceMaps } from './mirror.ts'
+import { RowWriter } from './row-writer.ts'
+import type { ServiceRows } from './rows.ts'
+
+export interface ServiceTargetDeps {
+  readonly maps: ServiceMaps
+  readonly crashPoint?: CrashPoint
+  /** The maps say all of it. */
+  readonly onWritten?: (row: ServiceRows) => void
+}
+
+export interface ActualService {
+  readonly key: string
+  readonly row: ServiceRows | undefined
+  readonly isIntact: boolean
+}
+
+/** What one port of a Service has in the maps. */
+interface Port {
+  readonly key: string
+  readonly id: number
+  readonly internal: number
+  /** 0: outside has the same. */
+  external: number
+  /** Names of rows that may be there. */
+  headers: readonly string[]
+}
+
+interface Owned {
+  readonly key: string
+  ports: readonly Port[]
+  addresses: readonly string[]
+  /** As written last; undefined while that has not come to its end. */
+  row: ServiceRows | undefined
+}
+
+/** Rows that no Service asks for. */
+const LEFT_OVER: ActualService = { key: '', row: undefined, isIntact: true }
+/** The agent itself may live by it: where it last was is better than nowhere. */
+const API_SERVER = 'default/kubernetes'
+/** The loop has a turn after so long. */
+const TURN_MS = 10
+const ADDRESS: Omit<Service, 'flags'> = { id: 0, internal: 0, external: 0, affinitySec: 0 }
+
+export class ServiceTarget implements Target<ServiceRows, ActualService> {
+  readonly name = 'services'
+  readonly writer: MapWriter
+  readonly #deps: ServiceTargetDeps
+  readonly #owned = new Map<string, Owned>()
+  /** Ids of services and lists that some port has. */
+  readonly #taken = { services: new Set<number>(), lists: new Set<number>() }
+  #ids: Readonly<Record<'service' | 'list' | 'backend', Ids>> | undefined
+  #mirror: Mirror | undefined
+  #rows: RowWriter | undefined
+  #turnAtMs = 0
+
+  constructor(deps: ServiceTargetDeps) {
+    this.#deps = deps
+    this.writer = new MapWriter(deps.crashPoint ?? noCrash)
+  }
+
+  /** Rows in use. */
+  get sizes(): Readonly<Record<'headers' | 'slots' | 'backends', number>> {
+    let slots = 0
+    for (const { ids, members } of this.#mirror?.lists.values() ?? []) {
+      slots += ids.length + (ids.length > 0 ? 1 : 0) + (members?.size ?? 0)
+    }
+    const { headers, backends } = this.#mirror ?? {}
+    return { headers: headers?.size ?? 0, slots, backends: backends?.size ?? 0 }
+  }
+
+  key({ key }: ServiceRows): string {
+    return key
+  }
+
+  keyOf({ key }: ActualService): string {
+    return key
+  }
+
+  isEqual(row: ServiceRows, actual: ActualService): boolean {
+    return actual.row === row && actual.isIntact
+  }
+
+  /** Reads all: what is not as it was written is to be written again. */
+  async list(signal: AbortSignal): Promise<ActualService[]> {
+    const before = this.#mirror
+    const mirror = await readMirror(this.#deps.maps, signal)
+    const { service, list, backend } = mirror.highest
+    this.#ids ??= { service: new Ids(service), list: new Ids(list), backend: new Ids(backend) }
+    const { maps } = this.#deps
+    this.#rows = new RowWriter({ maps, writer: this.writer, mirror, backendIds: this.#ids.backend })
+    this.#mirror = mirror
+    if (before === undefined) return [LEFT_OVER]
+    for (const [name, { owner }] of before.headers) {
+      const header = mirror.headers.get(name)
+      if (header !== undefined) header.owner = owner
+    }
+    const actuals = [LEFT_OVER]
+    for (const owned of this.#owned.values()) {
+      actuals.push({ key: owned.key, row: owned.row, isIntact: isSame(owned, before, mirror) })
+      await this.#turn()
+    }
+    return actuals
+  }
+
+  async find(key: string): Promise<ActualService | undefined> {
+    const owned = this.#owned.get(key)
+    return owned === undefined ? undefined : { key, row: owned.row, isIntact: true }
+  }
+
+  /** @throws MapFullError; Error naming who else has one of its addresses, after writing all others */
+  async update(row: ServiceRows): Promise<void> {
+    await this.#turn()
+    const { mirror, rows } = this.#listed()
+    let owned = this.#owned.get(row.key)
+    if (owned === undefined) {
+      owned = { key: row.key, ports: [], addresses: [], row: undefined }
+      this.#owned.set(row.key, owned)
+    }
+    owned.row = undefined
+    const wanted = computePorts(row)
+    const conflicts: string[] = []
+    const claim = (header: WantedHeader): boolean => {
+      const found = mirror.headers.get(header.name)
+      if (found === undefined) return true
+      found.owner ??= row.key
+      if (found.owner !== row.key) conflicts.push(`${header.name} is that of ${found.owner}`)
+      return found.owner === row.key
+    }
+    const ports: [Port, WantedPort][] = []
+    for (const port of wanted) {
+      const known = this.#portOf(owned, port)
+      const headers = port.headers.filter(claim)
+      known.headers = [...new Set([...known.headers, ...headers.map(({ name }) => name)])]
+      ports.push([known, { ...port, headers }])
+    }
+    const addresses = computeAddresses(row).filter(claim)
+    owned.addresses = [...new Set([...owned.addresses, ...addresses.map(({ name }) => name)])]
+    try {
+      for (const port of ports) await this.#writePort(owned, ...port)
+      await rows.writeHeaders(row.key, addresses, ({ flags }) => ({ ...ADDRESS, flags }))
+      owned.addresses = await this.#keepHeaders(owned, owned.addresses, addresses)
+      const going = owned.ports.filter(({ key }) => !wanted.some((port) => port.key === key))
+      for (const port of going) await this.#removePort(owned, port)
+    } finally {
+      await rows.dropIdle()
+    }
+    if (conflicts.length > 0) throw new Error(conflicts.join('; '))
+    owned.row = row
+    this.#deps.onWritten?.(row)
+  }
+
+  async remove({ key }: ActualService): Promise<void> {
+    if (key === LEFT_OVER.key) return await this.#removeLeftOvers()
+    const owned = this.#owned.get(key)
+    if (owned === undefined) return
+    await this.#turn()
+    owned.row = undefined
+    for (const port of owned.ports) await this.#removePort(owned, port)
+    await this.#keepHeaders(owned, owned.addresses, [])
+    await this.#listed().rows.dropIdle()
+    this.#owned.delete(key)
+  }
+
+  async #writePort(owned: Owned, port: Port, wanted: WantedPort): Promise<void> {
+    const { mirror, rows } = this.#listed()
+    const { internal, external, proto, affinitySec, sourceRanges, headers } = wanted
+    const hasMembers = affinitySec > 0
+    const write = async (list: number, backends: WantedPort['internal']): Promise<void> => {
+      const isKept = owned.key === API_SERVER && backends.length === 0
+      if (isKept && mirror.lists.has(list)) return
+      await rows.writeList(list, { wanted: backends, proto, hasMembers })
+    }
+    await write(port.internal, internal)
+    if (external !== undefined) {
+      if (port.external === 0) port.external = this.#newList()
+      await write(port.external, external)
+    }
+    await rows.addRanges(port.id, sourceRanges)
+    const outside = external === undefined ? port.internal : port.external
+    await rows.writeHeaders(owned.key, headers, ({ flags, isInternal }) => ({
+      ...{ id: port.id, flags, affinitySec, internal: port.internal },
+      external: isInternal ? port.internal : outside,
+    }))
+    port.headers = await this.#keepHeaders(owned, port.headers, headers)
+    // What no header leads to any more.
+    await rows.dropRanges(port.id, sourceRanges)
+    if (external === undefined && port.external !== 0) {
+      await this.#removeList(port.external)
+      port.external = 0
+    }
+    if (hasMembers) return
+    for (const list of [port.internal, port.external]) await rows.dropMembers(list)
+  }
+
+  /** With its numbers: as they are, as an earlier agent left them, or new ones. */
+  #portOf(owned: Owned, wanted: WantedPort): Port {
+    const known = owned.ports.find(({ key }) => key === wanted.key)
+    if (known !== undefined) return known
+    const { services, lists } = this.#taken
+    const left = this.#findLeft(wanted)
+    const id = left?.id ?? this.#nextId()
+    const internal = left?.internal ?? this.#newList()
+    const external = left?.external ?? 0
+    services.add(id)
+    lists.add(internal)
+    if (external !== 0) lists.add(external)
+    const port: Port = { key: wanted.key, id, internal, external, headers: [] }
+    owned.ports = [...owned.ports, port]
+    return port
+  }
+
+  /**
+   * Of the row that has its cluster address, as nobody else has that one; its node port may be another's by now. Without a cluster
+   * address of any of its rows, if nobody else's row leads there.
+   */
+  #findLeft({ headers }: WantedPort): Pick<Port, 'id' | 'internal' | 'external'> | undefined {
+    const { services, lists } = this.#taken
+    const { mirror } = this.#listed()
+    const left = headers.flatMap(({ name, isInternal }) => {
+      const found = mirror.headers.get(name)
+      return found === undefined || found.owner !== undefined ? [] : [{ isInternal, ...found.row }]
+    })
+    const isOfCluster = headers.some(({ isInternal }) => isInternal)
+    const { id, internal } = left.find((row) => row.isInternal === isOfCluster) ?? ADDRESS
+    if (id === 0 || services.has(id) || internal === 0 || lists.has(internal)) return undefined
+    const ofOthers = (name: string): boolean => !headers.some((header) => header.name === name)
+    const isShared = (): boolean =>
+      mirror.headers.entries().some(([name, { row }]) => row.id === id && ofOthers(name))
+    if (!isOfCluster && isShared()) return undefined
+    const other = left.find((row) => row.id === id && row.external !== internal)?.external ?? 0
+    return { id, internal, external: lists.has(other) ? 0 : other }
+  }
+
+  #nextId(): number {
+    const { ids } = this.#listed()
+    return ids.service.next((id) => this.#taken.services.has(id))
+  }
+
+  #newList(): number {
+    const { ids, mirror } = this.#listed()
+    const { lists } = this.#taken
+    const id = ids.list.next((one) => lists.has(one) || mirror.lists.has(one))
+    lists.add(id)
+    return id
+  }
+
+  /** Takes away what is not among the wanted any more. */
+  async #keepHeaders(
+    { key }: Owned,
+    names: readonly string[],
+    wanted: readonly WantedHeader[],
+  ): Promise<string[]> {
+    const { mirror, rows } = this.#listed()
+    const kept = new Set(wanted.map(({ name }) => name))
+    const going = names.filter((name) => !kept.has(name))
+    await rows.dropHeaders(going.filter((name) => mirror.headers.get(name)?.owner === key))
+    return [...kept]
+  }
+
+  async #removePort(owned: Owned, port: Port): Promise<void> {
+    await this.#keepHeaders(owned, port.headers, [])
+    await this.#listed().rows.dropRanges(port.id)
+    for (const list of [port.internal, port.external]) await this.#removeList(list)
+    this.#taken.services.delete(port.id)
+    owned.ports = owned.ports.filter((one) => one !== port)
+  }
+
+  async #removeList(id: number): Promise<void> {
+    await this.#listed().rows.removeList(id)
+    this.#taken.lists.delete(id)
+  }
+
+  async #removeLeftOvers(): Promise<void> {
+    const { mirror, rows } = this.#listed()
+    const { services, lists } = this.#taken
+    const nobodys = [...mirror.headers].filter(([, { owner }]) => owner === undefined)
+    await rows.dropHeaders(nobodys.map(([name]) => name))
+    for (const id of [...mirror.ranges.keys()]) if (!services.has(id)) await rows.dropRanges(id)
+    for (const id of [...mirror.lists.keys()]) {
+      await this.#turn()
+      if (!lists.has(id)) await rows.removeList(id)
+    }
+    await rows.dropIdle()
+  }
+
+  #listed() {
+    if (this.#mirror === undefined || this.#rows === undefined || this.#ids === undefined) {
+      throw new Error('services: nothing is written before the maps were read')
+    }
+    return { mirror: this.#mirror, rows: this.#rows, ids: this.#ids }
+  }
+
+  async #turn(): Promise<void> {
+    if (performance.now() - this.#turnAtMs < TURN_MS) return
+    await setImmediate()
+    this.#turnAtMs = performance.now()
+  }
+}
+
+/** Whether the kernel has what was written of it. */
+function isSame({ ports, addresses }: Owned, written: Mirror, actual: Mirror): boolean {
+  const isSameHeader = (name: string): boolean => {
+    const [one, other] = [written, actual].map(({ headers }) => headers.get(name)?.row)
+    return JSON.stringify(one) === JSON.stringify(other)
+  }
+  const isSameBackend = (id: number): boolean => {
+    const [one, other] = [written, actual].map(({ backends }) => backends.bytesOf(id))
+    return other?.every((byte, at) => one?.[at] === byte) === true
+  }
+  const hasSameList = (id: number): boolean => {
+    const list = actual.lists.get(id)
+    return isSameList(written.lists.get(id), list) && (list?.ids ?? []).every(isSameBackend)
+  }
+  return (
+    addresses.every(isSameHeader) &&
+    ports.every(({ id, internal, external, headers }) => {
+      const [one, other] = [written, actual].map(({ ranges }) => ranges.get(id))
+      const hasSameRanges = (one?.size ?? 0) === (one?.intersection(other ?? new Set()).size ?? 0)
+      const isSameSize = (one?.size ?? 0) === (other?.size ?? 0)
+      return (
+        headers.every(isSameHeader) &&
+        [internal, external].every(hasSameList) &&
+        hasSameRanges &&
+        isSameSize
+      )
+    })
+  )
+}
