@@ -2,6 +2,7 @@
 import { formatIp, isIp, parseIp } from '@sinabro/node-netlink'
 import { decodeMetadata, decodePort, decodeProtocol, Field } from './decode.ts'
 import type { EndpointCondition, EndpointPortRow, EndpointRow, EndpointSliceRow } from './rows.ts'
+import { isGlobalUnicast } from './unicast.ts'
 
 export const SERVICE_NAME = 'kubernetes.io/service-name'
 const TRIGGER_TIME = 'endpoints.kubernetes.io/last-change-trigger-time'
@@ -113,26 +114,8 @@ function internOptional(field: Field, intern: Intern): string | undefined {
 function usableAddress(text: string, isV4: boolean): string | undefined {
   if (!isIp(text)) return undefined
   const { family, bytes } = parseIp(text)
-  const isRefused = family === 4 ? isRefused4(bytes) : isRefused6(bytes)
-  if (isRefused || (family === 4) !== isV4) return undefined
+  if (!isGlobalUnicast(bytes) || (family === 4) !== isV4) return undefined
   const canonical = formatIp(bytes)
   // What was read is one piece; what was put together may hang on its pieces.
   return canonical === text ? text : canonical
-}
-
-/** This host, loopback, link-local, multicast, and from 240 on reserved with broadcast. */
-function isRefused4([first = 0, second = 0]: Uint8Array): boolean {
-  const isLinkLocal = first === 169 && second === 254
-  return first === 0 || first === 127 || isLinkLocal || first >= 224
-}
-
-/** Unspecified, loopback, IPv4 in disguise, link-local, multicast. */
-function isRefused6(bytes: Uint8Array): boolean {
-  const [first = 0, second = 0] = bytes
-  const isLow = bytes.subarray(0, 10).every((byte) => byte === 0)
-  const isLinkLocal = first === 0xfe && (second & 0xc0) === 0x80
-  const isMapped = isLow && bytes[10] === 0xff && bytes[11] === 0xff
-  const isUnspecifiedOrLoopback =
-    isLow && bytes.subarray(10, 15).every((byte) => byte === 0) && (bytes[15] ?? 0) <= 1
-  return first === 0xff || isLinkLocal || isMapped || isUnspecifiedOrLoopback
 }

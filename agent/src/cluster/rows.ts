@@ -133,6 +133,10 @@ export interface ProblemRow {
     | 'overlap'
     | 'no-pod-cidrs'
     | 'unreadable'
+    /** An address that it may not have. */
+    | 'refused'
+    /** An address that another has. */
+    | 'taken'
   /** `file:line` for manifests. */
   readonly where: string
   /** `Node/worker-1`, when that much could be read. */

@@ -70,6 +70,13 @@ export class Table<Row extends object> implements Source {
     return true
   }
 
+  /** As one change of what differs. */
+  upsertAll(rows: Iterable<Row>): number {
+    const changes = [...rows].flatMap((row) => this.#put(row) ?? [])
+    if (changes.length > 0) this.#publish(changes)
+    return changes.length
+  }
+
   remove(key: string): boolean {
     const previous = this.#rows.get(key)
     if (previous === undefined) return false

@@ -1,0 +1,144 @@
+// One Service and its EndpointSlices to what the maps must say of it: pure, so that one change costs one Service.
+import type { EndpointSliceRow, Protocol, ServicePortRow, ServiceRow } from '../cluster/rows.ts'
+import {
+  type Candidate,
+  candidatesOf,
+  clusterScope,
+  judge,
+  localScope,
+  type Place,
+  type Scope,
+} from './model-choose.ts'
+import { familiesOf, familyOf, frontendsOf } from './model-frontends.ts'
+import type { Backend, Frontend, ServicePort, ServiceRows } from './rows.ts'
+
+export interface Context extends Place {
+  /** The Service asks for it, but may not or cannot have it. */
+  isRefused(frontend: Frontend, protocol: Protocol): boolean
+}
+
+/** @param service one that `isServed()`; `slices`: all of it, in an order that does not change */
+export function compute(
+  service: ServiceRow,
+  slices: readonly EndpointSliceRow[],
+  context: Context,
+): ServiceRows {
+  const { namespace, name, clusterIPs, healthCheckNodePort } = service
+  return {
+    key: `${namespace}/${name}`,
+    addresses: clusterIPs,
+    ports: familiesOf(service).flatMap((family) =>
+      service.ports.flatMap((port) => computePort(service, port, family, slices, context)),
+    ),
+    ...(healthCheckNodePort === undefined ? {} : { healthCheckNodePort }),
+  }
+}
+
+function computePort(
+  service: ServiceRow,
+  port: ServicePortRow,
+  family: 4 | 6,
+  slices: readonly EndpointSliceRow[],
+  context: Context,
+): ServicePort[] {
+  const { protocol } = port
+  const frontends = frontendsOf(service, port, family).filter(
+    (frontend) => !context.isRefused(frontend, protocol),
+  )
+  const cluster = frontends.filter(({ kind }) => kind === 'ClusterIP')
+  const outer = frontends.filter(({ kind }) => kind !== 'ClusterIP')
+  const isInternalLocal = service.internalTrafficPolicy === 'Local'
+  const isExternalLocal = service.externalTrafficPolicy === 'Local' && outer.length > 0
+  const lists = new Lists(candidatesOf(port, family, slices), context)
+  const common = {
+    portName: port.name,
+    protocol,
+    family,
+    ...(service.affinitySec === undefined ? {} : { affinitySec: service.affinitySec }),
+  }
+  const key = `${service.namespace}/${service.name}:${port.name}/${protocol}/${family}`
+  const ofOuter = {
+    ...common,
+    external: isExternalLocal ? lists.local : lists.cluster,
+    isExternalLocal,
+    ...sourceRangesOf(service, family, outer),
+  }
+  if (!isInternalLocal) {
+    return [{ key, frontends, internal: lists.cluster, isInternalLocal, ...ofOuter }]
+  }
+  const isLocal = { isInternalLocal: true, isExternalLocal: true }
+  const { local } = lists
+  const inner = { ...common, key, frontends: cluster, internal: local, external: local, ...isLocal }
+  if (outer.length === 0) return [inner]
+  // Who of the cluster asks an outer address asks for the whole cluster's: the internal policy is of cluster addresses alone.
+  return [
+    inner,
+    {
+      ...{ key: `${key}/external`, frontends: outer },
+      ...{ internal: lists.cluster, isInternalLocal: false, ...ofOuter },
+    },
+  ]
+}
+
+/** Ranges of another family than the only ones given let nobody in: who names sources wants no others. */
+function sourceRangesOf(
+  { loadBalancerSourceRanges }: ServiceRow,
+  family: 4 | 6,
+  frontends: readonly Frontend[],
+): { sourceRanges?: readonly string[] } {
+  if (loadBalancerSourceRanges === undefined) return {}
+  if (!frontends.some(({ kind }) => kind === 'LoadBalancer')) return {}
+  return { sourceRanges: loadBalancerSourceRanges.filter((range) => familyOf(range) === family) }
+}
+
+/** Of both scopes: made when asked for, the same array where they are equal, one object for one backend. */
+class Lists {
+  readonly #candidates: readonly Candidate[]
+  readonly #context: Place
+  readonly #backends = new Map<Candidate, Backend>()
+  #cluster: readonly Backend[] | undefined
+  #local: readonly Backend[] | undefined
+
+  constructor(candidates: readonly Candidate[], context: Place) {
+    this.#candidates = candidates
+    this.#context = context
+  }
+
+  get cluster(): readonly Backend[] {
+    this.#cluster ??= this.#list(clusterScope(this.#candidates, this.#context), this.#local)
+    return this.#cluster
+  }
+
+  get local(): readonly Backend[] {
+    this.#local ??= this.#list(localScope(this.#candidates, this.#context), this.#cluster)
+    return this.#local
+  }
+
+  #list(scope: Scope, other: readonly Backend[] | undefined): readonly Backend[] {
+    const list: Backend[] = []
+    for (const candidate of this.#candidates) {
+      if (judge(candidate, scope, this.#context) !== 'Asked') continue
+      const backend = this.#backends.get(candidate) ?? backendOf(candidate, this.#context)
+      this.#backends.set(candidate, backend)
+      list.push(backend)
+    }
+    const isSame =
+      other?.length === list.length && other.every((backend, at) => backend === list[at])
+    return isSame ? other : list
+  }
+}
+
+function backendOf({ endpoint, port }: Candidate, place: Place): Backend {
+  const { address, condition, nodeName, pod } = endpoint
+  const isTerminating = condition !== 'Ready'
+  const isOnThisNode = nodeName === place.nodeName
+  // As one literal its fields lie in the object itself: there are tens of thousands of them.
+  if (nodeName !== undefined && pod !== undefined) {
+    return { address, port, isTerminating, isOnThisNode, nodeName, pod }
+  }
+  return {
+    ...{ address, port, isTerminating, isOnThisNode },
+    ...(nodeName === undefined ? {} : { nodeName }),
+    ...(pod === undefined ? {} : { pod }),
+  }
+}
