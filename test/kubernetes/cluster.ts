@@ -157,6 +157,10 @@ export class Cluster {
     disown()
   }
 
+  get hasKubeProxy(): boolean {
+    return this.nodes.some(({ kubeProxy }) => kubeProxy !== undefined)
+  }
+
   node(number: number): ClusterNode {
     const found = this.nodes[number - 1]
     if (found === undefined) throw new Error(`the cluster has ${this.nodes.length} nodes`)

@@ -1,7 +1,7 @@
 // The control plane: etcd, API server, controller manager, scheduler; kubectl and e2e.test run here too.
 //
-// It has files and processes of its own and the network of a node, as on a kubeadm cluster: the API server's proxy dials pods, and
-// who is not in the pod network cannot.
+// It has files and processes of its own, and the network and cgroup of a node, as on a kubeadm cluster: the API server's proxy dials
+// pods and services, and who is not in the pod network, or not where service addresses mean something, cannot.
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { run } from '../lab/command.ts'
@@ -25,7 +25,8 @@ export class ControlMachine extends Machine {
   readonly #network: Machine
 
   constructor(state: MachineState, network: Machine) {
-    super(state)
+    // Below the node's, whose programs then see its connections too.
+    super({ ...state, cgroup: join(network.state.cgroup, state.name) })
     this.#network = network
   }
 

@@ -8,6 +8,7 @@ import {
   imageArchive,
   importImage,
   type Kubectl,
+  MANIFEST,
   nodesReady,
   rollAgents,
   sayStatus,
@@ -20,6 +21,7 @@ interface Target extends Kubectl {
   readonly name: string
   apply(object: object): Promise<void>
   loadImage(): Promise<void>
+  applyAgent(): Promise<unknown>
 }
 
 async function findTarget(): Promise<Target> {
@@ -30,6 +32,7 @@ async function findTarget(): Promise<Target> {
       kubectl: (...args) => cluster.kubectl(...args),
       apply: (object) => cluster.apply(object),
       loadImage: () => importImage(cluster),
+      applyAgent: () => applySinabro(cluster),
     }
   }
   const kubectl = async (...args: readonly string[]): Promise<string> =>
@@ -42,6 +45,7 @@ async function findTarget(): Promise<Target> {
       await run(['kubectl', 'apply', '-f', '-'], { input: JSON.stringify(object) })
     },
     loadImage: () => loadInto(context),
+    applyAgent: () => kubectl('apply', '-f', MANIFEST),
   }
 }
 
@@ -60,7 +64,7 @@ async function loadInto(context: string): Promise<void> {
 
 async function deployAgent(target: Target): Promise<void> {
   await target.loadImage()
-  await applySinabro(target)
+  await target.applyAgent()
   // The tag is the same for every build of a version, so a changed image alone would change nothing.
   await rollAgents(target)
   await nodesReady(target)

@@ -1,4 +1,4 @@
-// One node of the cluster: containerd, kubelet and kube-proxy on a machine, their configurations, and their ends and returns.
+// One node of the cluster: containerd, kubelet and, if asked for, kube-proxy on a machine, their configurations, and their ends and returns.
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { eventually } from '../lab/eventually.ts'
@@ -10,12 +10,14 @@ import { type NetworkPlan, nodeAddresses } from './places.ts'
 import { BINARIES } from './versions.ts'
 
 export type ContainerdChoice = 'debian' | '2'
+/** Of kube-proxy; none: services are somebody else's. */
+export type ProxyMode = 'none' | 'nftables' | 'iptables'
 
 export interface NodeSettings {
   readonly name: string
   readonly number: number
   readonly containerd: ContainerdChoice
-  readonly proxyMode: 'nftables' | 'iptables'
+  readonly proxyMode: ProxyMode
 }
 
 const SOCKET = '/run/containerd/containerd.sock'
@@ -55,7 +57,8 @@ export class ClusterNode {
     ])
   }
 
-  get kubeProxy(): Daemon {
+  get kubeProxy(): Daemon | undefined {
+    if (this.settings.proxyMode === 'none') return undefined
     return new Daemon(this.machine, [
       ...[join(BINARIES, 'kube-proxy'), '--config', this.#file('kube-proxy.json'), '--v=2'],
     ])
@@ -81,7 +84,7 @@ export class ClusterNode {
 
   startKubernetes(): void {
     this.kubelet.start()
-    this.kubeProxy.start()
+    this.kubeProxy?.start()
   }
 
   async waitContainerd(): Promise<void> {
@@ -130,6 +133,7 @@ export class ClusterNode {
       isCgroup1: !existsSync('/sys/fs/cgroup/cgroup.controllers'),
     })
     writeFileSync(this.#file('kubelet.json'), JSON.stringify(kubelet, null, 2))
+    if (proxyMode === 'none') return
     const proxy = kubeProxyConfig({ node: this.name, mode: proxyMode, plan: this.#plan })
     writeFileSync(this.#file('kube-proxy.json'), JSON.stringify(proxy, null, 2))
   }

@@ -18,7 +18,7 @@ import type { ClusterNode } from './node.ts'
 import { PAUSE_IMAGE } from './node-config.ts'
 import { PodWatch } from './pod-watch.ts'
 import { applyReferenceNetwork } from './reference-network.ts'
-import { applySinabroOn, importImage, waitSinabro } from './sinabro-network.ts'
+import { applySinabro, importImage, waitSinabro } from './sinabro-network.ts'
 
 const BENCH = 'pod-start'
 const CLOCK = '/run/plugin-clock'
@@ -45,7 +45,7 @@ export async function podStart({ pods, runs }: PodStartOptions, say: Say): Promi
   const cluster = await Cluster.up(options, images)
   const [ours, peer] = [cluster.node(2), cluster.node(3)]
   await importImage(cluster)
-  await applySinabroOn(ours, cluster)
+  await applySinabro(cluster, ours)
   await applyReferenceNetwork(cluster, [peer])
   await waitSinabro(cluster)
   await cluster.waitReady([ours.name, peer.name])

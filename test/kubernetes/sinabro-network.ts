@@ -5,8 +5,9 @@ import { run } from '../lab/command.ts'
 import { TREE } from '../lab/places.ts'
 import type { Cluster } from './cluster.ts'
 import type { ClusterNode } from './node.ts'
+import { inUrl } from './places.ts'
 
-const MANIFEST = join(TREE, 'deploy/sinabro.yaml')
+export const MANIFEST = join(TREE, 'deploy/sinabro.yaml')
 const UNINSTALL = join(TREE, 'deploy/uninstall.yaml')
 const BUNDLE = join(TREE, 'agent/build/sinabro.mjs')
 const IMAGE_SOURCES = [
@@ -34,17 +35,34 @@ export async function importImage(cluster: Cluster): Promise<void> {
   await Promise.all(cluster.nodes.map((node) => node.importImages([archive])))
 }
 
-export async function applySinabro(cluster: Kubectl): Promise<void> {
-  await cluster.kubectl('apply', '-f', MANIFEST)
+/** The manifest as whoever installs it would edit it; on one node of several networks, if that is named. */
+export async function applySinabro(cluster: Cluster, onlyOn?: ClusterNode): Promise<void> {
+  let input = readFileSync(MANIFEST, 'utf8')
+  for (const [key, value] of Object.entries(settingsFor(cluster))) {
+    input = edited(input, new RegExp(`^  (?:# )?${key}: .*$`, 'm'), `  ${key}: "${value}"`)
+  }
+  if (onlyOn !== undefined) {
+    const selector = `nodeSelector: { kubernetes.io/hostname: ${onlyOn.name} }`
+    input = edited(input, NODE_SELECTOR, selector)
+  }
+  await cluster.control.kubectl(['apply', '-f', '-'], { input })
 }
 
-/** On one node of several networks. */
-export async function applySinabroOn(node: ClusterNode, cluster: Cluster): Promise<void> {
-  const manifest = readFileSync(MANIFEST, 'utf8')
-  const selector = `nodeSelector: { kubernetes.io/hostname: ${node.name} }`
-  const input = manifest.replace(NODE_SELECTOR, selector)
-  if (input === manifest) throw new Error(`${MANIFEST} has no '${NODE_SELECTOR}'`)
-  await cluster.control.kubectl(['apply', '-f', '-'], { input })
+/** Without kube-proxy the address of the API server's Service leads nowhere before an agent has seen the API server. */
+function settingsFor({ hasKubeProxy, plan }: Cluster): Record<string, string> {
+  if (hasKubeProxy) return {}
+  const servers = plan.controlAddresses.map((address) => `https://${inUrl(address)}:6443`)
+  return {
+    services: 'ebpf',
+    'kubernetes-api': servers.join(','),
+    'external-ip-cidrs': plan.externalRanges.join(','),
+  }
+}
+
+function edited(manifest: string, what: string | RegExp, by: string): string {
+  const text = manifest.replace(what, by)
+  if (text === manifest && !manifest.includes(by)) throw new Error(`${MANIFEST} has no '${what}'`)
+  return text
 }
 
 export async function waitSinabro(cluster: Kubectl): Promise<void> {

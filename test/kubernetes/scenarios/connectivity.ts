@@ -65,7 +65,7 @@ async function services(cluster: Cluster): Promise<string> {
       ...nodeAddresses.map((address) => hostnameUrl(address, nodePort)),
       ...nodeAddresses.map((address) => hostnameUrl(address, HOST_PORT)),
     ]
-    // kube-proxy picks backends at random: until every pod has been heard, same node and others, through each address.
+    // Backends are picked at random: until every pod has been heard, same node and others, through each address.
     for (const pod of pods) {
       for (const url of urls) {
         const heard = new Set<string>()

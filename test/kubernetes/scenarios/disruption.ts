@@ -6,8 +6,10 @@ import type { ClusterNode } from '../node.ts'
 import { restartAgent } from './agent.ts'
 import { inside, Runtime, withNetworkNamespaces } from './attachments.ts'
 import { Connections } from './connections.ts'
+import { Load } from './load.ts'
 import { askFrom, hostnameUrl, type Namespace, withNamespace } from './pods.ts'
 import type { Scenario } from './scenario.ts'
+import { clusterTargets, createService } from './service.ts'
 
 /** How long the API server stays away; five minutes for who has the time. */
 const API_OUTAGE_MS = Number(process.env.SINABRO_TEST_API_OUTAGE_SEC ?? '30') * 1000
@@ -67,6 +69,8 @@ async function apiServerAway(cluster: Cluster): Promise<string> {
   return withNamespace(cluster, 'api-outage', async (space) => {
     const connections = await Connections.open(cluster, space)
     const pods = await space.pods('app=long-server')
+    const service = await createService(space, 'long-server')
+    using load = await Load.start(space, clusterTargets(service))
     const { apiServer } = cluster.control
     const urls = pods.flatMap(({ addresses }) => addresses.map((a) => hostnameUrl(a)))
     await apiServer.kill('SIGKILL')
@@ -82,6 +86,7 @@ async function apiServerAway(cluster: Cluster): Promise<string> {
       await cluster.control.waitReady()
     }
     await connections.check()
+    await load.check()
     await cluster.waitReady()
     await newPodsWork(cluster, space, 'after')
     return `${API_OUTAGE_MS / 1000} s`

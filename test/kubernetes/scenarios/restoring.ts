@@ -77,7 +77,7 @@ async function restore({ control, nodes }: Cluster): Promise<void> {
   await control.restartControllers()
   for (const { kubelet, kubeProxy } of nodes) {
     await kubelet.restart('SIGKILL')
-    await kubeProxy.restart('SIGKILL')
+    await kubeProxy?.restart('SIGKILL')
   }
 }
 

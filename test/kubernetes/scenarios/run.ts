@@ -5,6 +5,7 @@ import { addresses } from './addresses.ts'
 import { agents } from './agents.ts'
 import { connectivity } from './connectivity.ts'
 import { disruption } from './disruption.ts'
+import { fromOutside } from './from-outside.ts'
 import { kind } from './kind.ts'
 import { leaving } from './leaving.ts'
 import { libcni } from './libcni.ts'
@@ -12,12 +13,17 @@ import { modes } from './modes.ts'
 import { moving } from './moving.ts'
 import { otherNetwork } from './other-network.ts'
 import { restoring } from './restoring.ts'
+import { rolling } from './rolling.ts'
 import { rules } from './rules.ts'
 import { scale } from './scale.ts'
 import type { Scenario } from './scenario.ts'
+import { serviceChurn } from './service-churn.ts'
 
 const ALL: readonly Scenario[] = [
   ...connectivity,
+  ...fromOutside,
+  ...rolling,
+  ...serviceChurn,
   ...agents,
   ...addresses,
   ...libcni,
