@@ -5,7 +5,14 @@ import { createInterface } from 'node:readline'
 import { closed } from './command.ts'
 import { LabError } from './errors.ts'
 import type { Inside, Machine } from './machine.ts'
-import type { DownloadReport, Greeting, UdpReport, UploadReport } from './traffic.ts'
+import {
+  type DownloadReport,
+  type Greeting,
+  HTTP_PORT,
+  UDP_PORT,
+  type UdpReport,
+  type UploadReport,
+} from './traffic.ts'
 
 /** Somewhere a program can run: a pod, or a node itself. */
 export interface Place {
@@ -32,8 +39,9 @@ export async function ping(from: Place, address: string, count = 1): Promise<boo
   return status === 0
 }
 
-export async function greet(from: Place, address: string): Promise<Greeting> {
-  return JSON.parse(await outputOf(from, ['http', address])) as Greeting
+/** @param port where not the servers' own: of a service, say */
+export async function greet(from: Place, address: string, port = HTTP_PORT): Promise<Greeting> {
+  return JSON.parse(await outputOf(from, ['http', address, String(port)])) as Greeting
 }
 
 export async function echoUdp(
@@ -41,8 +49,10 @@ export async function echoUdp(
   address: string,
   count: number,
   bytes: number,
+  port = UDP_PORT,
 ): Promise<UdpReport> {
-  return JSON.parse(await outputOf(from, ['udp', address, String(count), String(bytes)], [0, 1]))
+  const args = ['udp', address, String(count), String(bytes), String(port)]
+  return JSON.parse(await outputOf(from, args, [0, 1]))
 }
 
 /** Bytes that arrived whole; throws if the server saw other bytes than were sent. */

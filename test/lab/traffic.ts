@@ -147,7 +147,7 @@ function readAll(socket: Socket): Promise<string> {
 }
 
 /** Sends datagrams one after the other, each after the echo of the one before or a while. */
-async function udp(host: string, count: number, bytes: number): Promise<void> {
+async function udp(host: string, count: number, bytes: number, port: number): Promise<void> {
   const socket = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4' })
   let echoed = 0
   for (let number = 0; number < count; number++) {
@@ -156,7 +156,7 @@ async function udp(host: string, count: number, bytes: number): Promise<void> {
       socket.once('message', (answer) => resolve(answer.equals(message)))
       socket.once('error', () => resolve(false))
     })
-    socket.send(message, UDP_PORT, host)
+    socket.send(message, port, host)
     if (await Promise.race([echo, sleep(UDP_WAIT_MS, false, { ref: false })])) echoed++
     socket.removeAllListeners()
   }
@@ -165,10 +165,10 @@ async function udp(host: string, count: number, bytes: number): Promise<void> {
   process.exitCode = echoed === count ? 0 : 1
 }
 
-function http(host: string): Promise<void> {
+function http(host: string, port: number): Promise<void> {
   const address = host.includes(':') ? `[${host}]` : host
   return new Promise((resolve, reject) => {
-    const call = get(`http://${address}:${HTTP_PORT}/`, { timeout: 10_000 }, (response) => {
+    const call = get(`http://${address}:${port}/`, { timeout: 10_000 }, (response) => {
       response.pipe(process.stdout)
       response.on('end', resolve)
     })
@@ -179,14 +179,14 @@ function http(host: string): Promise<void> {
 
 if (import.meta.main) {
   const [verb, ...rest] = process.argv.slice(2)
-  const [host = '', first = '0', second = '0'] = rest
+  const [host = '', first = '0', second = '0', third = '0'] = rest
   if (verb === 'serve') await serve(host || hostname())
   else if (verb === 'upload') await upload(host, Number(first), Number(second))
   else if (verb === 'download') await download(host, Number(first))
-  else if (verb === 'udp') await udp(host, Number(first), Number(second))
-  else if (verb === 'http') await http(host)
+  else if (verb === 'udp') await udp(host, Number(first), Number(second), Number(third) || UDP_PORT)
+  else if (verb === 'http') await http(host, Number(first) || HTTP_PORT)
   else
     throw new Error(
-      'traffic: serve NAME | upload HOST BYTES MIB/S | download HOST BYTES | udp HOST COUNT BYTES | http HOST',
+      'traffic: serve NAME | upload HOST BYTES MIB/S | download HOST BYTES | udp HOST COUNT BYTES [PORT] | http HOST [PORT]',
     )
 }
