@@ -10,6 +10,7 @@
 #include "config.h"
 #include "ipcache.h"
 #include "parse.h"
+#include "ports.h"
 #include "reclaim.h"
 
 /* A SYN on a row of a connection that has ended begins another connection. */
@@ -59,6 +60,30 @@ __rare int flow__note(struct flow *flow, const struct packet *p)
 	return 0;
 }
 
+/* Where the other direction of a translated flow goes: back to whom this one comes from. */
+static __always_inline __u64 flow__way_back(const struct flow *flow, const struct config *config)
+{
+	/* Of an old generation: where exactly is looked up by its next packet. */
+	__u32 generation = READ_ONCE(config->generation) - 1;
+
+	if (way__kind(flow->way) == WAY_STACK)
+		return way__make(WAY_STACK, 0, generation);
+	if (flow->source_incarnation)
+		return way__make(WAY_LOCAL, 0, generation);
+	if (flow->source_node)
+		return way__make(config->overlay_ifindex ? WAY_NODE : WAY_UPLINK, flow->source_node,
+				 generation);
+	return way__make(WAY_OUT, 0, generation);
+}
+
+/* The other node that packets of the other direction come from. */
+static __always_inline __u32 flow__target_node(const struct flow *flow)
+{
+	__u64 way = flow->way;
+
+	return way__kind(way) == WAY_NODE || way__kind(way) == WAY_UPLINK ? way__node(way) : 0;
+}
+
 /*
  * Makes the other row of a translated flow if it is not there: without it answers do not come back, or
  * another flow takes the port. CONTINUE, or DROP_TRANSLATION_TAKEN if one has: then this row goes too.
@@ -78,14 +103,11 @@ __rare int flow__mend(const struct packet *p, const struct flow *flow)
 	if (likely(flow__is_partner(&key, flow, other)))
 		return CONTINUE;
 	if (!other) {
-		enum way_kind kind = flow->source_incarnation ? WAY_LOCAL :
-				     flow->target_incarnation ? WAY_OUT : WAY_STACK;
-
-		/* Of an old generation: where it leaves is looked up by its next packet. */
-		row.way = way__make(kind, 0, READ_ONCE(config->generation) - 1);
+		row.way = flow__way_back(flow, config);
 		row.source_incarnation = flow->target_incarnation;
 		row.target_incarnation = flow->source_incarnation;
-		row.flags = FLOW_TRANSLATED | (flow->flags & FLOW_RST) |
+		row.source_node = flow__target_node(flow);
+		row.flags = FLOW_TRANSLATED | (flow->flags & (FLOW_SERVICE | FLOW_RST)) |
 			    (flow->flags & FLOW_OPENER ? 0 : FLOW_OPENER) |
 			    (flow->flags & FLOW_FIN ? FLOW_FIN_REPLY : 0) |
 			    (flow->flags & FLOW_FIN_REPLY ? FLOW_FIN : 0);
@@ -187,7 +209,35 @@ __rare int flow__write_both(const struct packet *p, const struct opening *o)
 	return DROP_FLOWS_FULL;
 }
 
-/* CONTINUE, DROP_FLOWS_FULL, or DROP_FLOW_SHARE if who sends this has opened enough. */
+/*
+ * Packets of a flow to a service look like those of another flow once they are translated, and so do the answers:
+ * rows of one must not take the place of the other's. CONTINUE, with rows of what has ended out of the way, or
+ * DROP_TRANSLATION_TAKEN.
+ */
+__rare int flow__make_way(const struct packet *p, const struct opening *o)
+{
+	struct pair *room = pair__get();
+	const struct flow *flow;
+
+	if (!p || !o || !room)
+		return DROP_FLOWS_FULL;
+	room->key = p->key;
+	flow = flow__find(&room->key);
+	if (unlikely(flow && flow->flags & FLOW_SERVICE))
+		flow__end_pair(&room->key);
+	flow_key__reverse(&room->back, &p->key);
+	flow = flow__find(&room->back);
+	if (likely(!flow || !(flow->flags & FLOW_SERVICE)))
+		return CONTINUE;
+	if (!flow__is_closed(flow) && flow->source_incarnation == o->target_incarnation &&
+	    (flow->target_incarnation == o->source_incarnation ||
+	     !addr__equal(&flow->to.daddr, &p->key.saddr)))
+		return DROP_TRANSLATION_TAKEN;
+	flow__end_pair(&room->back);
+	return CONTINUE;
+}
+
+/* CONTINUE, DROP_FLOWS_FULL, DROP_TRANSLATION_TAKEN, or DROP_FLOW_SHARE if who sends this has opened enough. */
 __rare int flow__open(const struct packet *p, const struct opening *o)
 {
 	struct opener_flows *mine;
@@ -198,6 +248,9 @@ __rare int flow__open(const struct packet *p, const struct opening *o)
 
 	if (!p || !o)
 		return DROP_FLOWS_FULL;
+	outcome = flow__make_way(p, o);
+	if (outcome != CONTINUE)
+		return outcome;
 	key = p->key;
 	old = flow__find(&key);
 	if (o->is_known || flow__is_opened_by(old, o))

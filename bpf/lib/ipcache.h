@@ -25,13 +25,23 @@ static __always_inline __u32 ipcache__remote_node(const struct addr *addr, __u32
 	return entry->node;
 }
 
-/* In nobody's range, and of no destination that the agent wants left to the kernel. */
+/* In nobody's range, and of no destination that the agent wants left to the kernel or that is a service's. */
 static __always_inline bool ipcache__is_outside(const struct addr *addr)
 {
 	struct prefix_key key = { .prefix_len = 128, .addr = *addr };
 	const struct ipcache_entry *entry = bpf_map_lookup_elem(&sb_ipcache, &key);
 
-	return !entry || !(entry->node || entry->flags & (IPCACHE_OWN_RANGE | IPCACHE_STACK));
+	return !entry || !(entry->node || entry->flags & (IPCACHE_OWN_RANGE | IPCACHE_STACK |
+							  IPCACHE_SERVICES));
+}
+
+/* In a range of service addresses. */
+static __always_inline bool ipcache__is_service(const struct addr *addr)
+{
+	struct prefix_key key = { .prefix_len = 128, .addr = *addr };
+	const struct ipcache_entry *entry = bpf_map_lookup_elem(&sb_ipcache, &key);
+
+	return entry && entry->flags & IPCACHE_SERVICES;
 }
 
 /* In whose pod range an address is, asked of both ends of what comes by an uplink. */

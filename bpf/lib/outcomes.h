@@ -84,6 +84,10 @@ enum outcome {
 	DROP_FRAGMENT_ORDER = 43,	/* later fragment whose first was not seen: nobody knows its flow */
 	DROP_TRANSLATION_TAKEN = 44,	/* its other tuple is another flow's by now */
 
+	/* Dropped: for a service, and nobody may serve it. */
+	DROP_SERVICE_ADDRESS = 45,	/* in a range of service addresses, and no service has it */
+	DROP_NO_LOCAL_BACKEND = 47,	/* none on this node, where its backends must be */
+
 	DROP_LAST = 47,			/* the largest number that a drop can have */
 
 	/* Passed on, again. */

@@ -118,9 +118,10 @@ static __always_inline bool outside__leads(struct __sk_buff *skb, const struct p
 }
 
 /* The kernel is asked as it would ask itself for a packet that this pod sends: rules and the choice among
- * several next hops hold. One of enum route. */
+ * several next hops hold. `keeps_source`: whoever sends it leaves under the address that it has. One of
+ * enum route. */
 __rare int outside__route(struct __sk_buff *skb, const struct packet *p, const struct config *config,
-			  struct way_out *out)
+			  struct way_out *out, bool keeps_source)
 {
 	struct bpf_fib_lookup fib = {};
 	const struct uplink *uplink;
@@ -151,7 +152,9 @@ __rare int outside__route(struct __sk_buff *skb, const struct packet *p, const s
 	if (found == BPF_FIB_LKUP_RET_SUCCESS && fib.mtu_result > 1 &&
 	    (!out->mtu || fib.mtu_result < out->mtu))
 		out->mtu = fib.mtu_result;
-	if (config->flags & CONFIG_FIB_SOURCE) {
+	if (keeps_source) {
+		out->source = p->key.saddr;
+	} else if (config->flags & CONFIG_FIB_SOURCE) {
 		if (p->flags & PACKET_IPV6)
 			__builtin_memcpy(&out->source, fib.ipv6_src, sizeof(out->source));
 		else

@@ -139,14 +139,21 @@ static __always_inline bool flow__is_over(const struct flow *flow)
 	return !(flow->flags & FLOW_RST) || (__s32)(clock__now() - READ_ONCE(flow->seen)) > 1;
 }
 
+/* Whoever sends it does so under the address that it has: its ports are its own. */
+static __always_inline bool pair__keeps_source(const struct pair *pair)
+{
+	return pair->row.flags & FLOW_SERVICE && addr__equal(&pair->back.daddr, &pair->key.saddr);
+}
+
 static __always_inline bool port__try(struct __sk_buff *skb, struct pair *pair, __u16 port,
 				      bool may_replace)
 {
+	bool is_nodes = !pair__keeps_source(pair);
 	struct flow_key *back = &pair->back;
 	const struct flow *there;
 	long ret;
 
-	if (port - pair->min >= pair->size || port__is_reserved(port))
+	if (is_nodes && (port - pair->min >= pair->size || port__is_reserved(port)))
 		return false;
 	back->dport = bpf_htons(port);
 	if (back->icmp_class)
@@ -154,7 +161,7 @@ static __always_inline bool port__try(struct __sk_buff *skb, struct pair *pair, 
 	there = flow__find(back);
 	if (there && !(may_replace && flow__is_over(there)))
 		return false;
-	if (port__has_socket(skb, pair))
+	if (is_nodes && port__has_socket(skb, pair))
 		return false;
 	if (there)
 		flow__end_pair(back);
@@ -211,7 +218,7 @@ __rare int port__reserve(struct __sk_buff *skb, const struct config *config)
 	walk.pair = pair;
 	pair->pool.saddr = pair->back.daddr;
 	pair->pool.daddr = pair->back.saddr;
-	pair->pool.dport = pair->key.icmp_class ? 0 : pair->key.dport;
+	pair->pool.dport = pair->key.icmp_class ? 0 : pair->back.sport;
 	pair->pool.proto = pair->key.proto;
 	pool = bpf_map_lookup_elem(&sb_pools, &pair->pool);
 	pair->own_port = bpf_ntohs(pair->key.sport);

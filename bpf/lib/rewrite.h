@@ -140,7 +140,7 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct packet *p
 }
 
 /*
- * Both: CONTINUE or DROP_TRUNCATED, and pointers into the packet are stale afterwards. `p` is left as it
+ * Each: CONTINUE or DROP_TRUNCATED, and pointers into the packet are stale afterwards. `p` is left as it
  * was parsed, with the old address and port.
  */
 static __always_inline int rewrite__source(struct __sk_buff *skb, const struct packet *p,
@@ -155,4 +155,19 @@ static __always_inline int rewrite__destination(struct __sk_buff *skb, const str
 						const struct translation *to)
 {
 	return rewrite(skb, p, config, &to->daddr, to->dport, false);
+}
+
+/* Whichever end differs. */
+static __always_inline int rewrite__both(struct __sk_buff *skb, const struct packet *p,
+					 const struct config *config,
+					 const struct translation *to)
+{
+	int outcome = CONTINUE;
+
+	if (to->sport != p->key.sport || !addr__equal(&to->saddr, &p->key.saddr))
+		outcome = rewrite__source(skb, p, config, to);
+	if (outcome == CONTINUE &&
+	    (to->dport != p->key.dport || !addr__equal(&to->daddr, &p->key.daddr)))
+		outcome = rewrite__destination(skb, p, config, to);
+	return outcome;
 }

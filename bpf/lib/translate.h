@@ -123,7 +123,7 @@ __rare int translate__renew(struct __sk_buff *skb, const struct packet *p, const
 	if (!flow)
 		return 0;
 	pair->row = *flow;
-	switch (outside__route(skb, p, config, &out)) {
+	switch (outside__route(skb, p, config, &out, false)) {
 	case ROUTE_NONE:
 		*way = way__make(WAY_STACK, 0, generation);
 		return 0;

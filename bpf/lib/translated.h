@@ -8,7 +8,7 @@
 #include "arrival.h"
 #include "flows.h"
 #include "fragments.h"
-#include "translate_error.h"
+#include "service_flow.h"
 
 /* A key holds both directions' packets of a ping, but only the reply answers. Of a later fragment the first
  * one was asked. */
@@ -59,6 +59,32 @@ __rare int translated__to_node(struct __sk_buff *skb, const struct packet *p,
 	return outcome == CONTINUE ? PASS_TRANSLATED : outcome;
 }
 
+/* Packets of pods of this node never come by an uplink, and those of other nodes' only where there is no
+ * tunnel: what else has such a row's key speaks in a pod's name. */
+static __always_inline bool translated__is_by_uplink(const struct flow *flow, const struct config *config)
+{
+	return !flow->source_incarnation && (!flow->source_node || config->flags & CONFIG_NATIVE);
+}
+
+/* The same of a flow to a service; of its answers, too. */
+static __always_inline int translated__serve(struct __sk_buff *skb, const struct packet *p,
+					     const struct config *config, struct flow *flow)
+{
+	__u32 seen = READ_ONCE(flow->seen);
+	int outcome;
+	__u64 way;
+
+	if (unlikely(!translated__is_by_uplink(flow, config)))
+		return CONTINUE;
+	way = READ_ONCE(flow->way);
+	outcome = flow__touch(flow, p);
+	if (unlikely(outcome != CONTINUE))
+		return outcome;
+	outcome = service_flow__go(skb, p, config, flow, false,
+				   way__kind(way) == WAY_OUT && READ_ONCE(flow->seen) != seen);
+	return outcome == SERVICE_ENDED ? CONTINUE : outcome;
+}
+
 /* `flow` is a translated row that the packet's key has found. */
 static __always_inline int translated__arrive(struct __sk_buff *skb, struct packet *p,
 					      const struct config *config, struct flow *flow)
@@ -70,6 +96,8 @@ static __always_inline int translated__arrive(struct __sk_buff *skb, struct pack
 		return CONTINUE;
 	if (unlikely(p->flags & PACKET_FRAGMENT_FIRST))
 		fragment__resolve(p);
+	if (flow->flags & FLOW_SERVICE)
+		return translated__serve(skb, p, config, flow);
 	pod = translated__pod(flow);
 	if (unlikely(!pod))
 		return translated__to_node(skb, p, config, flow);
@@ -91,29 +119,35 @@ static __always_inline int translated__arrive(struct __sk_buff *skb, struct pack
 
 /* Whoever forwards a packet on its way may say that it could not; about the way to the gateway only the
  * node's kernel wants to know. */
-__rare int translated__arrive_error(struct __sk_buff *skb, const struct packet *p)
+__rare int translated__arrive_error(struct __sk_buff *skb, const struct packet *p,
+				    const struct config *config)
 {
-	struct icmp_error error = {};
+	struct serving *serving = serving__get();
 	const struct endpoint *pod;
+	struct icmp_error *error;
 	const struct flow *flow;
 	int outcome;
 
-	if (!p || p->flags & (PACKET_FRAGMENT_FIRST | PACKET_FRAGMENT_LATER))
+	if (!p || !config || !serving || p->flags & (PACKET_FRAGMENT_FIRST | PACKET_FRAGMENT_LATER))
 		return CONTINUE;
 	if (!(p->flags & PACKET_IPV6) && p->icmp_type == ICMP_REDIRECT)
 		return CONTINUE;
-	if (!parse_icmp_error(skb, p, &error))
+	error = service_error__room(serving);
+	if (!parse_icmp_error(skb, p, error))
 		return CONTINUE;
-	flow = flow__find(&error.about);
+	flow = flow__find(&error->about);
 	if (!flow || !(flow->flags & FLOW_TRANSLATED))
 		return CONTINUE;
+	if (flow->flags & FLOW_SERVICE)
+		return translated__is_by_uplink(flow, config) ?
+			       service_flow__send_error(skb, p, config, flow, false) : CONTINUE;
 	/* What left was a request; the node's own replies have the same key. */
-	if (error.about.icmp_class && !is_echo_request(error.about.proto, error.icmp_type))
+	if (error->about.icmp_class && !is_echo_request(error->about.proto, error->icmp_type))
 		return CONTINUE;
 	pod = translated__pod(flow);
 	if (!pod && !translated__is_to_node(flow))
 		return CONTINUE;
-	outcome = translate_error(skb, p, &error, &flow->to, false);
+	outcome = translate_error(skb, p, error, &flow->to, false);
 	if (outcome != CONTINUE)
 		return outcome;
 	if (!pod)

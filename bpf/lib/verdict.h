@@ -49,7 +49,7 @@ static __always_inline int finish(struct __sk_buff *skb, enum place place, int o
 	}
 	if (outcome == PASS_LOCAL || outcome == PASS_OUT ||
 	    ((outcome == PASS_NODE || outcome == PASS_UPLINK || outcome == PASS_GATEWAY) &&
-	     place == PLACE_FROM_POD))
+	     place != PLACE_TO_OVERLAY && place != PLACE_TO_UPLINK))
 		return TC_ACT_REDIRECT;
 	if (outcome >= DROP_FIRST && outcome <= DROP_LAST)
 		return TC_ACT_SHOT;

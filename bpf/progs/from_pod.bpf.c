@@ -9,14 +9,15 @@
 #include "outside.h"
 #include "outside_error.h"
 #include "overlay.h"
-#include "services.h"
+#include "service_flow.h"
 #include "translate.h"
 #include "uplink.h"
 
 /* First packet of a flow, or the first one in another generation, that stays in the cluster or with the
- * stack: chooses the way. CONTINUE with *way, or an outcome. */
-__rare int choose(const struct packet *p, const struct config *config,
-			     __u32 source_incarnation, bool is_known, __u64 *way)
+ * stack: chooses the way. `known` is that of a flow that lives already, or 0. CONTINUE with *way, or an
+ * outcome. */
+__rare int choose(const struct packet *p, const struct config *config, __u32 source_incarnation,
+		  __u64 known, __u64 *way)
 {
 	enum way_kind kind = WAY_STACK, back = WAY_STACK;
 	const struct endpoint *target;
@@ -29,7 +30,7 @@ __rare int choose(const struct packet *p, const struct config *config,
 	target = endpoint__find(&p->key.daddr);
 	o.source_incarnation = source_incarnation;
 	o.target_incarnation = endpoint__incarnation(target);
-	o.is_known = is_known;
+	o.is_known = !!known;
 	if (endpoint__is_pod(target)) {
 		kind = WAY_LOCAL;
 	} else if (!target) {
@@ -42,8 +43,8 @@ __rare int choose(const struct packet *p, const struct config *config,
 		else if (to && to->flags & NODE_ON_UPLINK && config->uplink_ifindex)
 			kind = WAY_UPLINK;
 	}
-	if (!is_known && packet__is_midstream(p))
-		kind = WAY_STACK;	/* whoever translates it knows (ADR 0010) */
+	if (known ? way__kind(known) == WAY_STACK : packet__is_midstream(p))
+		kind = WAY_STACK;	/* to its end; and whoever translates it knows (ADR 0010) */
 	if (flow__is_stack_back(p, o.source_incarnation, o.target_incarnation))
 		kind = WAY_STACK;
 	if (kind != WAY_STACK)
@@ -65,7 +66,7 @@ static __always_inline int begin_out(struct __sk_buff *skb, const struct packet 
 
 	if (!source || !outside__is_first(p) || !outside__is_ours(p, config, source) ||
 	    flow__is_stack_back(p, source->incarnation, 0) ||
-	    outside__route(skb, p, config, &out) != ROUTE_OUT)
+	    outside__route(skb, p, config, &out, false) != ROUTE_OUT)
 		return CONTINUE;
 	outcome = translate__begin(skb, p, config, &out, source->incarnation);
 	if (outcome == CONTINUE)
@@ -97,15 +98,104 @@ __rare int choose_out(struct __sk_buff *skb, const struct packet *p, const struc
 	return *way ? CONTINUE : begin_out(skb, p, config, way);
 }
 
-static __always_inline int judge(struct __sk_buff *skb, const struct packet *p,
-				 const struct config *config, __u32 incarnation, bool is_known,
-				 __u64 *way)
+/* Where serving->packet goes, which has its backend: both ways, and under which address. CONTINUE or an
+ * outcome. */
+__rare int place(struct __sk_buff *skb, const struct config *config)
+{
+	struct serving *serving = serving__get();
+	const struct service_config *services = service_config__get();
+	const struct endpoint *source;
+	struct packet *p;
+	__u64 way;
+
+	if (!serving || !services || !config)
+		return DROP_NOT_READY;
+	p = &serving->packet;
+	source = endpoint__find(&p->key.saddr);
+	if (!source)
+		return DROP_SPOOFED_SOURCE;
+	__builtin_memset(&serving->opening, 0, sizeof(serving->opening));
+	serving->mtu = 0;
+	serving->back_mtu = 0;
+	way = service_flow__way_to(&p->key.daddr, config);
+	serving->opening.source_incarnation = source->incarnation;
+	serving->opening.target_incarnation =
+		endpoint__incarnation(endpoint__find(&p->key.daddr));
+	serving->opening.target_node = way__node(way);
+	if (!way && p->key.proto == IPPROTO_UDP && p->key.dport == config->tunnel_port)
+		return DROP_TUNNEL_PORT;	/* guard__tunnel_port, of the backend */
+	if (!way && outside__is_ours(p, config, source) &&
+	    outside__route(skb, p, config, &serving->out, false) == ROUTE_OUT) {
+		p->key.saddr = serving->out.source;
+		serving->mtu = serving->out.mtu;
+		way = way__make(WAY_OUT, serving->out.ifindex, READ_ONCE(config->generation));
+	}
+	/* The pod itself: it would answer itself past us. */
+	if (addr__equal(&p->key.saddr, &p->key.daddr)) {
+		p->key.saddr = p->flags & PACKET_IPV6 ? services->source6 : services->source4;
+		if (addr__is_zero(&p->key.saddr))
+			return DROP_NOT_READY;
+	}
+	if (!way)
+		way = way__make(WAY_STACK, 0, READ_ONCE(config->generation));
+	serving->opening.way = way;
+	serving->opening.way_back = way__make(way__kind(way) == WAY_STACK ? WAY_STACK : WAY_LOCAL, 0,
+					      READ_ONCE(config->generation));
+	return CONTINUE;
+}
+
+/*
+ * The first packet of a flow to a service, or one of a flow that kube-proxy or the like has begun: of UDP, whose
+ * next datagram may go elsewhere. SERVICE_NONE, CONTINUE with the rows written, or an outcome.
+ */
+static __always_inline int serve(struct __sk_buff *skb, const struct packet *p,
+				 const struct config *config, __u64 known)
 {
 	int outcome;
 
+	if (!(config->flags & CONFIG_SERVICES))
+		return SERVICE_NONE;
+	if (known && (p->key.proto != IPPROTO_UDP || way__kind(known) != WAY_STACK))
+		return SERVICE_NONE;
+	outcome = service_flow__pick(skb, p, false);
+	if (outcome == CONTINUE)
+		outcome = place(skb, config);
+	return outcome == CONTINUE ? service_flow__begin(skb, p, config) : outcome;
+}
+
+/* A flow to a service has this one's answers: the later one, which is this, gets another port. */
+static __always_inline int step_aside(struct __sk_buff *skb, const struct packet *p,
+				      const struct config *config)
+{
+	struct serving *serving = serving__get();
+	int outcome;
+
+	if (!serving || (p->key.proto != IPPROTO_TCP && p->key.proto != IPPROTO_UDP) ||
+	    packet__is_midstream(p))
+		return DROP_TRANSLATION_TAKEN;
+	serving->packet = *p;
+	outcome = place(skb, config);
+	return outcome == CONTINUE ? service_flow__begin(skb, p, config) : outcome;
+}
+
+/* CONTINUE with *way, which is 0 of a flow that goes by its row, or an outcome. */
+static __always_inline int judge(struct __sk_buff *skb, const struct packet *p,
+				 const struct config *config, __u32 incarnation, __u64 known,
+				 __u64 *way)
+{
+	int outcome = serve(skb, p, config, known);
+
 	*way = 0;
-	outcome = choose_out(skb, p, config, is_known, way);
-	return outcome != CONTINUE || *way ? outcome : choose(p, config, incarnation, is_known, way);
+	if (unlikely(outcome != SERVICE_NONE))
+		return outcome;
+	outcome = choose_out(skb, p, config, known, way);
+	if (outcome != CONTINUE || *way)
+		return outcome;
+	outcome = choose(p, config, incarnation, known, way);
+	if (likely(outcome != DROP_TRANSLATION_TAKEN))
+		return outcome;
+	*way = 0;
+	return step_aside(skb, p, config);
 }
 
 static __always_inline int send(struct __sk_buff *skb, const struct packet *p,
@@ -157,24 +247,28 @@ __rare int go(struct __sk_buff *skb, const struct packet *p, const struct config
 __rare int go_error(struct __sk_buff *skb, const struct packet *p,
 			       const struct config *config, bool is_netkit)
 {
-	struct icmp_error error = {};
+	struct serving *serving = serving__get();
+	struct icmp_error *error;
 	const struct flow *flow;
 	int outcome;
 	__u64 way;
 
-	if (!p || !config)
+	if (!p || !config || !serving)
 		return DROP_NOT_READY;
 	outcome = guard__icmp_error(skb, p);
 	if (outcome != CONTINUE)
 		return outcome;
-	if (!parse_icmp_error(skb, p, &error))
+	error = service_error__room(serving);
+	if (!parse_icmp_error(skb, p, error))
 		return PASS_STACK_ERROR;
-	flow = flow__find(&error.about);
+	flow = flow__find(&error->about);
 	if (!flow)
 		return PASS_STACK_ERROR;
+	if (flow->flags & FLOW_SERVICE)
+		return service_flow__send_error(skb, p, config, flow, is_netkit);
 	way = READ_ONCE(flow->way);
 	if (way__kind(way) == WAY_OUT)
-		return outside__send_error(skb, p, &error, flow);
+		return outside__send_error(skb, p, error, flow);
 	if (way__kind(way) != WAY_STACK && way__generation(way) != READ_ONCE(config->generation))
 		return PASS_STACK_ERROR;
 	return go(skb, p, config, way, is_netkit);
@@ -188,9 +282,12 @@ __rare int pass_fragment(struct __sk_buff *skb, const struct packet *p, const st
 
 	if (!p || !config)
 		return DROP_NOT_READY;
+	/* Of the others in those ranges nobody puts it together, either. */
+	if (config->flags & CONFIG_SERVICES && service_flow__is_address(&p->key.daddr))
+		return DROP_FRAGMENT_ORDER;
 	source = endpoint__find(&p->key.saddr);
 	if (source && outside__has_ports(p) && outside__is_ours(p, config, source) &&
-	    outside__route(skb, p, config, &out) == ROUTE_OUT)
+	    outside__route(skb, p, config, &out, false) == ROUTE_OUT)
 		return DROP_FRAGMENT_ORDER;
 	return PASS_STACK_FRAGMENT;
 }
@@ -201,10 +298,10 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	const struct endpoint *source, *target;
 	struct packet p = {};
 	struct flow *flow;
+	__u64 way = 0, known = 0;
 	__u32 generation;
-	bool is_known, is_netkit;
+	bool is_netkit;
 	int outcome;
-	__u64 way = 0;
 
 	if (unlikely(!config))
 		return DROP_NOT_READY;
@@ -240,17 +337,30 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 	}
 
 	flow = flow__find(&p.key);
-	is_known = flow && flow->source_incarnation == source->incarnation &&
-		   !flow__is_reopened(flow, p.tcp_flags);
-	if (likely(is_known)) {
+	if (likely(flow && flow->source_incarnation == source->incarnation &&
+		   !flow__is_reopened(flow, p.tcp_flags))) {
 		__u32 seen = READ_ONCE(flow->seen);
 
 		way = READ_ONCE(flow->way);
 		outcome = flow__touch(flow, &p);
 		if (unlikely(outcome != CONTINUE))
 			return outcome;
-		if (way__kind(way) == WAY_STACK)
+		if (unlikely(flow->flags & FLOW_SERVICE)) {
+			outcome = service_flow__go(skb, &p, config, flow, is_netkit,
+						   way__kind(way) == WAY_OUT &&
+							   READ_ONCE(flow->seen) != seen);
+			if (likely(outcome != SERVICE_ENDED))
+				return outcome;
+			goto judge;
+		}
+		known = way;
+		if (way__kind(way) == WAY_STACK) {
+			/* Services may have become ours since. */
+			if (unlikely(p.key.proto == IPPROTO_UDP && way__generation(way) != generation &&
+				     config->flags & CONFIG_SERVICES))
+				goto judge;
 			return PASS_STACK;
+		}
 		if (likely(way__generation(way) == generation)) {
 			if (way__kind(way) == WAY_NODE)
 				return send(skb, &p, config, way);
@@ -270,16 +380,21 @@ static __always_inline int from_pod(struct __sk_buff *skb)
 			if (likely(endpoint__is_pod(target) &&
 				   target->incarnation == flow->target_incarnation))
 				return arrive(skb, &p, target, is_netkit);
-			is_known = false;
+			known = 0;
 		}
 	}
 	if (addr__is_untracked(&p.key.daddr))
 		return addr__is_loopback(&p.key.daddr) ? DROP_LOOPBACK : PASS_UNTRACKED;
 judge:
-	outcome = judge(skb, &p, config, source->incarnation, is_known, &way);
+	outcome = judge(skb, &p, config, source->incarnation, known, &way);
 	if (unlikely(flow__lacks_room(outcome)) && flows__reclaim())
-		outcome = judge(skb, &p, config, source->incarnation, is_known, &way);
-	return outcome == CONTINUE ? go(skb, &p, config, way, is_netkit) : outcome;
+		outcome = judge(skb, &p, config, source->incarnation, known, &way);
+	if (outcome != CONTINUE)
+		return outcome;
+	if (way)
+		return go(skb, &p, config, way, is_netkit);
+	outcome = service_flow__send_found(skb, &p, config, is_netkit);
+	return outcome == SERVICE_ENDED ? DROP_NO_ENDPOINT : outcome;
 }
 
 SEC("tc")

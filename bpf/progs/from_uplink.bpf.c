@@ -168,7 +168,7 @@ __rare int arrive_error(struct __sk_buff *skb, const struct packet *p, const str
 	owner = ipcache__range(&p->key.saddr, config->own_node, &node);
 	if (owner == RANGE_OWN || (owner == RANGE_OTHER && !(config->flags & CONFIG_NATIVE)))
 		return DROP_NATIVE_SOURCE;
-	return translated__arrive_error(skb, p);
+	return translated__arrive_error(skb, p, config);
 }
 
 static __always_inline int from_uplink(struct __sk_buff *skb)

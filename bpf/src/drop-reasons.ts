@@ -84,6 +84,12 @@ export const OUTCOMES: readonly Outcome[] = [
     'DROP_TRANSLATION_TAKEN',
     "of a translated flow, half of which is another flow's by now",
   ),
+  drop(45, 'DROP_SERVICE_ADDRESS', 'to an address of a service range that no service has'),
+  drop(
+    47,
+    'DROP_NO_LOCAL_BACKEND',
+    'to a service whose backends must be on this node, and none is',
+  ),
 
   pass(48, 'PASS_SERVICE', "a socket's peer is a backend in place of a service"),
   pass(49, 'PASS_REFUSED', 'to a service without endpoints: the sender is told'),

@@ -9,6 +9,7 @@ import { notToSay } from './drops/not-to-say.ts'
 import { nowhere } from './drops/nowhere.ts'
 import { outsideClaims } from './drops/outside-claims.ts'
 import { podsClaims } from './drops/pods-claims.ts'
+import { services } from './drops/services.ts'
 import { translated } from './drops/translated.ts'
 import { wayOut } from './drops/way-out.ts'
 import { Outside } from './outside.ts'
@@ -41,6 +42,7 @@ afterAll(() => {
 const seen = new Set<string>()
 const drops = [
   ...[...malformed, ...podsClaims, ...outsideClaims, ...noise, ...nowhere, ...notToSay],
+  ...services,
   ...translated,
   ...wayOut,
 ]

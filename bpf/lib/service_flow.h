@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Flows to a service that packets begin, not sockets: its backend takes its place in the packet. A pair of
+ * rows says how, as that of a flow that leaves the cluster does (types.h); what is found in a row goes by
+ * it, whichever program finds it.
+ *
+ * The steps of a first packet are called one after the other by the program itself, for the sake of the
+ * stack: pick a backend, say where it is (the program does), begin, send.
+ */
+#pragma once
+
+#include "arrival.h"
+#include "outside.h"
+#include "overlay.h"
+#include "services.h"
+#include "translate.h"
+#include "translate_error.h"
+#include "uplink.h"
+
+/* Answers of the functions below, besides outcomes and CONTINUE. */
+#define SERVICE_NONE (-2)		/* it is no service's */
+#define SERVICE_ENDED (-3)		/* the flow has ended: what comes now is another one's first packet */
+
+/* A service's flow in the making, or an error about one: too big for the stack. */
+struct serving {
+	struct packet packet;		/* as its backend gets it */
+	struct opening opening;		/* both rows; is_known and source_node are not looked at */
+	struct way_out out;
+	__u32 mtu;			/* of the uplink, where one of the rows is of WAY_OUT */
+	__u32 back_mtu;
+	struct affinity_key client;
+	struct icmp_error error;
+};
+
+/* Nothing: room to work in, a row per CPU. Written by the programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct serving);
+} sb_serving SEC(".maps");
+
+static __always_inline struct serving *serving__get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&sb_serving, &zero);
+}
+
+/* Nobody serves it: our rules in the stack tell whoever sent it. */
+static __always_inline int service_flow__refuse(struct __sk_buff *skb)
+{
+	skb->mark |= SB_REFUSE;
+	return PASS_REFUSED;
+}
+
+/* No service has that address and port. Of a range of service addresses somebody must. */
+static __always_inline int service_flow__is_nobodys(const struct addr *addr)
+{
+	struct service_key key = { .addr = *addr };
+
+	if (!ipcache__is_service(addr))
+		return SERVICE_NONE;
+	/* Of a protocol that we leave to the stack, perhaps. */
+	return bpf_map_lookup_elem(&sb_services, &key) ? SERVICE_NONE : DROP_SERVICE_ADDRESS;
+}
+
+/* Some service has it. Node ports are not meant: the node's addresses are more than that. */
+static __always_inline bool service_flow__is_address(const struct addr *addr)
+{
+	struct service_key key = { .addr = *addr };
+
+	return bpf_map_lookup_elem(&sb_services, &key) || ipcache__is_service(addr);
+}
+
+/*
+ * Which backend gets a first packet: CONTINUE with serving->packet, SERVICE_NONE, or an outcome. The middle of
+ * a connection that nobody has a row of was a pod's until its backend went: the pod is told so. From outside it
+ * may be anybody's.
+ */
+__rare int service_flow__pick(struct __sk_buff *skb, const struct packet *p, bool is_outside)
+{
+	struct serving *serving = serving__get();
+	const struct service *service;
+	const struct backend *backend;
+	__u32 list, id;
+
+	if (!serving || !p)
+		return DROP_NOT_READY;
+	if (p->key.proto != IPPROTO_TCP && p->key.proto != IPPROTO_UDP)
+		return service_flow__is_nobodys(&p->key.daddr);
+	service = service__find(&p->key.daddr, p->key.dport, p->key.proto);
+	if (!service)
+		return service_flow__is_nobodys(&p->key.daddr);
+	if (packet__is_midstream(p))
+		return is_outside ? SERVICE_NONE : service_flow__refuse(skb);
+	if (service->flags & SERVICE_ADDRESS)
+		return service_flow__refuse(skb);
+	list = is_outside ? service->external : service->internal;
+	serving->client.client = p->key.saddr;
+	serving->client.kind = CLIENT_ADDRESS;
+	id = service__pick(service, list, &serving->client);
+	if (!id && service->flags & (is_outside ? SERVICE_EXTERNAL_LOCAL : SERVICE_INTERNAL_LOCAL))
+		return DROP_NO_LOCAL_BACKEND;
+	backend = backend__find(id);
+	if (!backend || addr__is_ipv4(&backend->addr) != addr__is_ipv4(&p->key.daddr) ||
+	    addr__is_untracked(&backend->addr))
+		return service_flow__refuse(skb);
+	serving->packet = *p;
+	serving->packet.key.daddr = backend->addr;
+	serving->packet.key.dport = backend->port;
+	return CONTINUE;
+}
+
+/* The way to a backend in the pod network or on this node. 0: it is elsewhere. */
+static __always_inline __u64 service_flow__way_to(const struct addr *backend, const struct config *config)
+{
+	__u32 node, generation = READ_ONCE(config->generation);
+	const struct endpoint *endpoint = endpoint__find(backend);
+	const struct node *to;
+
+	if (endpoint)
+		return way__make(endpoint__is_pod(endpoint) ? WAY_LOCAL : WAY_STACK, 0, generation);
+	node = ipcache__remote_node(backend, config->own_node);
+	if (!node)
+		return 0;
+	to = node__find(node);
+	if (to && config->overlay_ifindex)
+		return way__make(WAY_NODE, node, generation);
+	if (to && to->flags & NODE_ON_UPLINK && config->uplink_ifindex)
+		return way__make(WAY_UPLINK, node, generation);
+	return way__make(WAY_STACK, node, generation);
+}
+
+/* Both rows but the port. CONTINUE, or DROP_FLOW_SHARE if whoever sends it has enough. */
+__rare int service_flow__start(const struct packet *p)
+{
+	struct serving *serving = serving__get();
+	struct pair *pair = pair__get();
+	const struct opening *o;
+	struct opener_flows *mine;
+
+	if (!serving || !pair || !p)
+		return DROP_NOT_READY;
+	o = &serving->opening;
+	__builtin_memset(pair, 0, sizeof(*pair));
+	pair->key = p->key;
+	flow_key__reverse(&pair->back, &serving->packet.key);
+
+	pair->row.way = o->way;
+	pair->row.source_incarnation = o->source_incarnation;
+	pair->row.target_incarnation = o->target_incarnation;
+	pair->row.flags = FLOW_TRANSLATED | FLOW_SERVICE | FLOW_OPENER | FLOW_SEEN;
+	pair->row.to.saddr = serving->packet.key.saddr;
+	pair->row.to.daddr = serving->packet.key.daddr;
+	pair->row.mtu = serving->mtu;
+
+	pair->back_row.way = o->way_back;
+	pair->back_row.source_incarnation = o->target_incarnation;
+	pair->back_row.target_incarnation = o->source_incarnation;
+	pair->back_row.source_node = o->target_node;
+	pair->back_row.flags = FLOW_TRANSLATED | FLOW_SERVICE;
+	pair->back_row.to.saddr = p->key.daddr;
+	pair->back_row.to.daddr = p->key.saddr;
+	pair->back_row.to.sport = p->key.dport;
+	pair->back_row.to.dport = p->key.sport;
+	pair->back_row.mtu = serving->back_mtu;
+	return opener__admit(&mine, &p->key.saddr, o->source_incarnation, 0);
+}
+
+/* Begins the flow that serving->packet and serving->opening are about. CONTINUE with both rows written, or
+ * DROP_NO_PORT, DROP_FLOWS_FULL, DROP_FLOW_SHARE. */
+static __always_inline int service_flow__begin(struct __sk_buff *skb, const struct packet *p,
+					       const struct config *config)
+{
+	int outcome = service_flow__start(p);
+
+	if (outcome == CONTINUE)
+		outcome = port__reserve(skb, config);
+	return outcome == CONTINUE ? pair__finish() : outcome;
+}
+
+/*
+ * What the short way cannot carry goes to the stack in that form in which whoever sent it can be told about it:
+ * rewritten if it goes to the backend under the sender's own address, or if the node itself would take it for
+ * its own. Else as it was, and sb_to_pod or sb_to_uplink rewrites it behind the stack.
+ */
+static __always_inline bool service_flow__is_told_rewritten(const struct packet *p, const struct flow *flow)
+{
+	if (flow->flags & FLOW_OPENER)
+		return addr__equal(&flow->to.saddr, &p->key.saddr);
+	return !addr__equal(&flow->to.daddr, &p->key.daddr);
+}
+
+/* All of a datagram that an uplink brings, or none: the kernel, once it puts datagrams together, waits for every
+ * piece of one whose first was too long for the pod. */
+static __always_inline bool service_flow__is_piece(const struct packet *p, const struct flow *flow)
+{
+	return p->flags & (PACKET_FRAGMENT_FIRST | PACKET_FRAGMENT_LATER) && !flow->source_incarnation &&
+	       !flow->source_node && way__kind(READ_ONCE(flow->way)) == WAY_LOCAL;
+}
+
+/*
+ * By its row. `is_sending` as for arrive(). CONTINUE if the row does not hold any more; then nothing was done.
+ * Answers on the stack way stay as they are: they are rewritten where they leave the stack.
+ */
+__rare int service_flow__send(struct __sk_buff *skb, const struct packet *p, const struct config *config,
+			      const struct flow *flow, bool is_sending)
+{
+	const struct endpoint *pod = NULL;
+	const struct node *node = NULL;
+	int outcome, rewritten;
+	enum way_kind kind;
+	__u32 mtu;
+	__u64 way;
+
+	if (!p || !config || !flow)
+		return DROP_NOT_READY;
+	way = READ_ONCE(flow->way);
+	kind = way__kind(way);
+	if (kind == WAY_STACK) {
+		if (!(flow->flags & FLOW_OPENER))
+			return PASS_STACK;
+		outcome = rewrite__both(skb, p, config, &flow->to);
+		return outcome == CONTINUE ? PASS_STACK : outcome;
+	}
+	if (unlikely(way__generation(way) != READ_ONCE(config->generation)))
+		return CONTINUE;
+	if (kind == WAY_LOCAL) {
+		pod = endpoint__find(&flow->to.daddr);
+		if (unlikely(!endpoint__is_pod(pod) || pod->incarnation != flow->target_incarnation))
+			return CONTINUE;
+		mtu = pod->mtu;
+	} else if (kind == WAY_OUT) {
+		mtu = flow->mtu;
+	} else {
+		node = node__find(way__node(way));
+		if (unlikely(!node))
+			return DROP_NO_NODE;
+		mtu = node->mtu;
+	}
+	outcome = hop__check(skb, p, mtu);
+	if (unlikely(outcome == CONTINUE && service_flow__is_piece(p, flow)))
+		outcome = PASS_STACK;
+	if (unlikely(outcome != CONTINUE)) {
+		if (!service_flow__is_told_rewritten(p, flow))
+			return outcome;
+		if (kind != WAY_NODE)	/* sb_to_overlay has a tunnel key to set, yet */
+			skb->mark |= SB_DONE;
+	}
+	rewritten = rewrite__both(skb, p, config, &flow->to);
+	if (unlikely(rewritten != CONTINUE))
+		return rewritten;
+	if (unlikely(outcome != CONTINUE))
+		return outcome;
+	if (pod)
+		return arrive(skb, p, pod, is_sending);
+	if (!node) {
+		outcome = hop__take(skb, p, 0);
+		return outcome == CONTINUE ? outside__redirect(skb, way) : outcome;
+	}
+	return kind == WAY_NODE ? overlay__send(skb, p, config, node) :
+				  uplink__send(skb, p, config, node);
+}
+
+/* The same by the row that the packet's key finds by now. SERVICE_ENDED if there is none, or if that does not
+ * hold. */
+__rare int service_flow__send_found(struct __sk_buff *skb, const struct packet *p, const struct config *config,
+				    bool is_sending)
+{
+	struct pair *pair = pair__get();
+	const struct flow *flow;
+	int outcome;
+
+	if (!pair || !p || !config)
+		return DROP_NOT_READY;
+	pair->key = p->key;
+	flow = flow__find(&pair->key);
+	if (!flow || !(flow->flags & FLOW_SERVICE))
+		return SERVICE_ENDED;
+	outcome = service_flow__send(skb, p, config, flow, is_sending);
+	return outcome == CONTINUE ? SERVICE_ENDED : outcome;
+}
+
+/* Where the packets of pair->row leave the cluster by now: one of enum route, with *way and the row's MTU. */
+static __always_inline int service_flow__route(struct __sk_buff *skb, const struct packet *p,
+					       const struct config *config, struct pair *pair, __u64 *way)
+{
+	struct serving *serving = serving__get();
+	bool keeps_source = !(pair->row.flags & FLOW_OPENER) ||
+			    addr__equal(&pair->row.to.saddr, &p->key.saddr);
+	int route;
+
+	if (!serving)
+		return ROUTE_NONE;
+	serving->packet = *p;
+	serving->packet.key.daddr = pair->row.to.daddr;
+	serving->packet.key.dport = pair->row.to.dport;
+	if (keeps_source) {
+		serving->packet.key.saddr = pair->row.to.saddr;
+		serving->packet.key.sport = pair->row.to.sport;
+	}
+	route = outside__route(skb, &serving->packet, config, &serving->out, keeps_source);
+	if (route != ROUTE_OUT)
+		return route;
+	if (!keeps_source && !outside__is_local(skb, &pair->row.to.saddr))
+		return ROUTE_FOREIGN;
+	pair->row.mtu = serving->out.mtu;
+	*way = way__make(WAY_OUT, serving->out.ifindex, READ_ONCE(config->generation));
+	return ROUTE_OUT;
+}
+
+/* A row of an older generation, or tick: stays with its backend as long as that is where it was. CONTINUE with
+ * the row written anew, SERVICE_ENDED, or PASS_STACK while no route leads there. */
+__rare int service_flow__renew(struct __sk_buff *skb, const struct packet *p, const struct config *config)
+{
+	struct pair *pair = pair__get();
+	const struct flow *flow;
+	int route = ROUTE_OUT;
+	__u64 way = 0;
+
+	if (!pair || !p || !config)
+		return DROP_NOT_READY;
+	pair->key = p->key;
+	flow = flow__find(&pair->key);
+	if (!flow || !(flow->flags & FLOW_SERVICE))
+		return SERVICE_ENDED;
+	pair->row = *flow;
+	if (way__kind(pair->row.way) == WAY_OUT)
+		route = service_flow__route(skb, p, config, pair, &way);
+	else
+		way = service_flow__way_to(&pair->row.to.daddr, config);
+	if (route == ROUTE_NONE)
+		return PASS_STACK;
+	if (!way || pair->row.target_incarnation !=
+			    endpoint__incarnation(endpoint__find(&pair->row.to.daddr))) {
+		flow__end_pair(&pair->key);
+		return SERVICE_ENDED;
+	}
+	flow = flow__find(&pair->key);	/* as it is by now: it may have ended meanwhile */
+	if (!flow)
+		return SERVICE_ENDED;
+	pair->row.flags = flow->flags;
+	pair->row.seen = flow->seen;
+	pair->row.way = way;
+	bpf_map_update_elem(&sb_flows, &pair->key, &pair->row, BPF_EXIST);
+	return CONTINUE;
+}
+
+/*
+ * The packet of a flow that has that row. SERVICE_ENDED, and then the row is gone; else what became of it.
+ * `is_due`: the row is to be judged again, whatever it says.
+ */
+static __always_inline int service_flow__go(struct __sk_buff *skb, const struct packet *p,
+					    const struct config *config, const struct flow *flow,
+					    bool is_sending, bool is_due)
+{
+	int outcome = CONTINUE;
+
+	if (likely(!is_due))
+		outcome = service_flow__send(skb, p, config, flow, is_sending);
+	if (likely(outcome != CONTINUE))
+		return outcome;
+	outcome = service_flow__renew(skb, p, config);
+	if (outcome != CONTINUE)
+		return outcome;
+	return service_flow__send_found(skb, p, config, is_sending);
+}
+
+/* Where an error is taken apart that may be about a service's flow. */
+static __always_inline struct icmp_error *service_error__room(struct serving *serving)
+{
+	__builtin_memset(&serving->error, 0, sizeof(serving->error));
+	return &serving->error;
+}
+
+/*
+ * serving->error, about a flow to a service, goes along that flow's row in the other direction. Best effort, as
+ * errors are: of a row that is to be looked up anew as its old way says.
+ */
+__rare int service_flow__send_error(struct __sk_buff *skb, const struct packet *p, const struct config *config,
+				    const struct flow *flow, bool is_sending)
+{
+	struct serving *serving = serving__get();
+	const struct endpoint *pod = NULL;
+	const struct node *node = NULL;
+	enum way_kind kind;
+	int outcome;
+	__u64 way;
+
+	if (!serving || !p || !config || !flow)
+		return PASS_STACK_ERROR;
+	way = READ_ONCE(flow->way);
+	kind = way__kind(way);
+	/* What leaves the stack is translated there. */
+	if (kind == WAY_STACK && !(flow->flags & FLOW_OPENER))
+		return PASS_STACK_ERROR;
+	if (kind == WAY_LOCAL) {
+		pod = endpoint__find(&flow->to.daddr);
+		if (!endpoint__is_pod(pod) || pod->incarnation != flow->target_incarnation)
+			return PASS_STACK_ERROR;
+	} else if (kind == WAY_OUT) {
+		if (!way__node(way))
+			return PASS_STACK_ERROR;
+	} else if (kind != WAY_STACK) {
+		node = node__find(way__node(way));
+		if (!node)
+			return PASS_STACK_ERROR;
+	}
+	outcome = hop__check(skb, p, pod ? pod->mtu : node ? node->mtu : flow->mtu);
+	if (outcome != CONTINUE)
+		return outcome;
+	outcome = translate_error(skb, p, &serving->error, &flow->to, false);
+	if (outcome != CONTINUE)
+		return outcome;
+	if (pod)
+		return arrive(skb, p, pod, is_sending);
+	if (kind == WAY_STACK)
+		return PASS_STACK_ERROR;
+	if (kind == WAY_OUT) {
+		outcome = hop__take(skb, p, 0);
+		return outcome == CONTINUE ? outside__redirect(skb, way) : outcome;
+	}
+	return kind == WAY_NODE ? overlay__send(skb, p, config, node) :
+				  uplink__send(skb, p, config, node);
+}
