@@ -37,3 +37,6 @@ export const POD_GATEWAY_IPV6 = 'fe80::1'
 
 /** Table of family inet that holds all our nftables rules. */
 export const NFT_TABLE = 'sinabro'
+
+/** Table of family inet whose one chain does nothing: while it is there, connections that kube-proxy has translated go on. */
+export const NFT_NAT_TABLE = 'sinabro-nat'

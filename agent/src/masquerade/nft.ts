@@ -1,4 +1,4 @@
-// Runs nft(8) with a script on standard input; no shell, no outside data in its arguments.
+// Runs nft(8), or another tool of its kind, with a script on standard input; no shell, no outside data in its arguments.
 import { spawn } from 'node:child_process'
 
 export class NftError extends Error {
@@ -19,29 +19,49 @@ export type Nft = (args: readonly string[], script: string, signal: AbortSignal)
 
 /** `prefix` enters a namespace before it: ['ip', 'netns', 'exec', 'x']. */
 export function createNft(prefix: readonly string[] = []): Nft {
-  return (args, script, signal) => runNft([...prefix, 'nft', ...args], script, signal)
+  return createTool('nft', prefix)
 }
 
-function runNft(command: readonly string[], script: string, signal: AbortSignal): Promise<string> {
-  const [program = 'nft', ...args] = command
+/** The same for another program; `limitBytes` is of what it prints. */
+export function createTool(
+  name: string,
+  prefix: readonly string[] = [],
+  limitBytes = OUTPUT_LIMIT_BYTES,
+): Nft {
+  return (args, script, signal) => {
+    const command = [...prefix, name, ...args]
+    return runTool(name, command, script, signal, limitBytes)
+  }
+}
+
+function runTool(
+  name: string,
+  command: readonly string[],
+  script: string,
+  signal: AbortSignal,
+  limitBytes: number,
+): Promise<string> {
+  const [program = name, ...args] = command
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { signal, stdio: ['pipe', 'pipe', 'pipe'] })
     let output = ''
     let complaint = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       output += text
-      if (output.length > OUTPUT_LIMIT_BYTES) child.kill()
+      if (output.length > limitBytes) child.kill()
     })
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       if (complaint.length < 4096) complaint += text
     })
     child.on('error', (error) => {
       const isMissing = 'code' in error && error.code === 'ENOENT'
-      reject(isMissing ? new NftError('missing', 'nft is not installed', { cause: error }) : error)
+      reject(
+        isMissing ? new NftError('missing', `${name} is not installed`, { cause: error }) : error,
+      )
     })
     child.on('close', (status) => {
       if (status === 0) resolve(output)
-      else reject(new NftError('refused', `nft: exit ${status}: ${complaint.trim()}`))
+      else reject(new NftError('refused', `${name}: exit ${status}: ${complaint.trim()}`))
     })
     // A child that ends before it has read everything is reported by its exit status.
     child.stdin.on('error', () => undefined)
