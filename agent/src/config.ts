@@ -38,6 +38,12 @@ export interface AgentConfig {
   readonly serviceCidrs: readonly string[]
   /** What `spec.externalIPs` of Services may be from. */
   readonly externalIpCidrs: readonly string[]
+  /** Where load balancers ask whether the node serves, as they ask kube-proxy; of all zero: every address. Absent: nowhere. */
+  readonly healthzAddress?: HostPort
+  /** Loopback only; absent: nowhere. */
+  readonly proxyModeAddress?: HostPort
+  /** Once our services are complete, the rules that kube-proxy has left go. */
+  readonly cleanKubeProxy: boolean
   /** Rows of the flow table when it is made; a connection has two. Absent: by memory. */
   readonly flowsMax?: number
   /** How long a pod that is gone without a DEL keeps its addresses; seen gone at both ends of it. */

@@ -1,7 +1,14 @@
 // The command `sinabro agent`: every setting of the daemon, with its default and its name in the environment.
 import { hostname } from 'node:os'
 import { type Command, Option } from 'commander'
-import { type AgentConfig, EXIT, type Request, type Source, useLibDir } from '../config.ts'
+import {
+  type AgentConfig,
+  EXIT,
+  type HostPort,
+  type Request,
+  type Source,
+  useLibDir,
+} from '../config.ts'
 import { LOG_LEVELS } from '../runtime/log.ts'
 import {
   bpfDirOption,
@@ -11,7 +18,9 @@ import {
   type ParsedSource,
   parseCrashAt,
   parseFeatures,
+  parseListenAddress,
   parseLoopback,
+  parseLoopbackOrNone,
   parseMasqueradePorts,
   parseRanges,
   parseReservedPorts,
@@ -51,8 +60,14 @@ const SERVICE_ACCOUNT_DIR = '/var/run/secrets/kubernetes.io/serviceaccount'
 const NO_SERVER =
   "error: --source kubernetes outside of a pod needs '--kubernetes-api https://HOST:PORT' or '--kubeconfig FILE'"
 
-type AgentOptions = Omit<AgentConfig, 'tunnelFamily' | 'source'> & {
+type AgentOptions = Omit<
+  AgentConfig,
+  'tunnelFamily' | 'source' | 'cleanKubeProxy' | 'healthzAddress' | 'proxyModeAddress'
+> & {
   readonly source: ParsedSource
+  readonly healthzBindAddress: HostPort | 'none'
+  readonly proxyModeAddress: HostPort | 'none'
+  readonly cleanKubeProxy: 'yes' | 'no'
   readonly kubernetesApi: readonly string[]
   readonly serviceAccountDir: string
   readonly kubeconfig?: string
@@ -192,6 +207,33 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         .default([], 'nowhere: whoever may write Services could take any address'),
     )
     .addOption(
+      new Option(
+        '--healthz-bind-address <address>',
+        'with --services ebpf: /healthz and /livez for load balancers, as kube-proxy has them; or none',
+      )
+        .env('SINABRO_HEALTHZ_BIND_ADDRESS')
+        .argParser(parseListenAddress)
+        .default({ host: '0.0.0.0', port: 10_256 }, '0.0.0.0:10256, all addresses of the node'),
+    )
+    .addOption(
+      new Option(
+        '--proxy-mode-address <address>',
+        'with --services ebpf: /proxyMode, as kube-proxy has it: 127.0.0.1:PORT, [::1]:PORT or none',
+      )
+        .env('SINABRO_PROXY_MODE_ADDRESS')
+        .argParser(parseLoopbackOrNone)
+        .default({ host: '127.0.0.1', port: 10_249 }, '127.0.0.1:10249'),
+    )
+    .addOption(
+      new Option(
+        '--clean-kube-proxy <yes|no>',
+        'with --services ebpf: remove the rules that kube-proxy has left, once ours are complete',
+      )
+        .env('SINABRO_CLEAN_KUBE_PROXY')
+        .choices(['yes', 'no'])
+        .default('no'),
+    )
+    .addOption(
       new Option('--flows-max <rows>', 'rows of the flow table when it is made, two a connection')
         .env('SINABRO_FLOWS_MAX')
         .argParser(wholeNumber(1024, 4_194_304))
@@ -248,6 +290,9 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         kubernetesApi,
         serviceAccountDir,
         kubeconfig,
+        healthzBindAddress,
+        proxyModeAddress,
+        cleanKubeProxy,
         ...config
       } = options
       const source = sourceOf(options, process.env)
@@ -257,6 +302,9 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         config: {
           ...config,
           source,
+          ...(healthzBindAddress === 'none' ? {} : { healthzAddress: healthzBindAddress }),
+          ...(proxyModeAddress === 'none' ? {} : { proxyModeAddress }),
+          cleanKubeProxy: cleanKubeProxy === 'yes',
           tunnelFamily: tunnelFamily === 'auto' ? 'auto' : tunnelFamily === '4' ? 4 : 6,
         },
       })

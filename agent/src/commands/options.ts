@@ -99,6 +99,23 @@ export function parseLoopback(text: string): HostPort {
   )
 }
 
+/** For whoever asks from the network; `none` for nowhere. */
+export function parseListenAddress(text: string): HostPort | 'none' {
+  if (text === 'none') return text
+  const [, v4, v6, digits] = /^(?:([0-9.]+)|\[([0-9a-f:.]+)\]):(\d{1,5})$/i.exec(text) ?? []
+  const host = v4 ?? v6 ?? ''
+  const port = Number(digits)
+  const isAddress = v4 === undefined ? isIPv6(host) : isIPv4(host)
+  if (isAddress && port >= 1 && port <= 65_535) return { host, port }
+  throw new InvalidArgumentError(
+    'expected an address of the node with a port, 0.0.0.0:10256 for all of its addresses, or none',
+  )
+}
+
+export function parseLoopbackOrNone(text: string): HostPort | 'none' {
+  return text === 'none' ? text : parseLoopback(text)
+}
+
 export function parseCrashAt(text: string): CrashAt {
   const [, point, pass] = /^(.*?)(?::(\d+))?$/.exec(text) ?? []
   if (point === undefined || point === '') throw new InvalidArgumentError('expected a point')
