@@ -115,6 +115,7 @@ test('uninstall() forced takes away all of ours, nothing of others, and is fine 
   await stage.netlink.links.add({ kind: 'bridge', name: 'sb0', isUp: true })
   nft('add table inet other')
   nft('add table inet sinabro')
+  nft('add table inet sinabro-nat')
   const forced = { ...options, isForced: true }
   expect(await uninstall(forced, kernel())).toEqual(
     expect.arrayContaining([
@@ -122,6 +123,7 @@ test('uninstall() forced takes away all of ours, nothing of others, and is fine 
       `${options.cniBinDir}/sinabro-cni`,
       expect.stringMatching(/^device sb[a-z2-7]{13}$/),
       'nftables table inet sinabro',
+      'nftables table inet sinabro-nat',
       `${options.stateDir}/allocations`,
     ]),
   )

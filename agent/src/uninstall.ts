@@ -13,6 +13,7 @@ import { keyDigest } from './ipam/allocation.ts'
 import { parseRecordName } from './ipam/record.ts'
 import {
   ALIAS_PREFIX,
+  NFT_NAT_TABLE,
   NFT_TABLE,
   OVERLAY_ALIAS,
   ROUTE_PROTOCOL,
@@ -127,8 +128,10 @@ async function removeAll(
       removed.push(`route ${dst}`)
     }
   }
-  if (await removeRules(NFT_TABLE, nft, AbortSignal.timeout(NFT_TIMEOUT_MS))) {
-    removed.push(`nftables table inet ${NFT_TABLE}`)
+  for (const table of [NFT_TABLE, NFT_NAT_TABLE]) {
+    if (await removeRules(table, nft, AbortSignal.timeout(NFT_TIMEOUT_MS))) {
+      removed.push(`nftables table inet ${table}`)
+    }
   }
   for (const path of [
     ...RUN_ENTRIES.map((n) => join(runDir, n)),

@@ -12,6 +12,7 @@ import type { DoctorConfig } from '../config.ts'
 import { Features } from '../features/features.ts'
 import { FEATURE_NAMES, type FeatureName } from '../features/table.ts'
 import { KernelSettings } from '../kernel-settings.ts'
+import { judgeProxy } from './checks/kube-proxy.ts'
 import { CHECKS, showFindings } from './doctor.ts'
 import { examine, type Report } from './finding.ts'
 import { World } from './world.ts'
@@ -394,6 +395,26 @@ test('foreign routes: another network in the range of pods', async () => {
       'a route to fd00:2::/96 by cni0',
     ),
   )
+})
+
+test('kube-proxy: its rules beside ours, or nobody who serves', async () => {
+  expect(await ask('kube-proxy')).toEqual(skipped('only a running agent knows'))
+  await agentSays({ source: 'kubernetes:https://192.0.2.1:6443', facts: { services: 'none' } })
+  expect(await ask('kube-proxy')).toEqual(warning('--services is none, and no rules of kube-proxy'))
+  inside('nft add table ip kube-proxy; nft add chain ip kube-proxy services')
+  inside('iptables-nft -t nat -N KUBE-SERVICES; iptables-nft -N KUBE-FIREWALL')
+  expect(await ask('kube-proxy')).toEqual(ok('kube-proxy'))
+})
+
+test('kube-proxy beside --services ebpf: rules are a warning, IPVS is an error', () => {
+  const rules = { kind: 'nftables', family: 4, table: 'kube-proxy', chains: 3 } as const
+  const ipvs = { kind: 'ipvs', family: 4, table: 'ip_vs', chains: 2 } as const
+  expect(judgeProxy(true, true, { found: [rules, ipvs] })).toEqual([
+    ...error('IPVS (2 virtual servers) of kube-proxy beside --services ebpf'),
+    ...warning('nftables table ip kube-proxy (3 chains)'),
+  ])
+  expect(judgeProxy(true, true, { found: [] })).toEqual([])
+  expect(judgeProxy(false, false, { found: [] })).toEqual([])
 })
 
 test('agent: does not answer, or says what does not work', async () => {

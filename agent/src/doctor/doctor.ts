@@ -8,6 +8,7 @@ import { FeatureError, type FeatureView } from '../features/features.ts'
 import { agent, foreignRoutes } from './checks/agent.ts'
 import { forwardPolicy } from './checks/firewall.ts'
 import { bpfFileSystem, kernelFeatures } from './checks/kernel.ts'
+import { kubeProxy } from './checks/kube-proxy.ts'
 import { flowTable, masquerade } from './checks/masquerade.ts'
 import { networkd, networkManager } from './checks/network-managers.ts'
 import { cniConfiguration, plugins, runtimeDirectories } from './checks/runtime-config.ts'
@@ -27,6 +28,7 @@ export const CHECKS: readonly Check<World>[] = [
   foreignRoutes,
   masquerade,
   flowTable,
+  kubeProxy,
   mtu,
   cniConfiguration,
   runtimeDirectories,

@@ -87,11 +87,10 @@ export async function removeProxyRules(world: ProxyWorld): Promise<ProxyFindings
   if (own.length > 0) {
     // With the last chain of type nat the kernel would stop to translate, and with the last rule that asks for it to track
     // connections: those that there are would break.
-    script.push(`table inet ${NFT_NAT_TABLE} {`)
-    script.push(
-      ' chain nat { type nat hook prerouting priority dstnat; ct state new accept; }',
-      '}',
-    )
+    const chain = `inet ${NFT_NAT_TABLE} nat`
+    script.push(`add table inet ${NFT_NAT_TABLE}`)
+    script.push(`add chain ${chain} { type nat hook prerouting priority dstnat; }`)
+    script.push(`flush chain ${chain}`, `add rule ${chain} ct state new accept`)
     script.push(...own.map(({ family }) => `delete table ${familyName(family)} ${NFT_TABLE}`))
   }
   if (found.some(({ kind }) => kind === 'iptables-nft')) script.push(...(await unlinkChains(world)))
