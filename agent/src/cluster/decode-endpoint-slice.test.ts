@@ -7,7 +7,6 @@ const slice = (more: object) => ({
   metadata: {
     ...{ name: 'web-abc', namespace: 'shop' },
     labels: { 'kubernetes.io/service-name': 'web' },
-    annotations: { 'endpoints.kubernetes.io/last-change-trigger-time': '2026-01-01T00:00:00Z' },
   },
   addressType: 'IPv4',
   ports: [{ name: 'http', port: 8080, protocol: 'TCP', appProtocol: 'http' }],
@@ -30,7 +29,6 @@ test('decodeEndpointSlice() takes names, ports and endpoints', () => {
   ]
   expect(decodeEndpointSlice(slice({ endpoints }))).toEqual({
     ...{ namespace: 'shop', name: 'web-abc', service: 'web', addressType: 'IPv4' },
-    triggerTime: '2026-01-01T00:00:00Z',
     ports: [{ name: 'http', protocol: 'TCP', port: 8080 }],
     endpoints: [
       {

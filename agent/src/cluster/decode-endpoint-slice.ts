@@ -5,7 +5,6 @@ import type { EndpointCondition, EndpointPortRow, EndpointRow, EndpointSliceRow 
 import { isGlobalUnicast } from './unicast.ts'
 
 export const SERVICE_NAME = 'kubernetes.io/service-name'
-const TRIGGER_TIME = 'endpoints.kubernetes.io/last-change-trigger-time'
 
 /** Gives the one copy of a text that many objects have. */
 export type Intern = (text: string) => string
@@ -18,33 +17,32 @@ export function decodeEndpointSlice(
   const slice = new Field(value)
   const metadata = slice.at('metadata')
   const service = metadata.at('labels').at(SERVICE_NAME).optionalString()
-  const triggerTime = metadata.at('annotations').at(TRIGGER_TIME).optionalString()
   const addressType = slice.at('addressType').oneOf(['IPv4', 'IPv6', 'FQDN'])
-  const names = decodeMetadata(metadata)
-  const namespace = intern(names.namespace)
+  const { namespace: text, name } = decodeMetadata(metadata)
+  const namespace = intern(text)
   const refused: string[] = []
   const endpoints: EndpointRow[] = []
   // Names are for DNS: nothing is behind them that a packet could be sent to.
   const found = addressType === 'FQDN' ? [] : slice.at('endpoints').list()
   for (const field of found) {
-    const text = field.at('addresses').list()[0]?.string()
-    if (text === undefined) continue
-    const address = usableAddress(text, addressType === 'IPv4')
-    if (address === undefined) refused.push(text)
+    const given = field.at('addresses').list()[0]?.string()
+    if (given === undefined) continue
+    const address = usableAddress(given, addressType === 'IPv4')
+    if (address === undefined) refused.push(given)
     else endpoints.push(decodeEndpoint(field, address, namespace, intern))
   }
   return {
-    ...names,
     namespace,
-    ...(service === undefined ? {} : { service }),
+    name,
     addressType,
     ports: slice
       .at('ports')
       .list()
       .flatMap((port) => decodeEndpointPort(port, intern)),
-    endpoints,
+    // A copy is no longer than it must be.
+    endpoints: endpoints.slice(),
+    ...(service === undefined ? {} : { service }),
     ...(refused.length === 0 ? {} : { refused }),
-    ...(triggerTime === undefined ? {} : { triggerTime }),
   }
 }
 
@@ -97,7 +95,8 @@ function decodePodName(target: Field, namespace: string): string | undefined {
   if (target.isAbsent || target.at('kind').optionalString() !== 'Pod') return undefined
   const name = target.at('name').optionalString()
   if (name === undefined) return undefined
-  return `${target.at('namespace').optionalString() ?? namespace}/${name}`
+  // join() makes one piece of text, where a template string would hold on to its parts.
+  return [target.at('namespace').optionalString() ?? namespace, name].join('/')
 }
 
 function decodeHints(field: Field, intern: Intern): string[] | undefined {

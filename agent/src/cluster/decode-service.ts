@@ -8,6 +8,9 @@ const PROXY_NAME = 'service.kubernetes.io/service-proxy-name'
 /** `sessionAffinityConfig.clientIP.timeoutSeconds` where it is not said: three hours. */
 const AFFINITY_SEC = 10_800
 
+/** What most have none of is one list for all. */
+const NONE: readonly never[] = Object.freeze([])
+
 /** @throws DecodeError */
 export function decodeService(value: unknown): ServiceRow {
   const service = new Field(value)
@@ -21,14 +24,18 @@ export function decodeService(value: unknown): ServiceRow {
   const isExternalLocal = isLocal(spec.at('externalTrafficPolicy'))
   const healthCheck = spec.at('healthCheckNodePort')
   const hasHealthCheck = isExternalLocal && !healthCheck.isAbsent && healthCheck.value !== 0
+  const { namespace, name, uid } = decodeMetadata(metadata)
+  // What all have comes first: those fields then lie in the object itself, and there are many.
   return {
-    ...decodeMetadata(metadata),
-    ...(createdAt === undefined ? {} : { createdAt }),
+    namespace,
+    name,
     type,
     clusterIPs: type === 'ExternalName' ? [] : decodeClusterIPs(spec),
-    externalIPs: spec.at('externalIPs').addresses(),
-    ingress: decodeIngress(service.at('status').at('loadBalancer').at('ingress')),
+    externalIPs: orNone(spec.at('externalIPs').addresses()),
+    ingress: orNone(decodeIngress(service.at('status').at('loadBalancer').at('ingress'))),
     ports: spec.at('ports').list().map(decodeServicePort),
+    ...(uid === undefined ? {} : { uid }),
+    ...(createdAt === undefined ? {} : { createdAt }),
     ...(isInternalLocal ? { internalTrafficPolicy: 'Local' } : {}),
     ...(isExternalLocal ? { externalTrafficPolicy: 'Local' } : {}),
     ...(hasHealthCheck ? { healthCheckNodePort: decodePort(healthCheck) } : {}),
@@ -88,4 +95,8 @@ function decodeSourceRanges(field: Field): { loadBalancerSourceRanges?: readonly
 
 function isLocal(policy: Field): boolean {
   return !policy.isAbsent && policy.oneOf(['Cluster', 'Local', '']) === 'Local'
+}
+
+function orNone<T>(list: readonly T[]): readonly T[] {
+  return list.length === 0 ? NONE : list
 }

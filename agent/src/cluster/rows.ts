@@ -71,7 +71,6 @@ export type Protocol = 'TCP' | 'UDP' | 'SCTP'
 export interface EndpointSliceRow {
   readonly namespace: string
   readonly name: string
-  readonly uid?: string
   /** Name of the Service in the same namespace; absent: of none. */
   readonly service?: string
   readonly addressType: 'IPv4' | 'IPv6' | 'FQDN'
@@ -80,8 +79,6 @@ export interface EndpointSliceRow {
   readonly endpoints: readonly EndpointRow[]
   /** Addresses that no endpoint may have, as they are written. */
   readonly refused?: readonly string[]
-  /** When what led to this content happened (annotation of the controller), RFC 3339. */
-  readonly triggerTime?: string
 }
 
 export interface EndpointPortRow {

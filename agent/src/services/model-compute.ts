@@ -24,17 +24,23 @@ export function compute(
   context: Context,
 ): ServiceRows {
   const { namespace, name, clusterIPs, healthCheckNodePort } = service
+  // join() makes one piece of text, where a template string would hold on to its parts: there are many of these.
+  const key = [namespace, name].join('/')
   return {
-    key: `${namespace}/${name}`,
+    key,
     addresses: clusterIPs,
     ports: familiesOf(service).flatMap((family) =>
-      service.ports.flatMap((port) => computePort(service, port, family, slices, context)),
+      service.ports.flatMap((port) => {
+        const portKey = [key, ':', port.name, '/', port.protocol, '/', family].join('')
+        return computePort(portKey, service, port, family, slices, context)
+      }),
     ),
     ...(healthCheckNodePort === undefined ? {} : { healthCheckNodePort }),
   }
 }
 
 function computePort(
+  key: string,
   service: ServiceRow,
   port: ServicePortRow,
   family: 4 | 6,
@@ -50,34 +56,38 @@ function computePort(
   const isInternalLocal = service.internalTrafficPolicy === 'Local'
   const isExternalLocal = service.externalTrafficPolicy === 'Local' && outer.length > 0
   const lists = new Lists(candidatesOf(port, family, slices), context)
-  const common = {
+  const { affinitySec } = service
+  const row = (
+    rowKey: string,
+    of: readonly Frontend[],
+    internal: Answering,
+    external: Answering,
+  ): ServicePort => ({
+    key: rowKey,
     portName: port.name,
     protocol,
     family,
-    ...(service.affinitySec === undefined ? {} : { affinitySec: service.affinitySec }),
-  }
-  const key = `${service.namespace}/${service.name}:${port.name}/${protocol}/${family}`
-  const ofOuter = {
-    ...common,
-    external: isExternalLocal ? lists.local : lists.cluster,
-    isExternalLocal,
-    ...sourceRangesOf(service, family, outer),
-  }
-  if (!isInternalLocal) {
-    return [{ key, frontends, internal: lists.cluster, isInternalLocal, ...ofOuter }]
-  }
-  const isLocal = { isInternalLocal: true, isExternalLocal: true }
-  const { local } = lists
-  const inner = { ...common, key, frontends: cluster, internal: local, external: local, ...isLocal }
+    frontends: of,
+    internal: internal.list,
+    external: external.list,
+    isInternalLocal: internal.isLocal,
+    isExternalLocal: external.isLocal,
+    ...(affinitySec === undefined ? {} : { affinitySec }),
+    ...sourceRangesOf(service, family, of),
+  })
+  const everywhere = (): Answering => ({ list: lists.cluster, isLocal: false })
+  const here = (): Answering => ({ list: lists.local, isLocal: true })
+  const outside = isExternalLocal ? here : everywhere
+  if (!isInternalLocal) return [row(key, frontends, everywhere(), outside())]
+  const inner = row(key, cluster, here(), here())
   if (outer.length === 0) return [inner]
   // Who of the cluster asks an outer address asks for the whole cluster's: the internal policy is of cluster addresses alone.
-  return [
-    inner,
-    {
-      ...{ key: `${key}/external`, frontends: outer },
-      ...{ internal: lists.cluster, isInternalLocal: false, ...ofOuter },
-    },
-  ]
+  return [inner, row(`${key}/external`, outer, everywhere(), outside())]
+}
+
+interface Answering {
+  readonly list: readonly Backend[]
+  readonly isLocal: boolean
 }
 
 /** Ranges of another family than the only ones given let nobody in: who names sources wants no others. */
@@ -124,7 +134,8 @@ class Lists {
     }
     const isSame =
       other?.length === list.length && other.every((backend, at) => backend === list[at])
-    return isSame ? other : list
+    // A copy is no longer than it must be.
+    return isSame ? other : list.slice()
   }
 }
 

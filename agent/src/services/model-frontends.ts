@@ -49,7 +49,7 @@ export function isOutside({ kind }: Frontend): boolean {
 
 /** What only one Service can have. */
 export function claimOf({ address, port }: Frontend, protocol: Protocol): string {
-  return `${address} ${port}/${protocol}`
+  return [address, port, protocol].join(' ')
 }
 
 export interface Wanted {
