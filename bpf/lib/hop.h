@@ -67,6 +67,24 @@ static __always_inline int hop__take(struct __sk_buff *skb, const struct packet 
 	return outcome;
 }
 
+/* Redirects to another device are of frames, if only to take the header off: for what came by a device that has
+ * none. */
+static __always_inline bool hop__add_ethernet(struct __sk_buff *skb)
+{
+	void *data, *end;
+
+	if (L2_LEN)
+		return true;
+	if (bpf_skb_change_head(skb, ETH_HLEN, 0))
+		return false;
+	data = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
+	if (data + ETH_HLEN > end)
+		return false;
+	((struct ethhdr *)data)->h_proto = skb->protocol;
+	return true;
+}
+
 /* Unaligned halves of an Ethernet header, so that the compiler does not copy byte by byte. */
 struct mac_pair {
 	__u32 words[3];

@@ -49,6 +49,7 @@ enum range_owner {
 	RANGE_NONE = 0,
 	RANGE_OWN = 1,
 	RANGE_OTHER = 2,
+	RANGE_SERVICES = 3,		/* of services: no pod's */
 };
 
 /* *node is the other node's id, or 0. */
@@ -64,7 +65,9 @@ static __always_inline enum range_owner ipcache__range(const struct addr *addr, 
 	if (entry->flags & IPCACHE_OWN_RANGE || (entry->node && entry->node == own_node))
 		return RANGE_OWN;
 	*node = entry->node;
-	return entry->node ? RANGE_OTHER : RANGE_NONE;
+	if (entry->node)
+		return RANGE_OTHER;
+	return entry->flags & IPCACHE_SERVICES ? RANGE_SERVICES : RANGE_NONE;
 }
 
 /* May this node send with that inner source? Its ranges, and its own InternalIPs. */

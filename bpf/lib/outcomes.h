@@ -86,6 +86,7 @@ enum outcome {
 
 	/* Dropped: for a service, and nobody may serve it. */
 	DROP_SERVICE_ADDRESS = 45,	/* in a range of service addresses, and no service has it */
+	DROP_SOURCE_RANGE = 46,		/* the service is not for this source */
 	DROP_NO_LOCAL_BACKEND = 47,	/* none on this node, where its backends must be */
 
 	DROP_LAST = 47,			/* the largest number that a drop can have */

@@ -172,6 +172,8 @@ __rare int outside__route(struct __sk_buff *skb, const struct packet *p, const s
 static __always_inline int outside__redirect(struct __sk_buff *skb, __u64 way)
 {
 	skb->mark |= SB_DONE;		/* sb_to_uplink runs next, and has nothing left to do */
+	if (!hop__add_ethernet(skb))
+		return DROP_TRUNCATED;
 	redirect__note(skb, REDIRECT_NEIGHBOUR, way__node(way));
 	bpf_redirect_neigh(way__node(way), NULL, 0, 0);
 	return PASS_OUT;

@@ -41,21 +41,6 @@ static __always_inline int overlay__address(struct __sk_buff *skb, const struct 
 	return CONTINUE;
 }
 
-/* For what came by a device without. */
-static __always_inline bool overlay__make_ethernet(struct __sk_buff *skb)
-{
-	void *data, *end;
-
-	if (bpf_skb_change_head(skb, ETH_HLEN, 0))
-		return false;
-	data = (void *)(long)skb->data;
-	end = (void *)(long)skb->data_end;
-	if (data + ETH_HLEN > end)
-		return false;
-	((struct ethhdr *)data)->h_proto = skb->protocol;
-	return true;
-}
-
 /* The short way to another node. PASS_NODE, or what else became of it. */
 static __always_inline int overlay__send(struct __sk_buff *skb, const struct packet *p,
 					 const struct config *config, const struct node *node)
@@ -69,7 +54,7 @@ static __always_inline int overlay__send(struct __sk_buff *skb, const struct pac
 	outcome = hop__count(skb, p);
 	if (outcome != CONTINUE)
 		return outcome;
-	if (!L2_LEN && !overlay__make_ethernet(skb))
+	if (!hop__add_ethernet(skb))
 		return DROP_TRUNCATED;
 	outcome = overlay__address(skb, p, config, node);
 	if (outcome != CONTINUE)

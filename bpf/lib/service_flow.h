@@ -201,6 +201,43 @@ static __always_inline bool service_flow__is_piece(const struct packet *p, const
 }
 
 /*
+ * No kernel takes from outside what is in the node's own name: of a packet that the node sends on in it, it gets
+ * what its sender would have sent to whom it is for. That is in sb_pair then, as row.to; and a row that is made
+ * here says whose name gets into what the kernel tells the sender.
+ */
+__rare int service_flow__lend(const struct packet *p, const struct config *config, const struct flow *flow)
+{
+	struct pair *room = pair__get();
+
+	if (!room || !p || !config || !flow)
+		return 0;
+	__builtin_memset(&room->back_row, 0, sizeof(room->back_row));
+	flow_key__reverse(&room->back, &p->key);
+	room->back_row.to.saddr = room->back.saddr;
+	room->back_row.to.daddr = room->back.daddr;
+	room->back_row.to.sport = room->back.sport;
+	room->back_row.to.dport = room->back.dport;
+	room->back.saddr = flow->to.daddr;
+	room->back.sport = flow->to.dport;
+	room->back_row.way = way__make(WAY_STACK, 0, READ_ONCE(config->generation));
+	room->back_row.flags = FLOW_TRANSLATED | FLOW_SERVICE;
+	flow__insert(&room->back, &room->back_row, BPF_NOEXIST);
+	room->row.to.saddr = p->key.saddr;
+	room->row.to.sport = p->key.sport;
+	room->row.to.daddr = flow->to.daddr;
+	room->row.to.dport = flow->to.dport;
+	return 0;
+}
+
+/* Neither end is a pod of this node, and both change. */
+static __always_inline bool service_flow__is_nodes(const struct packet *p, const struct flow *flow)
+{
+	return !flow->source_incarnation && !flow->target_incarnation &&
+	       !addr__equal(&flow->to.saddr, &p->key.saddr) &&
+	       !addr__equal(&flow->to.daddr, &p->key.daddr);
+}
+
+/*
  * By its row. `is_sending` as for arrive(). CONTINUE if the row does not hold any more; then nothing was done.
  * Answers on the stack way stay as they are: they are rewritten where they leave the stack.
  */
@@ -209,6 +246,7 @@ __rare int service_flow__send(struct __sk_buff *skb, const struct packet *p, con
 {
 	const struct endpoint *pod = NULL;
 	const struct node *node = NULL;
+	const struct translation *to;
 	int outcome, rewritten;
 	enum way_kind kind;
 	__u32 mtu;
@@ -242,13 +280,22 @@ __rare int service_flow__send(struct __sk_buff *skb, const struct packet *p, con
 	outcome = hop__check(skb, p, mtu);
 	if (unlikely(outcome == CONTINUE && service_flow__is_piece(p, flow)))
 		outcome = PASS_STACK;
-	if (unlikely(outcome != CONTINUE)) {
+	to = &flow->to;
+	if (unlikely(outcome != CONTINUE && service_flow__is_nodes(p, flow))) {
+		const struct pair *room = pair__get();
+
+		service_flow__lend(p, config, flow);
+		if (!room)
+			return outcome;
+		to = &room->row.to;
+		skb->mark |= SB_DONE;
+	} else if (unlikely(outcome != CONTINUE)) {
 		if (!service_flow__is_told_rewritten(p, flow))
 			return outcome;
 		if (kind != WAY_NODE)	/* sb_to_overlay has a tunnel key to set, yet */
 			skb->mark |= SB_DONE;
 	}
-	rewritten = rewrite__both(skb, p, config, &flow->to);
+	rewritten = rewrite__both(skb, p, config, to);
 	if (unlikely(rewritten != CONTINUE))
 		return rewritten;
 	if (unlikely(outcome != CONTINUE))
@@ -410,7 +457,10 @@ __rare int service_flow__send_error(struct __sk_buff *skb, const struct packet *
 	outcome = hop__check(skb, p, pod ? pod->mtu : node ? node->mtu : flow->mtu);
 	if (outcome != CONTINUE)
 		return outcome;
-	outcome = translate_error(skb, p, &serving->error, &flow->to, false);
+	/* Another node takes from us what this one has sent. */
+	outcome = translate_error(skb, p, &serving->error, &flow->to,
+				  flow->flags & FLOW_OPENER &&
+					  !addr__equal(&flow->to.saddr, &serving->error.about.saddr));
 	if (outcome != CONTINUE)
 		return outcome;
 	if (pod)

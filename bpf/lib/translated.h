@@ -60,9 +60,11 @@ __rare int translated__to_node(struct __sk_buff *skb, const struct packet *p,
 }
 
 /* Packets of pods of this node never come by an uplink, and those of other nodes' only where there is no
- * tunnel: what else has such a row's key speaks in a pod's name. */
+ * tunnel: what else has such a row's key speaks in a pod's name. What the stack has translated leaves by one. */
 static __always_inline bool translated__is_by_uplink(const struct flow *flow, const struct config *config)
 {
+	if (way__kind(READ_ONCE(flow->way)) == WAY_STACK && !(flow->flags & FLOW_OPENER))
+		return false;
 	return !flow->source_incarnation && (!flow->source_node || config->flags & CONFIG_NATIVE);
 }
 

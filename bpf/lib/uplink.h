@@ -28,8 +28,10 @@ static __always_inline int uplink__send(struct __sk_buff *skb, const struct pack
 	outcome = hop__take(skb, p, node->mtu);
 	if (outcome != CONTINUE)
 		return outcome;
-	if (config->flags & CONFIG_TRANSLATED)	/* sb_to_uplink runs next, and has nothing left to do */
+	if (config->flags & (CONFIG_TRANSLATED | CONFIG_SERVICES))	/* sb_to_uplink runs next, and has nothing left to do */
 		skb->mark |= SB_DONE;
+	if (!hop__add_ethernet(skb))
+		return DROP_TRUNCATED;
 	redirect__note(skb, REDIRECT_NEIGHBOUR, config->uplink_ifindex);
 	bpf_redirect_neigh(config->uplink_ifindex, NULL, 0, 0);
 	return PASS_UPLINK;

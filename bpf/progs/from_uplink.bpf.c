@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Uplink, tc ingress. Answers to what pods sent out under the node's address go into those pods. With a
+ * Uplink, tc ingress. Answers to what pods sent out under the node's address go into those pods. Who asks for
+ * a service is given a backend. With a
  * tunnel: what comes past it from or to a pod range is dropped; what comes by it is judged here if the
  * kernel unpacks it, and behind the overlay device else. Without a tunnel: what other nodes send to pods
  * of this node arrives, by the short way if its flow may.
@@ -13,6 +14,7 @@
 #include "fragments.h"
 #include "inbound.h"
 #include "kernel_tunnel.h"
+#include "service_outside.h"
 #include "translated.h"
 #include "uplink.h"
 
@@ -150,8 +152,12 @@ static __always_inline int native(struct __sk_buff *skb, struct packet *p,
 	}
 	if (ipcache__range(&p->key.saddr, config->own_node, &node) == RANGE_OWN)
 		return DROP_NATIVE_SOURCE;
-	if (!endpoint__is_pod(target))
+	if (!endpoint__is_pod(target)) {
+		if (!target && config->flags & CONFIG_SERVICES &&
+		    ipcache__range(&p->key.daddr, config->own_node, &node) == RANGE_SERVICES)
+			return service_outside__miss(skb, p);
 		return PASS_FOREIGN;
+	}
 	if (parsed < 0)
 		return -parsed;
 	return arrive_first(skb, p, config, known, node);
@@ -163,7 +169,7 @@ __rare int arrive_error(struct __sk_buff *skb, const struct packet *p, const str
 	enum range_owner owner;
 	__u32 node;
 
-	if (!p || !config || !(config->flags & CONFIG_TRANSLATED))
+	if (!p || !config || !(config->flags & (CONFIG_TRANSLATED | CONFIG_SERVICES)))
 		return CONTINUE;
 	owner = ipcache__range(&p->key.saddr, config->own_node, &node);
 	if (owner == RANGE_OWN || (owner == RANGE_OTHER && !(config->flags & CONFIG_NATIVE)))
@@ -171,11 +177,29 @@ __rare int arrive_error(struct __sk_buff *skb, const struct packet *p, const str
 	return translated__arrive_error(skb, p, config);
 }
 
+/* CONTINUE: no service is asked for. */
+static __always_inline int ask(struct __sk_buff *skb, struct packet *p, const struct config *config)
+{
+	int outcome = service_outside__begin(skb, p, config);
+
+	if (unlikely(flow__lacks_room(outcome)) && flows__reclaim())
+		outcome = service_outside__begin(skb, p, config);
+	if (outcome == SERVICE_NONE)
+		return CONTINUE;
+	if (outcome != CONTINUE)
+		return outcome;
+	if (unlikely(p->flags & PACKET_FRAGMENT_FIRST))
+		fragment__resolve(p);
+	outcome = service_flow__send_found(skb, p, config, false);
+	return outcome == SERVICE_ENDED ? DROP_NO_NODE : outcome;
+}
+
 static __always_inline int from_uplink(struct __sk_buff *skb)
 {
 	const struct config *config = config__get();
 	struct flow *flow = NULL;
 	struct packet p = {};
+	enum range_owner owner;
 	int parsed, outcome;
 	__u32 node;
 
@@ -194,7 +218,8 @@ static __always_inline int from_uplink(struct __sk_buff *skb)
 		return PASS_TUNNEL;
 	}
 
-	if (parsed == PARSED_IP && config->flags & (CONFIG_NATIVE | CONFIG_TRANSLATED)) {
+	if (parsed == PARSED_IP &&
+	    config->flags & (CONFIG_NATIVE | CONFIG_TRANSLATED | CONFIG_SERVICES)) {
 		if (unlikely(p.flags & PACKET_ICMP_ERROR)) {
 			outcome = arrive_error(skb, &p, config);
 			if (outcome != CONTINUE)
@@ -211,14 +236,23 @@ static __always_inline int from_uplink(struct __sk_buff *skb)
 				return outcome;
 			flow = NULL;
 		}
+		if (config->flags & CONFIG_SERVICES && !flow && service_outside__is_asking(&p)) {
+			outcome = ask(skb, &p, config);
+			if (outcome != CONTINUE)
+				return outcome;
+		}
 	}
 	if (config->flags & CONFIG_NATIVE)
 		return native(skb, &p, config, parsed, flow);
 
-	if (ipcache__range(&p.key.saddr, config->own_node, &node) != RANGE_NONE)
+	owner = ipcache__range(&p.key.saddr, config->own_node, &node);
+	if (owner == RANGE_OWN || owner == RANGE_OTHER)
 		return DROP_NATIVE_SOURCE;
-	if (ipcache__range(&p.key.daddr, config->own_node, &node) != RANGE_NONE)
+	owner = ipcache__range(&p.key.daddr, config->own_node, &node);
+	if (owner == RANGE_OWN || owner == RANGE_OTHER)
 		return DROP_NATIVE_TARGET;
+	if (unlikely(owner == RANGE_SERVICES) && config->flags & CONFIG_SERVICES)
+		return service_outside__miss(skb, &p);
 	return PASS_FOREIGN;
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Uplink, tc egress: masqueraded packets of pods pass, their program has done all of it. A connection of
- * the node itself whose port a pod's flow has towards the same remote leaves under another one, as the
- * answers could not be told apart.
+ * Uplink, tc egress: what another program of ours has finished passes. A backend in the node's own network
+ * answers in its service's name. A connection of the node itself whose port a pod's or a service's flow has
+ * towards the same remote leaves under another one, as the answers could not be told apart.
  */
 #include "bpf.h"
 #include "flows.h"
+#include "fragments.h"
 #include "outside.h"
 #include "outside_error.h"
 #include "translate.h"
@@ -15,7 +16,9 @@ static __always_inline int leave(struct __sk_buff *skb, const struct packet *p,
 {
 	int outcome = rewrite__source(skb, p, config, &flow->to);
 
-	return outcome == CONTINUE ? PASS_TRANSLATED : outcome;
+	if (outcome != CONTINUE)
+		return outcome;
+	return flow->flags & FLOW_SERVICE ? PASS_SERVICE : PASS_TRANSLATED;
 }
 
 /* A first packet of the node's own, or any of UDP. */
@@ -30,7 +33,8 @@ __rare int leave_first(struct __sk_buff *skb, const struct packet *p, const stru
 		return PASS_FOREIGN;
 	flow_key__reverse(&key, &p->key);
 	flow = flow__find(&key);
-	if (likely(!flow || !(flow->flags & FLOW_TRANSLATED) || !flow->target_incarnation))
+	if (likely(!flow || !(flow->flags & FLOW_TRANSLATED) ||
+		   !(flow->target_incarnation || flow->flags & FLOW_SERVICE)))
 		return PASS_FOREIGN;
 	if (flow__is_over(flow)) {	/* of TCP only: the pod is done with the port */
 		flow__end_pair(&key);
@@ -59,15 +63,21 @@ static __always_inline int to_uplink(struct __sk_buff *skb)
 		return PASS_DONE;
 	}
 	config = config__get();
-	if (unlikely(!config) || !(config->flags & CONFIG_TRANSLATED))
+	if (unlikely(!config) || !(config->flags & (CONFIG_TRANSLATED | CONFIG_SERVICES)))
 		return PASS_FOREIGN;
 	if (unlikely(parse(skb, &p) != PARSED_IP))
 		return PASS_FOREIGN;
 	if (p.key.proto == IPPROTO_UDP && p.key.dport == config->tunnel_port && config->tunnel_port)
 		return PASS_TUNNEL;
-	/* Later fragments have no port to change, and the address stays. */
-	if (unlikely(p.flags & (PACKET_NEIGHBOUR | PACKET_FRAGMENT_LATER)))
+	if (unlikely(p.flags & PACKET_NEIGHBOUR))
 		return PASS_FOREIGN;
+	/* Of the node's own no more than the port changes, which later fragments do not have. Only of a
+	 * backend's answers the first one was noted. */
+	if (unlikely(p.flags & PACKET_FRAGMENT_LATER)) {
+		fragment__resolve(&p);
+		if (p.flags & PACKET_PORTS_UNKNOWN)
+			return PASS_FOREIGN;
+	}
 	if (unlikely(p.flags & PACKET_ICMP_ERROR))
 		return outside__pass_error(skb, &p);
 	/* What the node is asked it answers under the id that it was asked with. */
@@ -76,12 +86,14 @@ static __always_inline int to_uplink(struct __sk_buff *skb)
 	flow = flow__find(&p.key);
 	if (unlikely(flow && flow->flags & FLOW_TRANSLATED)) {
 		if (!flow__is_reopened(flow, p.tcp_flags)) {
+			if (unlikely(p.flags & PACKET_FRAGMENT_FIRST && flow->flags & FLOW_SERVICE))
+				fragment__resolve(&p);
 			outcome = flow__touch(flow, &p);
 			return outcome == CONTINUE ? leave(skb, &p, config, flow) : outcome;
 		}
 		flow__end_pair(&p.key);
 	}
-	return outside__is_first(&p) ? leave_first(skb, &p, config) : PASS_FOREIGN;
+	return outside__is_first(&p) && !(p.flags & PACKET_FRAGMENT_LATER) ? leave_first(skb, &p, config) : PASS_FOREIGN;
 }
 
 SEC("tc")

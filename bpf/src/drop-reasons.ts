@@ -85,6 +85,7 @@ export const OUTCOMES: readonly Outcome[] = [
     "of a translated flow, half of which is another flow's by now",
   ),
   drop(45, 'DROP_SERVICE_ADDRESS', 'to an address of a service range that no service has'),
+  drop(46, 'DROP_SOURCE_RANGE', 'for a service that is not for this source'),
   drop(
     47,
     'DROP_NO_LOCAL_BACKEND',

@@ -1,9 +1,14 @@
-// Drops of packets for a service: of an address that no service has, and of one that only pods of this node may serve.
-import { IPCACHE_SERVICES, SERVICE_INTERNAL_LOCAL } from '../../src/layouts.ts'
+// Drops of packets for a service: of an address that none has, of one that only pods of this node may serve, or that not everybody may ask.
+import {
+  IPCACHE_SERVICES,
+  SERVICE_EXTERNAL_LOCAL,
+  SERVICE_INTERNAL_LOCAL,
+  SERVICE_SOURCE_RANGES,
+} from '../../src/layouts.ts'
 import type { Rows } from '../../testing/index.ts'
 import { SERVICES, serving } from '../service-rows.ts'
 import { type Actors, readyConfig, type Shapes } from '../world.ts'
-import { type Drop, fromA, ports } from './drop.ts'
+import { type Drop, fromA, fromWire, ports } from './drop.ts'
 
 const UDP = 17
 
@@ -41,4 +46,32 @@ export const services: readonly Drop[] = [
       return { ...ranges(actors), ...serving(asked) }
     },
   },
+  {
+    reason: 'DROP_SERVICE_ADDRESS',
+    what: 'the same, from outside',
+    place: 'from_uplink',
+    packet: ({ stranger, service }) => fromWire(stranger, service),
+    maps: ranges,
+  },
+  {
+    reason: 'DROP_NO_LOCAL_BACKEND',
+    what: 'no backend on this node of a service that has to have one here for those outside',
+    place: 'from_uplink',
+    packet: ({ stranger, service }) => fromWire(stranger, service),
+    maps: (actors) => ({ ...ranges(actors), ...asked(actors, SERVICE_EXTERNAL_LOCAL) }),
+  },
+  {
+    reason: 'DROP_SOURCE_RANGE',
+    what: 'a source that may not ask for the service',
+    place: 'from_uplink',
+    packet: ({ stranger, service }) => fromWire(stranger, service),
+    maps: (actors) => ({ ...ranges(actors), ...asked(actors, SERVICE_SOURCE_RANGES) }),
+  },
 ]
+
+/** Pod a may be asked, but by nobody of this node. */
+function asked({ family, service: address, a }: Actors, flags: number): Rows<Shapes> {
+  const backends = [{ address: a, port: 8080 }]
+  const row = { family, address, port: ports.dport, proto: UDP, backends, external: [], flags }
+  return serving(row)
+}

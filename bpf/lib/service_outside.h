@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Services that are asked for from outside: where the backend is says by which way packets go there and come
+ * back. A client keeps its address if the backend is on this node; else the node asks in its own name, so that
+ * answers come back here.
+ */
+#pragma once
+
+#include "client.h"
+#include "service_flow.h"
+
+/* A connection's first packet, or a datagram: of others the kernel says that there is no connection. */
+static __always_inline bool service_outside__is_asking(const struct packet *p)
+{
+	if (p->flags & PACKET_FRAGMENT_LATER)
+		return false;
+	return p->key.proto == IPPROTO_UDP ||
+	       (p->key.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN);
+}
+
+/* CONTINUE: a service is asked for by who may ask. SERVICE_NONE, or DROP_SOURCE_RANGE. */
+__rare int service_outside__admit(struct __sk_buff *skb, const struct packet *p, const struct config *config)
+{
+	const struct service *service;
+
+	if (!p || !config)
+		return SERVICE_NONE;
+	service = service__find(&p->key.daddr, p->key.dport, p->key.proto);
+	if (!service || !client__is_outside(p, config) || client__is_asked(skb, p))
+		return SERVICE_NONE;
+	return service__admits(service, &p->key.saddr) ? CONTINUE : DROP_SOURCE_RANGE;
+}
+
+/* Says of the flow in the making how both directions go. CONTINUE, or a drop. */
+__rare int service_outside__place(struct __sk_buff *skb, const struct packet *p, const struct config *config)
+{
+	const struct service_config *own = service_config__get();
+	struct serving *serving = serving__get();
+	const struct addr *name;
+	struct opening *o;
+	__u64 answers;
+
+	if (!serving || !own || !p || !config)
+		return DROP_NOT_READY;
+	o = &serving->opening;
+	__builtin_memset(o, 0, sizeof(*o));
+	serving->mtu = 0;
+	serving->back_mtu = 0;
+	name = p->flags & PACKET_IPV6 ? &own->source6 : &own->source4;
+	/* Of an old generation: by which uplink answers leave is looked up by the first of them. */
+	answers = way__make(WAY_OUT, 0, READ_ONCE(config->generation) - 1);
+
+	o->way = service_flow__way_to(&serving->packet.key.daddr, config);
+	o->way_back = answers;
+	switch (way__kind(o->way)) {
+	case WAY_LOCAL:
+		o->target_incarnation = endpoint__incarnation(endpoint__find(&serving->packet.key.daddr));
+		return CONTINUE;
+	case WAY_NODE:
+	case WAY_UPLINK:
+		if (addr__is_zero(name))
+			break;
+		o->target_node = way__node(o->way);
+		serving->packet.key.saddr = *name;
+		return CONTINUE;
+	case WAY_STACK:
+		break;
+	default:
+		/* In the node's name it would be believed by another one. */
+		if (p->key.proto == IPPROTO_UDP && config->tunnel_port &&
+		    serving->packet.key.dport == config->tunnel_port)
+			return DROP_TUNNEL_PORT;
+		if (outside__route(skb, &serving->packet, config, &serving->out, false) != ROUTE_OUT)
+			break;
+		o->way = way__make(WAY_OUT, serving->out.ifindex, READ_ONCE(config->generation));
+		serving->mtu = serving->out.mtu;
+		serving->packet.key.saddr = serving->out.source;
+		return CONTINUE;
+	}
+	/* The node itself has that address, or its rules lend the client another: sb_to_uplink sees the
+	 * answers. */
+	o->way = way__make(WAY_STACK, 0, READ_ONCE(config->generation));
+	o->way_back = o->way;
+	return CONTINUE;
+}
+
+/* Begins a flow to a backend. CONTINUE: its rows are there. SERVICE_NONE: no service is asked for. */
+static __always_inline int service_outside__begin(struct __sk_buff *skb, const struct packet *p,
+						  const struct config *config)
+{
+	int outcome = service_outside__admit(skb, p, config);
+
+	if (outcome == CONTINUE)
+		outcome = service_flow__pick(skb, p, true);
+	if (outcome == CONTINUE)
+		outcome = service_outside__place(skb, p, config);
+	return outcome == CONTINUE ? service_flow__begin(skb, p, config) : outcome;
+}
+
+/* To an address of a service range, and of no flow: what no service has, nobody has. Who asks for another
+ * port of one, or goes on with a connection that nobody knows, is told so. */
+__rare int service_outside__miss(struct __sk_buff *skb, const struct packet *p)
+{
+	struct service_key key = {};
+
+	if (!p)
+		return PASS_FOREIGN;
+	key.addr = p->key.daddr;
+	if (!bpf_map_lookup_elem(&sb_services, &key))	/* which every address has */
+		return DROP_SERVICE_ADDRESS;
+	if (p->flags & PACKET_PORTS_UNKNOWN)
+		return DROP_FRAGMENT_ORDER;
+	return p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP ? service_flow__refuse(skb) :
+									    PASS_FOREIGN;
+}
