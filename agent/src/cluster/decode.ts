@@ -18,11 +18,18 @@ export class DecodeError extends Error {
 /** A value and where it stands, so that every complaint can say where. */
 export class Field {
   readonly value: unknown
-  readonly path: Path
+  readonly #parent: Field | undefined
+  readonly #name: string | number
 
-  constructor(value: unknown, path: Path = []) {
+  constructor(value: unknown, parent?: Field, name: string | number = '') {
     this.value = value
-    this.path = path
+    this.#parent = parent
+    this.#name = name
+  }
+
+  /** Put together only when something is wrong: there are millions of fields. */
+  get path(): Path {
+    return this.#parent === undefined ? [] : [...this.#parent.path, this.#name]
   }
 
   /** YAML's null stands for absent, as in Kubernetes. */
@@ -32,8 +39,7 @@ export class Field {
 
   /** A member of an object; absent if the object itself is. @throws DecodeError */
   at(name: string): Field {
-    if (this.isAbsent) return new Field(undefined, [...this.path, name])
-    return new Field(this.object()[name], [...this.path, name])
+    return new Field(this.isAbsent ? undefined : this.object()[name], this, name)
   }
 
   object(): Readonly<Record<string, unknown>> {
@@ -77,7 +83,7 @@ export class Field {
   list(): Field[] {
     if (this.isAbsent) return []
     if (!Array.isArray(this.value)) throw this.expected('a list')
-    return this.value.map((item, index) => new Field(item, [...this.path, index]))
+    return this.value.map((item, index) => new Field(item, this, index))
   }
 
   /** Labels or annotations; empty when absent. */

@@ -56,13 +56,17 @@ export function candidatesOf(
 ): Candidate[] {
   const addressType = family === 4 ? 'IPv4' : 'IPv6'
   const found = new Map<string, Candidate>()
+  let usual: number | undefined
   for (const slice of slices) {
     if (slice.addressType !== addressType) continue
     const one = slice.ports.find((port) => port.name === name && port.protocol === protocol)
     if (one === undefined) continue
     const { port } = one
+    usual ??= port
     for (const endpoint of slice.endpoints) {
-      const key = `${endpoint.address} ${port}`
+      const { address } = endpoint
+      // Slices of one Service nearly always have one number: then no text is put together.
+      const key = port === usual ? address : `${address} ${port}`
       const other = found.get(key)
       const isBetter =
         other === undefined || RANK[endpoint.condition] < RANK[other.endpoint.condition]

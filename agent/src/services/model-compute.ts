@@ -105,7 +105,8 @@ function sourceRangesOf(
 class Lists {
   readonly #candidates: readonly Candidate[]
   readonly #context: Place
-  readonly #backends = new Map<Candidate, Backend>()
+  /** As the candidates. */
+  readonly #backends: Backend[] = []
   #cluster: readonly Backend[] | undefined
   #local: readonly Backend[] | undefined
 
@@ -126,10 +127,10 @@ class Lists {
 
   #list(scope: Scope, other: readonly Backend[] | undefined): readonly Backend[] {
     const list: Backend[] = []
-    for (const candidate of this.#candidates) {
+    for (const [at, candidate] of this.#candidates.entries()) {
       if (judge(candidate, scope, this.#context) !== 'Asked') continue
-      const backend = this.#backends.get(candidate) ?? backendOf(candidate, this.#context)
-      this.#backends.set(candidate, backend)
+      const backend = this.#backends[at] ?? backendOf(candidate, this.#context)
+      this.#backends[at] = backend
       list.push(backend)
     }
     const isSame =
