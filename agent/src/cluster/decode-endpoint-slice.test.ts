@@ -42,7 +42,9 @@ test('decodeEndpointSlice() takes names, ports and endpoints', () => {
 })
 
 test('a port without a number is left out, an unnamed TCP one is the default', () => {
-  const { ports } = decodeEndpointSlice(slice({ ports: [{}, { port: 80 }, { name: 'x' }] }))
+  const { ports } = decodeEndpointSlice(
+    slice({ ports: [{}, { port: 80 }, { name: 'x' }, { port: 0 }] }),
+  )
   expect(ports).toEqual([{ name: '', protocol: 'TCP', port: 80 }])
   expect(decodeEndpointSlice(slice({ ports: null, endpoints: null })).ports).toEqual([])
 })

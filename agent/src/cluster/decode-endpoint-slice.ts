@@ -48,7 +48,7 @@ export function decodeEndpointSlice(
 
 /** Without a number it means every port, which no Service can ask for. */
 function decodeEndpointPort(field: Field, intern: Intern): EndpointPortRow[] {
-  if (field.at('port').isAbsent) return []
+  if (field.at('port').isAbsent || field.at('port').value === 0) return []
   const name = intern(field.at('name').optionalString() ?? '')
   const protocol = decodeProtocol(field.at('protocol'))
   return [{ name, protocol, port: decodePort(field.at('port')) }]
