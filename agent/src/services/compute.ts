@@ -17,6 +17,8 @@ export interface WantedPort {
   readonly key: string
   readonly proto: number
   readonly affinitySec: number
+  /** Somebody asks whether a backend is in its lists: clients with affinity, and UDP sockets that keep theirs. */
+  readonly hasMembers: boolean
   readonly internal: readonly Backend[]
   /** Absent: nobody outside can ask for others than `internal`. */
   readonly external?: readonly Backend[]
@@ -47,6 +49,7 @@ function computePort(port: ServicePort): WantedPort {
   const isSeenOutside = frontends.some(({ kind }) => kind !== 'ClusterIP')
   return {
     ...{ key, proto, affinitySec, internal, sourceRanges },
+    hasMembers: affinitySec > 0 || port.protocol === 'UDP',
     ...(isSeenOutside && external !== internal ? { external } : {}),
     headers: frontends.map((frontend) => computeHeader(port, frontend, proto)),
   }

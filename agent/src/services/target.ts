@@ -173,8 +173,7 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
 
   async #writePort(owned: Owned, port: Port, wanted: WantedPort): Promise<void> {
     const { mirror, rows } = this.#listed()
-    const { internal, external, proto, affinitySec, sourceRanges, headers } = wanted
-    const hasMembers = affinitySec > 0
+    const { internal, external, proto, affinitySec, hasMembers, sourceRanges, headers } = wanted
     const write = async (list: number, backends: WantedPort['internal']): Promise<void> => {
       const isKept = owned.key === API_SERVER && backends.length === 0
       if (isKept && mirror.lists.has(list)) return

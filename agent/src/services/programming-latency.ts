@@ -1,0 +1,48 @@
+// How long it takes from what happened to an endpoint until packets know: from the controller's word in the slice to the map.
+import type { EndpointSliceRow } from '../cluster/rows.ts'
+import type { Clock } from '../runtime/clock.ts'
+import { Histogram } from '../runtime/histogram.ts'
+import type { Table } from '../state/table.ts'
+
+/** As kube-proxy counts: to two minutes. */
+const BUCKETS_SEC = [0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60, 120]
+/** A slice whose change did not concern this node is not written, and does not wait for the next that is. */
+const FORGOTTEN_AFTER_MS = 10_000
+
+export class ProgrammingLatency {
+  readonly histogram = new Histogram(BUCKETS_SEC)
+  readonly #clock: Clock
+  readonly #startedAt: number
+  /** By Service. */
+  readonly #pending = new Map<string, { readonly triggeredAt: number; readonly heardAt: number }>()
+
+  constructor(slices: Table<EndpointSliceRow>, clock: Clock) {
+    this.#clock = clock
+    this.#startedAt = clock.now()
+    slices.subscribe((changes) => {
+      for (const { row } of changes) if (row !== undefined) this.#hear(row)
+    })
+  }
+
+  /** The maps say it. */
+  written(service: string): void {
+    const pending = this.#pending.get(service)
+    if (pending === undefined) return
+    this.#pending.delete(service)
+    const now = this.#clock.now()
+    if (now - pending.heardAt > FORGOTTEN_AFTER_MS) return
+    this.histogram.observe({}, Math.max(0, now - pending.triggeredAt) / 1000)
+  }
+
+  /** What happened before the start is not this agent's delay. */
+  #hear({ namespace, service, triggerTime }: EndpointSliceRow): void {
+    const triggeredAt = Date.parse(triggerTime ?? '')
+    if (service === undefined || !(triggeredAt >= this.#startedAt)) return
+    const key = `${namespace}/${service}`
+    const heardAt = this.#clock.now()
+    const before = this.#pending.get(key)
+    const isOld = before === undefined || heardAt - before.heardAt > FORGOTTEN_AFTER_MS
+    const first = isOld ? triggeredAt : Math.min(before.triggeredAt, triggeredAt)
+    this.#pending.set(key, { triggeredAt: first, heardAt })
+  }
+}

@@ -1,0 +1,343 @@
+// Services served by our programs: rows in the maps, rules for what the programs do not answer, and the part that turns it on last (ADR 0086).
+//
+// createServices(deps)   makes the room
+//   .start(jobs)         its reconcilers, and the job that turns the programs' part on once the maps say everything
+//   .state()             for those who tell of it
+import {
+  CONFIG_SERVICES,
+  CONFIG_TRANSLATED,
+  NODE_ADDR_NODE_PORTS,
+  type ServiceConfig,
+} from '@sinabro/libbpf-ts/layouts'
+import type { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
+import type { EndpointSliceRow, NodeRow, ServiceCIDRRow } from '../cluster/rows.ts'
+import type { Datapath } from '../datapath/datapath.ts'
+import type { CrashPoint } from '../ipam/crash-point.ts'
+import { createNft, type Nft } from '../masquerade/nft.ts'
+import { NftTableTarget } from '../masquerade/target.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Health } from '../runtime/health.ts'
+import { Histogram } from '../runtime/histogram.ts'
+import type { Jobs } from '../runtime/jobs.ts'
+import type { Log } from '../runtime/log.ts'
+import { Reconciler } from '../state/reconcile.ts'
+import type { RowStatus } from '../state/row-status.ts'
+import { type Source, Table } from '../state/table.ts'
+import { NodeAddressTarget } from './node-address-target.ts'
+import { computeNodeAddresses, NodeAddresses, type NodePortAddresses } from './node-addresses.ts'
+import { ProgrammingLatency } from './programming-latency.ts'
+import { ServiceRangeTarget } from './range-target.ts'
+import type { ServiceRows } from './rows.ts'
+import { computeSctp, formatServiceRules, type ServiceRules } from './ruleset.ts'
+import { SctpServices } from './sctp.ts'
+import { ServiceTarget } from './target.ts'
+
+export type ServicesMode = 'ebpf' | 'none'
+
+export interface ServicesDeps {
+  readonly mode: ServicesMode
+  /** What the maps must say of all Services and host ports. */
+  readonly rows: Table<ServiceRows>
+  /** Nothing is written before each of these is known, the rows themselves too: what an earlier agent wrote goes on until then. */
+  readonly sources: readonly Source[]
+  readonly slices: Table<EndpointSliceRow>
+  readonly nodes: Table<NodeRow>
+  readonly nodeName: string
+  readonly nodePortAddresses: NodePortAddresses
+  /** Where addresses of Services come from, beside what the cluster says. */
+  readonly serviceCIDRs: readonly string[]
+  readonly ranges: Table<ServiceCIDRRow>
+  /** This node's own in the pod network; undefined while they are not known. */
+  readonly ownAddresses: () => readonly string[] | undefined
+  readonly sockets: SocketHooks
+  /** Until every pod has the programs of this agent. */
+  readonly attached: () => Promise<void>
+  readonly datapath: Pick<Datapath, 'maps' | 'config'>
+  /** In the node's namespace, as `hostNamespace`. */
+  readonly netlink: RouteNetlink
+  readonly hostNamespace: NetworkNamespace
+  /** Name of our table in family inet. */
+  readonly table: string
+  readonly nft?: Nft
+  readonly crashPoint?: CrashPoint
+  readonly log: Log
+  readonly clock: Clock
+  readonly health: Health
+  readonly refreshMs?: number
+}
+
+/** Programs on the sockets of the node and its pods. */
+export interface SocketHooks {
+  attach(): Promise<void>
+  detach(): Promise<void>
+  /** Of the node's own namespace, as programs see it. */
+  hostNetnsCookie(): bigint
+}
+
+export interface ServicesState {
+  readonly mode: ServicesMode
+  /** New connections to Services are translated by our programs. */
+  readonly isServing: boolean
+  readonly services: number
+  /** Rows in use. */
+  readonly headers: number
+  readonly slots: number
+  readonly backends: number
+  /** Services that could not be written. */
+  readonly failed: number
+  /** Rows that found no room, by map, since the start. */
+  readonly refusals: ReadonlyMap<string, number>
+}
+
+const REFRESH_MS = 60_000
+/** All maps are read then: it costs what there is. */
+const ROWS_REFRESH_MS = 300_000
+/** What must be known before the programs' part is turned on may take so long until that counts as a fault. */
+const PATIENCE_MS = 10_000
+const ROWS = 'services'
+const PROGRAMS = 'service programs'
+const CONFIG_ROW = 0
+const NONE = '::'
+const SYNC_BUCKETS_SEC = Array.from({ length: 15 }, (_, at) => 0.001 * 2 ** at)
+
+export function createServices(deps: ServicesDeps): Services {
+  return new Services(deps)
+}
+
+export class Services {
+  readonly #deps: ServicesDeps
+  /** Batches of changes, until the last map was written. */
+  readonly syncs = new Histogram(SYNC_BUCKETS_SEC)
+  readonly latency: ProgrammingLatency
+  readonly #isOn: boolean
+  readonly #wanted: Table<ServiceRows>
+  readonly #sources: readonly Source[]
+  readonly #addresses = new NodeAddresses()
+  readonly #sctp: SctpServices
+  readonly #target: ServiceTarget
+  readonly #rows: Reconciler<ServiceRows, unknown>
+  readonly #nodeAddresses: Reconciler<object, unknown>
+  readonly #ranges: Reconciler<object, unknown>
+  readonly #rules: Reconciler<ServiceRules, unknown>
+
+  constructor(deps: ServicesDeps) {
+    this.#deps = deps
+    const { mode, rows, nodes, ranges, datapath, table, log, clock, health } = deps
+    const { maps, config } = datapath
+    const { refreshMs = REFRESH_MS, crashPoint } = deps
+    this.#isOn = mode === 'ebpf'
+    this.#wanted = this.#isOn ? rows : nobody()
+    this.#sources = this.#isOn ? [rows, ...deps.sources] : []
+    this.#sctp = new SctpServices(this.#wanted)
+    this.latency = new ProgrammingLatency(deps.slices, clock)
+    this.#target = new ServiceTarget({
+      maps,
+      ...(crashPoint === undefined ? {} : { crashPoint }),
+      onWritten: ({ key }) => this.latency.written(key),
+    })
+    const common = { log, clock, health, refreshMs }
+    this.#rows = new Reconciler({
+      ...common,
+      ...{ target: this.#target, desired: this.#wanted, sources: [] },
+      refreshMs: deps.refreshMs ?? ROWS_REFRESH_MS,
+    }) as Reconciler<ServiceRows, unknown>
+    this.#nodeAddresses = new Reconciler({
+      ...common,
+      target: new NodeAddressTarget(maps),
+      desired: () => (this.#isOn ? this.#computeAddresses() : []),
+      sources: this.#isOn ? [nodes, this.#addresses] : [],
+    }) as Reconciler<object, unknown>
+    this.#ranges = new Reconciler({
+      ...common,
+      target: new ServiceRangeTarget(maps),
+      desired: () => (this.#isOn ? this.#computeRanges() : []),
+      sources: this.#isOn ? [ranges] : [],
+    }) as Reconciler<object, unknown>
+    const format = formatServiceRules
+    const nft = deps.nft ?? createNft()
+    this.#rules = new Reconciler({
+      ...common,
+      target: new NftTableTarget({ name: 'service rules', table, nft, format }),
+      desired: () => (this.#isOn ? [this.#computeRules()] : []),
+      sources: this.#isOn ? [this.#sctp, nodes, this.#addresses] : [],
+    }) as Reconciler<ServiceRules, unknown>
+    if (!this.#isOn) config.setFlags(CONFIG_SERVICES, 0)
+    else if (!config.has(CONFIG_SERVICES)) health.starting(PROGRAMS, 'waits for its maps')
+  }
+
+  start(jobs: Jobs): void {
+    const { clock, netlink, hostNamespace, refreshMs = REFRESH_MS } = this.#deps
+    if (this.#isOn) {
+      const follow = { netns: hostNamespace, netlink, clock, refreshMs }
+      jobs.start('node addresses', (signal) => this.#addresses.run(follow, signal))
+      jobs.start('service syncs', (signal) => this.#time(signal))
+    }
+    jobs.start(ROWS, (signal) => this.#runRows(signal))
+    jobs.start('service node addresses', (signal) => this.#nodeAddresses.run(signal))
+    jobs.start('service ranges', (signal) => this.#ranges.run(signal))
+    jobs.start('service rules', (signal) => this.#rules.run(signal))
+    jobs.start(PROGRAMS, (signal, alive) => this.#run(signal, alive))
+  }
+
+  state(): ServicesState {
+    const { mode, datapath } = this.#deps
+    return {
+      ...{ mode, isServing: datapath.config.has(CONFIG_SERVICES), services: this.#wanted.size },
+      ...this.#target.sizes,
+      failed: this.#rows.statuses().filter(({ state }) => state === 'error').length,
+      refusals: this.#target.writer.refusals,
+    }
+  }
+
+  /** By reconciler. */
+  statuses(): ReadonlyMap<string, RowStatus[]> {
+    return new Map([
+      ['services', this.#rows.statuses()],
+      ['service node addresses', this.#nodeAddresses.statuses()],
+      ['service ranges', this.#ranges.statuses()],
+      ['service rules', this.#rules.statuses()],
+    ])
+  }
+
+  #computeAddresses() {
+    const { nodes, nodeName, nodePortAddresses } = this.#deps
+    return computeNodeAddresses(this.#addresses.list(), nodePortAddresses, nodes.get(nodeName))
+  }
+
+  #computeRanges() {
+    const { serviceCIDRs, ranges } = this.#deps
+    const all = [...serviceCIDRs, ...ranges.values().flatMap(({ cidrs }) => cidrs)]
+    return [...new Set(all)].map((prefix) => ({ prefix }))
+  }
+
+  #computeRules(): ServiceRules {
+    const { nodes, nodeName } = this.#deps
+    const rows = this.#computeAddresses()
+    return {
+      sctp: computeSctp(this.#sctp.list()),
+      pods: nodes.get(nodeName)?.podCIDRs ?? [],
+      nodeAddresses: rows
+        .filter(({ flags }) => (flags & NODE_ADDR_NODE_PORTS) !== 0)
+        .map(({ address }) => address),
+    }
+  }
+
+  /** All rows together, or none: what an earlier agent wrote is better than part of what is. */
+  async #runRows(signal: AbortSignal): Promise<void> {
+    for (const source of this.#sources) await whenReady(source, signal)
+    await this.#rows.run(signal)
+  }
+
+  async #time(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps
+    for (let revision = this.#wanted.revision; !signal.aborted; ) {
+      revision = await this.#wanted.changed(revision, signal)
+      const startedAt = clock.monotonicMs()
+      await this.#rows.settled()
+      this.syncs.observe({}, (clock.monotonicMs() - startedAt) / 1000)
+    }
+  }
+
+  async #run(signal: AbortSignal, alive: () => void): Promise<void> {
+    const { sockets, clock, nodes, refreshMs = REFRESH_MS } = this.#deps
+    if (!this.#isOn) return await sockets.detach()
+    const startedAt = clock.monotonicMs()
+    let wake = (): void => undefined
+    const sources = [...this.#sources, nodes, this.#addresses]
+    const ends = sources.map((source) => source.subscribe(() => wake()))
+    let areAttached = false
+    try {
+      while (!signal.aborted) {
+        const woken = new AbortController()
+        wake = () => woken.abort()
+        const waitsFor = await this.#look()
+        if (waitsFor === undefined) {
+          // Programs of an earlier agent are replaced, once in each life.
+          if (!areAttached) await sockets.attach()
+          areAttached = true
+          alive()
+          // From here on only what the configuration says may change, and that is looked at now and then.
+          for (const end of ends.splice(0)) end()
+          ends.push(nodes.subscribe(() => wake()))
+        }
+        const left = startedAt + PATIENCE_MS - clock.monotonicMs()
+        if (waitsFor !== undefined && left <= 0) this.#complain(waitsFor)
+        const longestMs = waitsFor !== undefined && left > 0 ? Math.min(left, refreshMs) : refreshMs
+        await clock.sleep(longestMs, AbortSignal.any([signal, woken.signal])).catch(() => undefined)
+      }
+    } finally {
+      for (const end of ends) end()
+    }
+  }
+
+  /** In words, what the programs' part is not turned on for; undefined if nothing. */
+  async #look(): Promise<string | undefined> {
+    const { config } = this.#deps.datapath
+    const unready = this.#sources.find((source) => !source.isReady)
+    if (unready !== undefined) return `the first list of ${unready.name}`
+    if (!this.#addresses.isReady) return this.#addresses.name
+    if (!this.#writeConfig()) return `the Node object ${this.#deps.nodeName}`
+    if (config.has(CONFIG_SERVICES)) return undefined
+    for (const one of [this.#rows, this.#nodeAddresses, this.#ranges, this.#rules]) {
+      await one.settled()
+    }
+    await this.#deps.attached()
+    // Answers are looked for before there is anything to answer.
+    config.setFlags(CONFIG_TRANSLATED, CONFIG_TRANSLATED)
+    config.setFlags(CONFIG_SERVICES, CONFIG_SERVICES)
+    config.bumpGeneration()
+    const { services, backends } = this.state()
+    this.#deps.log.info({ services, backends }, 'Services are served by our programs')
+    return undefined
+  }
+
+  /** False while it is not known what to write. */
+  #writeConfig(): boolean {
+    const { ownAddresses, sockets, datapath } = this.#deps
+    const own = ownAddresses()
+    if (own === undefined) return false
+    const row: ServiceConfig = {
+      hostNetns: sockets.hostNetnsCookie(),
+      source4: own.find((address) => !address.includes(':')) ?? NONE,
+      source6: own.find((address) => address.includes(':')) ?? NONE,
+    }
+    const { serviceConfig } = datapath.maps
+    const before = serviceConfig.get(CONFIG_ROW)
+    const names = ['hostNetns', 'source4', 'source6'] as const
+    if (names.some((name) => before?.[name] !== row[name])) serviceConfig.set(CONFIG_ROW, row)
+    return true
+  }
+
+  #complain(waitsFor: string): void {
+    const { health, datapath } = this.#deps
+    const meanwhile = datapath.config.has(CONFIG_SERVICES)
+      ? 'goes on with what it knew'
+      : 'nobody serves them meanwhile'
+    const areRowsWaiting = this.#sources.some(({ isReady }) => !isReady)
+    for (const component of areRowsWaiting ? [ROWS, PROGRAMS] : [PROGRAMS]) {
+      health.ok(component)
+      health.degraded(component, new Error(`waits for ${waitsFor}; ${meanwhile}`))
+    }
+  }
+}
+
+function nobody(): Table<ServiceRows> {
+  const rows = new Table<ServiceRows>('nobody’s Services', ({ key }) => key)
+  rows.markReady()
+  return rows
+}
+
+function whenReady(source: Source, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const look = (): void => {
+      if (signal.aborted) reject(signal.reason)
+      else if (source.isReady) resolve()
+      else return
+      end()
+      signal.removeEventListener('abort', look)
+    }
+    const end = source.subscribe(look)
+    signal.addEventListener('abort', look, { once: true })
+    look()
+  })
+}
