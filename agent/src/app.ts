@@ -27,7 +27,7 @@ import { Ipam } from './ipam/ipam.ts'
 import { followOwnRanges } from './ipam/own-ranges.ts'
 import { lookAtNamespace, Reclaim } from './ipam/reclaim.ts'
 import { KernelSettings } from './kernel-settings.ts'
-import { NFT_TABLE } from './marks.ts'
+import { NFT_SERVICES_TABLE, NFT_TABLE } from './marks.ts'
 import { ExemptAddresses, Exemptions } from './masquerade/exemptions.ts'
 import { createMasquerade } from './masquerade/masquerade.ts'
 import { addRoomMetrics, CniCalls } from './measure.ts'
@@ -42,6 +42,11 @@ import { lockDirectory } from './runtime/lock.ts'
 import { createLog, type Log } from './runtime/log.ts'
 import { addProcessMetrics, Metrics } from './runtime/metrics.ts'
 import { stopSignal } from './runtime/signals.ts'
+import { HostPorts } from './services/host-ports.ts'
+import { ServiceModel } from './services/model.ts'
+import type { ServiceRows } from './services/rows.ts'
+import { createServices, type SocketHooks } from './services/services.ts'
+import { Table } from './state/table.ts'
 import type { Rooms } from './tell/rooms.ts'
 import { registerRooms } from './tell/routes.ts'
 import { describeAgent, describePods } from './tell/status.ts'
@@ -140,8 +145,9 @@ async function start(
       const isMasquerading = config.masquerade === 'ebpf'
       const memory = { totalBytes: totalmem(), limitBytes: process.constrainedMemory() }
       const flowsMax = config.flowsMax ?? defaultFlowsMax(memory)
-      const given = { bpfDir, attach, features, netlink, isMasquerading, flowsMax, crashPoint }
-      return Datapath.open({ ...given, clock, log })
+      const servicesMax = config.services === 'ebpf' ? config.servicesMax : undefined
+      const given = { bpfDir, attach, features, netlink, isMasquerading, flowsMax, servicesMax }
+      return Datapath.open({ ...given, crashPoint, clock, log })
     },
     stop: (open) => open.close(),
   })
@@ -164,6 +170,35 @@ async function start(
     keepsAddress: (pod) => exemptions.of(pod),
   })
   exemptions.subscribe(() => pods.lookAgain())
+  const isServing = config.services === 'ebpf'
+  const serviceRows = new Table<ServiceRows>('Service rows', ({ key }) => key)
+  const model = isServing
+    ? new ServiceModel({
+        ...{ ...cluster, rows: serviceRows, nodeName, sink: recorder },
+        settings: {
+          serviceCIDRs: config.serviceCidrs,
+          externalIPCIDRs: config.externalIpCidrs,
+          clusterCIDRs: config.clusterCidrs,
+        },
+      })
+    : undefined
+  const hostPorts = isServing ? new HostPorts({ ipam, rows: serviceRows, nodeName }) : undefined
+  const services = createServices({
+    ...kernel,
+    mode: config.services,
+    rows: serviceRows,
+    sources: [],
+    slices: cluster.endpointSlices,
+    nodes,
+    nodeName,
+    nodePortAddresses: config.nodePortAddresses,
+    serviceCIDRs: config.serviceCidrs,
+    ranges: cluster.serviceCIDRs,
+    ownAddresses: () => overlay.plan().self?.ownAddresses,
+    sockets: NO_SOCKETS,
+    attached: () => pods.settled(),
+    table: NFT_SERVICES_TABLE,
+  })
   const masquerade = createMasquerade({
     mode: config.masquerade,
     table: NFT_TABLE,
@@ -171,6 +206,7 @@ async function start(
     reservedPorts: config.reservedPorts,
     nodes,
     services: cluster.services,
+    isServing,
     exempt: new ExemptAddresses(exemptions, pods.live, datapath),
     uplinks: overlay.uplinkSource,
     datapath,
@@ -194,7 +230,7 @@ async function start(
     log,
     stateDir,
     bootId: era.bootId,
-    hasHostPorts: false,
+    hasHostPorts: isServing,
     install: {
       socket,
       stateDir,
@@ -208,6 +244,7 @@ async function start(
   overlay.start(jobs)
   pods.start(jobs)
   masquerade.start(jobs)
+  services.start(jobs)
   await cni.replay().catch((error: unknown) => {
     log.error({ error }, 'a queued DEL failed; it is tried again')
   })
@@ -241,6 +278,9 @@ async function start(
     overlay,
     pods,
     masquerade,
+    services,
+    ...(model === undefined ? {} : { model }),
+    ...(hostPorts === undefined ? {} : { hostPorts }),
     netlink,
     clock,
   }
@@ -251,7 +291,12 @@ async function start(
     calls,
     ...(source instanceof KubernetesSource ? { traffic: source.api.traffic } : {}),
     rowStatuses: () =>
-      new Map([['pods', pods.statuses()], ...overlay.statuses(), ...masquerade.statuses()]),
+      new Map([
+        ['pods', pods.statuses()],
+        ...overlay.statuses(),
+        ...masquerade.statuses(),
+        ...services.statuses(),
+      ]),
   })
   const startedAtText = new Date(clock.now()).toISOString()
   await lifecycle.begin('api', {
@@ -293,6 +338,13 @@ async function start(
     await datapath.endMigration()
     log.info({ tookMs: Math.round(clock.monotonicMs() - startedAt) }, 'ready')
   })
+}
+
+/** Until sockets have programs of their own. */
+const NO_SOCKETS: SocketHooks = {
+  attachSockets: () => Promise.resolve(),
+  detachSockets: () => Promise.resolve(),
+  hostNetnsCookie: () => 0n,
 }
 
 /** Comes with the agent: in one folder with the other built parts, or where the source tree has it. */

@@ -5,6 +5,8 @@ import type { FeatureName } from './features/table.ts'
 import type { MasqueradeMode, PortRange } from './masquerade/rows.ts'
 import type { TunnelMode } from './overlay/rows.ts'
 import type { LogLevel } from './runtime/log.ts'
+import type { NodePortAddresses } from './services/node-addresses.ts'
+import type { ServicesMode } from './services/services.ts'
 
 export interface AgentConfig {
   readonly source: Source
@@ -34,6 +36,10 @@ export interface AgentConfig {
   readonly reservedPorts: readonly PortRange[]
   /** Ranges outside that see pods' own addresses. */
   readonly nonMasqueradeCidrs: readonly string[]
+  readonly services: ServicesMode
+  /** Rows of sb_services when it is made; the maps beside it go by it. */
+  readonly servicesMax: number
+  readonly nodePortAddresses: NodePortAddresses
   /** Where the addresses of Services are from. */
   readonly serviceCidrs: readonly string[]
   /** What `spec.externalIPs` of Services may be from. */

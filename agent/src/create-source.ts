@@ -21,9 +21,10 @@ export async function createSource({ config, ...deps }: SourceDeps): Promise<Clu
   const { source, nodeName, stateDir } = config
   if (source.kind === 'manifests') return new ManifestSource({ dir: source.dir, ...deps })
   const { masquerade } = config
+  const isServing = config.services === 'ebpf'
   const needs = {
-    services: masquerade === 'ebpf',
-    endpointSlices: false,
+    services: masquerade === 'ebpf' || isServing,
+    endpointSlices: isServing,
     namespaces: masquerade !== 'none',
   }
   const userAgent = `sinabro/${version()}`

@@ -9,8 +9,11 @@ import { Pools } from './masquerade/pools.ts'
 import { addRoomMetrics, CniCalls } from './measure.ts'
 import { requestFor, Stage } from './pods/testing/stage.ts'
 import { systemClock } from './runtime/clock.ts'
+import { Histogram } from './runtime/histogram.ts'
 import { silentLog } from './runtime/log.ts'
 import { addProcessMetrics, Metrics } from './runtime/metrics.ts'
+
+const NO_ROWS = { headers: 0, slots: 0, backends: 0, failed: 0 }
 
 test('every metric can be read from real rooms', async () => {
   const stateDir = mkdtempSync(join(tmpdir(), 'sinabro-measure-'))
@@ -31,6 +34,12 @@ test('every metric can be read from real rooms', async () => {
         pools: new Pools(agent.datapath.maps),
         state: () => ({ ports: { first: 40_000, last: 40_099 }, reserved: [] }) as never,
       },
+      services: {
+        syncs: new Histogram(),
+        latency: { histogram: new Histogram() } as never,
+        state: () =>
+          ({ ...NO_ROWS, services: 3, backends: 5, refusals: new Map([['sb_slots', 1]]) }) as never,
+      },
       cluster: createCluster(),
       recorder,
       calls: new CniCalls(),
@@ -47,6 +56,9 @@ test('every metric can be read from real rooms', async () => {
       'sinabro_map_capacity{map="sb_flows"} 1024',
       'sinabro_masquerade_ports_capacity 100',
       'sinabro_masquerade_flow_rows 0',
+      'sinabro_services 3',
+      'sinabro_service_map_entries{map="sb_backends"} 5',
+      'sinabro_service_map_full_total{map="sb_slots"} 1',
       'sinabro_condition{type="T",status="False"} 1',
       'sinabro_condition{type="T",status="True"} 0',
     ]) {

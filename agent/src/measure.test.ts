@@ -35,7 +35,7 @@ test('docs/metrics.md lists every metric as it is defined, and no other (UPDATE_
 
 test('names and units are as Prometheus wants them', () => {
   for (const { name, kind, help } of allMetrics().definitions()) {
-    expect(name).toMatch(/^(sinabro|process)_[a-z_]+$/)
+    expect(name).toMatch(/^(sinabro|process|kubeproxy)_[a-z_]+$/)
     expect(name.endsWith('_total'), name).toBe(kind === 'counter')
     expect(help, name).toMatch(/^[A-Z].*\.$/)
   }

@@ -9,12 +9,14 @@ import type { PoolUse } from './masquerade/pools.ts'
 import { countFree } from './masquerade/ports.ts'
 import { Histogram } from './runtime/histogram.ts'
 import type { Metrics, Sample } from './runtime/metrics.ts'
+import type { Services } from './services/services.ts'
 import type { RowStatus } from './state/row-status.ts'
 import { PROTOCOLS } from './tell/flows.ts'
 import type { Rooms } from './tell/rooms.ts'
 
 export interface Measured extends Pick<Rooms, 'ipam' | 'cluster'> {
   readonly masquerade: Pick<Masquerade, 'pools' | 'state'>
+  readonly services: Pick<Services, 'state' | 'syncs' | 'latency'>
   readonly datapath: Pick<Datapath, 'counters' | 'lastSweep' | 'maps'>
   readonly recorder: Pick<Recorder, 'totals' | 'conditions'>
   readonly calls: CniCalls
@@ -50,7 +52,61 @@ export function addRoomMetrics(metrics: Metrics, measured: Measured): void {
   addClusterMetrics(metrics, measured)
   addDatapathMetrics(metrics, measured)
   addMasqueradeMetrics(metrics, measured)
+  addServiceMetrics(metrics, measured)
   addApiServerMetrics(metrics, measured)
+}
+
+/** The first two under kube-proxy's names, so that dashboards made for it go on. */
+function addServiceMetrics(metrics: Metrics, { services }: Measured): void {
+  metrics.add({
+    kind: 'histogram',
+    name: 'kubeproxy_sync_proxy_rules_duration_seconds',
+    help: 'From a change of Services until the last map was written, by batch of changes.',
+    read: () => services.syncs.samples(),
+  })
+  metrics.add({
+    kind: 'histogram',
+    name: 'kubeproxy_network_programming_duration_seconds',
+    help: 'From what happened to an endpoint, as its EndpointSlice says, until the maps of this node say it.',
+    read: () => services.latency.histogram.samples(),
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_services',
+    help: 'Services and pods with host ports that are served.',
+    read: () => [{ value: services.state().services }],
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_services_failed',
+    help: 'Those of them that could not be written whole: a map is full, or an address is taken.',
+    read: () => [{ value: services.state().failed }],
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_services_active',
+    help: 'Whether new connections to Services are translated by our programs: 1, or 0 if by nobody of ours.',
+    read: () => [{ value: services.state().isServing ? 1 : 0 }],
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_service_map_entries',
+    help: 'Rows in use in the maps of services, by map.',
+    labelNames: ['map'],
+    read: () => {
+      const { headers, slots, backends } = services.state()
+      return Object.entries({ sb_services: headers, sb_slots: slots, sb_backends: backends }).map(
+        ([map, value]) => ({ labels: { map }, value }),
+      )
+    },
+  })
+  metrics.add({
+    kind: 'counter',
+    name: 'sinabro_service_map_full_total',
+    help: 'Rows of services that found no room, by map, tried again each time; --services-max makes room.',
+    labelNames: ['map'],
+    read: () => [...services.state().refusals].map(([map, value]) => ({ labels: { map }, value })),
+  })
 }
 
 /** Destinations are whoever pods talk to: so many series, and no more. */

@@ -22,6 +22,7 @@ import {
   parseLoopback,
   parseLoopbackOrNone,
   parseMasqueradePorts,
+  parseNodePortAddresses,
   parseRanges,
   parseReservedPorts,
   parseServers,
@@ -193,6 +194,27 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         .env('SINABRO_NON_MASQUERADE_CIDRS')
         .argParser(parseRanges)
         .default([], 'the pod ranges of the cluster, which always do'),
+    )
+    .addOption(
+      new Option('--services <way>', 'who serves Services and host ports')
+        .env('SINABRO_SERVICES')
+        .choices(['ebpf', 'none'])
+        .default('none', 'ebpf: our programs, without kube-proxy; none: kube-proxy and portmap'),
+    )
+    .addOption(
+      new Option(
+        '--services-max <rows>',
+        'addresses with ports that Services have at most; each Service takes one besides',
+      )
+        .env('SINABRO_SERVICES_MAX')
+        .argParser(wholeNumber(1024, 1_048_576))
+        .default(131_072),
+    )
+    .addOption(
+      new Option('--node-port-addresses <ranges>', 'addresses of the node that serve node ports')
+        .env('SINABRO_NODE_PORT_ADDRESSES')
+        .argParser(parseNodePortAddresses)
+        .default('primary', 'primary: its InternalIPs; loopback always, for its own processes'),
     )
     .addOption(
       new Option('--service-cidrs <ranges>', 'where the addresses of Services come from')

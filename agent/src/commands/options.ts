@@ -8,6 +8,7 @@ import { FEATURE_NAMES, type FeatureName, isFeatureName } from '../features/tabl
 import { parsePorts, parseRange } from '../masquerade/ports.ts'
 import type { PortRange } from '../masquerade/rows.ts'
 import { RULES_PORTS } from '../masquerade/ruleset.ts'
+import type { NodePortAddresses } from '../services/node-addresses.ts'
 
 const STATE_DIR = '/var/lib/sinabro'
 const RUN_DIR = '/run/sinabro'
@@ -161,6 +162,10 @@ export function parseReservedPorts(text: string): PortRange[] {
   const ranges = parsePorts(text)
   if (ranges !== undefined) return ranges
   throw new InvalidArgumentError('expected ports or ranges of them, such as 40000,41000-41010')
+}
+
+export function parseNodePortAddresses(text: string): NodePortAddresses {
+  return text === 'primary' ? text : parseRanges(text)
 }
 
 export function wholeNumber(least: number, most: number): (text: string) => number {

@@ -34,8 +34,10 @@ export interface MasqueradeDeps extends MasqueradeSettings {
   /** Those that they leave out, beside the tunnel's and the kernel's own. */
   readonly reservedPorts: readonly PortRange[]
   readonly nodes: Table<NodeRow>
-  /** Read in mode ebpf only. */
+  /** Read in mode ebpf only, and while somebody else serves them. */
   readonly services: Table<ServiceRow>
+  /** Our programs know service addresses: they are not left to the kernel. */
+  readonly isServing?: boolean
   readonly exempt: ExemptAddresses
   readonly uplinks: Uplinks
   readonly datapath: Pick<Datapath, 'maps' | 'config' | 'lastSweep' | 'dropUplinkEgress'>
@@ -84,12 +86,12 @@ export class Masquerade {
 
   constructor(deps: MasqueradeDeps) {
     this.#deps = deps
-    const { mode, nodes, services, exempt, table, uplinks } = deps
+    const { mode, nodes, services, exempt, table, uplinks, isServing = false } = deps
     const { datapath, log, clock, health } = deps
     const { maps, config } = datapath
     const { refreshMs = REFRESH_MS, tunnelPort } = deps
     const common = { log, clock, health, refreshMs }
-    this.#sources = mode === 'ebpf' ? [nodes, services] : [nodes]
+    this.#sources = mode === 'ebpf' && !isServing ? [nodes, services] : [nodes]
     this.#rules = new Reconciler({
       ...common,
       target: new MasqueradeTarget(table, deps.nft ?? createNft()),
@@ -110,8 +112,11 @@ export class Masquerade {
     this.#keeps = new Reconciler({
       ...common,
       target: new KeepTarget(maps),
-      desired: () =>
-        mode === 'ebpf' ? computeKeeps(nodes.values(), addressesOf(services), deps) : [],
+      desired: () => {
+        if (mode !== 'ebpf') return []
+        if (isServing) return computeKeeps(nodes.values(), [], { ...deps, serviceCIDRs: [] })
+        return computeKeeps(nodes.values(), addressesOf(services), deps)
+      },
       sources: this.#sources,
     })
     const tunnel = tunnelPort === undefined ? [] : [{ first: tunnelPort, last: tunnelPort }]
@@ -201,9 +206,9 @@ export class Masquerade {
 
   /** What an earlier agent's programs translated is looked for at uplinks until the last such flow has ended. */
   #endTranslation(): void {
-    const { datapath, log } = this.#deps
+    const { datapath, log, isServing = false } = this.#deps
     const { config, lastSweep } = datapath
-    if (!config.has(CONFIG_TRANSLATED) || lastSweep?.translated !== 0) return
+    if (isServing || !config.has(CONFIG_TRANSLATED) || lastSweep?.translated !== 0) return
     config.setFlags(CONFIG_TRANSLATED, 0)
     datapath.dropUplinkEgress()
     log.info('the last flow that our programs translated has ended')

@@ -68,8 +68,8 @@ export interface ServicesDeps {
 
 /** Programs on the sockets of the node and its pods. */
 export interface SocketHooks {
-  attach(): Promise<void>
-  detach(): Promise<void>
+  attachSockets(): Promise<void>
+  detachSockets(): Promise<unknown>
   /** Of the node's own namespace, as programs see it. */
   hostNetnsCookie(): bigint
 }
@@ -189,6 +189,13 @@ export class Services {
     }
   }
 
+  /** Those that are not in the maps as they should be, in words. */
+  problems(): string[] {
+    return this.#rows
+      .statuses()
+      .flatMap(({ key, message }) => (message === undefined ? [] : [`${key}: ${message}`]))
+  }
+
   /** By reconciler. */
   statuses(): ReadonlyMap<string, RowStatus[]> {
     return new Map([
@@ -240,7 +247,10 @@ export class Services {
 
   async #run(signal: AbortSignal, alive: () => void): Promise<void> {
     const { sockets, clock, nodes, refreshMs = REFRESH_MS } = this.#deps
-    if (!this.#isOn) return await sockets.detach()
+    if (!this.#isOn) {
+      await sockets.detachSockets()
+      return
+    }
     const startedAt = clock.monotonicMs()
     let wake = (): void => undefined
     const sources = [...this.#sources, nodes, this.#addresses]
@@ -253,7 +263,7 @@ export class Services {
         const waitsFor = await this.#look()
         if (waitsFor === undefined) {
           // Programs of an earlier agent are replaced, once in each life.
-          if (!areAttached) await sockets.attach()
+          if (!areAttached) await sockets.attachSockets()
           areAttached = true
           alive()
           // From here on only what the configuration says may change, and that is looked at now and then.

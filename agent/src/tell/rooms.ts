@@ -11,6 +11,9 @@ import type { Overlay } from '../overlay/overlay.ts'
 import type { Pods } from '../pods/pods.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Health } from '../runtime/health.ts'
+import type { HostPorts } from '../services/host-ports.ts'
+import type { ServiceModel } from '../services/model.ts'
+import type { Services } from '../services/services.ts'
 
 export interface Rooms {
   readonly config: AgentConfig
@@ -23,6 +26,10 @@ export interface Rooms {
   readonly overlay: Overlay
   readonly pods: Pods
   readonly masquerade: Masquerade
+  readonly services: Services
+  /** Where Services are ours to serve, as the next. */
+  readonly model?: ServiceModel
+  readonly hostPorts?: HostPorts
   /** In the node's namespace. */
   readonly netlink: RouteNetlink
   readonly clock: Clock

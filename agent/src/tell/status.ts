@@ -4,12 +4,15 @@ import { formatSource, version } from '../config.ts'
 import type { MasqueradeState } from '../masquerade/masquerade.ts'
 import { formatRange } from '../masquerade/ports.ts'
 import { podKey } from '../pods/target.ts'
+import type { ServicesState } from '../services/services.ts'
 import type { Rooms } from './rooms.ts'
 
 export function describeAgent(
-  { config, features, cluster, recorder, ipam, datapath, overlay, pods, masquerade }: Rooms,
+  rooms: Rooms,
   startedAt: string,
 ): Omit<Status, 'ready' | 'healthy' | 'components'> {
+  const { config, features, cluster, recorder, ipam, datapath, overlay, pods } = rooms
+  const { masquerade, services, model, hostPorts } = rooms
   const { self } = overlay.plan()
   const { tunnel, tunnelPort, vni } = config
   return {
@@ -31,6 +34,7 @@ export function describeAgent(
           ? 'none'
           : `vxlan from ${self.tunnelAddress}, port ${tunnelPort}, vni ${vni}`,
       masquerade: describeMode(masquerade.state()),
+      services: describeServices(services.state()),
       'own addresses': self?.ownAddresses.join(', ') ?? 'none',
     },
     features: features.view([
@@ -50,9 +54,19 @@ export function describeAgent(
         object: `Node/${node}`,
         message,
       })),
+      ...(model?.problems.values() ?? []).map(({ where, message }) => ({ where, message })),
+      ...(hostPorts?.problems() ?? []).map((message) => ({ where: 'host ports', message })),
+      ...services.problems().map((message) => ({ where: 'services', message })),
       ...ipam.quarantined().map(viewQuarantined),
     ],
   }
+}
+
+function describeServices({ mode, isServing, services, backends, failed }: ServicesState): string {
+  if (mode === 'none') return 'left to kube-proxy'
+  const rows = `${services} with ${backends} backends`
+  const state = isServing ? `ebpf, ${rows}` : 'ebpf, not before everything is known'
+  return failed === 0 ? state : `${state}; ${failed} could not be written: see below`
 }
 
 function describeMode({ mode, isTranslating, ports }: MasqueradeState): string {

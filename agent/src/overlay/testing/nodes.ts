@@ -36,6 +36,7 @@ export interface StartOptions {
   readonly attach?: 'auto' | 'tcx' | 'clsact'
   readonly uplinks?: readonly string[]
   readonly isMasquerading?: boolean
+  readonly servicesMax?: number | undefined
   readonly refreshMs?: number
   /** Counts what the overlay asks of the kernel. */
   readonly calls?: Calls
@@ -70,6 +71,7 @@ export class TestNode {
       attach = 'auto',
       uplinks = [],
       isMasquerading = false,
+      servicesMax,
       refreshMs,
       calls,
     }: StartOptions = {},
@@ -87,6 +89,7 @@ export class TestNode {
       netns: this.netns,
       flowsMax: 1024,
       isMasquerading,
+      servicesMax,
       clock,
       log,
     })

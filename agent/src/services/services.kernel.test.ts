@@ -1,0 +1,197 @@
+// The room on a real kernel: what the maps say before the programs' part is turned on, what a restart keeps, and what is left when it is turned off.
+import {
+  CONFIG_SERVICES,
+  CONFIG_TRANSLATED,
+  IPCACHE_SERVICES,
+  IPCACHE_STACK,
+} from '@sinabro/libbpf-ts/layouts'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { type Cluster, createCluster } from '../cluster/cluster.ts'
+import { createNft } from '../masquerade/nft.ts'
+import { parseKey } from '../overlay/prefix.ts'
+import { join2, nodeRow, type Running, TestNode } from '../overlay/testing/nodes.ts'
+import { systemClock } from '../runtime/clock.ts'
+import { Jobs } from '../runtime/jobs.ts'
+import { silentLog } from '../runtime/log.ts'
+import { Table } from '../state/table.ts'
+import type { ServiceRows } from './rows.ts'
+import { createServices, type Services, type ServicesDeps } from './services.ts'
+import { backendAt, serviceAt } from './testing/world.ts'
+
+const TABLE = 'sb_test_services'
+const PATIENTLY = { timeout: 10_000 }
+let one: TestNode
+let two: TestNode
+let rooms: Rooms[]
+
+interface Rooms extends Running {
+  readonly services: Services
+  readonly cluster: Cluster
+  readonly rows: Table<ServiceRows>
+  /** What was done to sockets, with whether packets were served by then. */
+  readonly sockets: string[]
+  nft(...args: string[]): Promise<string>
+}
+
+beforeEach(async () => {
+  one = new TestNode(1)
+  two = new TestNode(2)
+  rooms = []
+  await join2(one, two)
+})
+
+afterEach(async () => {
+  for (const each of rooms) await each.stop()
+  one.close()
+  two.close()
+})
+
+async function start(change: Partial<ServicesDeps> = {}): Promise<Rooms> {
+  const { mode = 'ebpf' } = change
+  const servicesMax = mode === 'ebpf' ? 1024 : undefined
+  const running = await one.start([nodeRow(1), nodeRow(2)], { servicesMax })
+  const { overlay, datapath, health, nodes, pods } = running
+  const cluster = createCluster()
+  cluster.serviceCIDRs.markReady()
+  const rows = new Table<ServiceRows>('Service rows', ({ key }) => key)
+  const common = { log: silentLog, clock: systemClock, health }
+  const jobs = new Jobs(common)
+  const nft = createNft(['nsenter', `--net=/proc/${process.pid}/fd/${one.netns.fd}`])
+  const sockets: string[] = []
+  const note = async (what: string): Promise<void> => {
+    sockets.push(`${what} ${datapath.config.has(CONFIG_SERVICES)}`)
+  }
+  const services = createServices({
+    ...{ mode, rows, sources: [], slices: cluster.endpointSlices, nodes, nodeName: 'node1' },
+    ...{ nodePortAddresses: 'primary', serviceCIDRs: ['10.96.0.0/12'] },
+    ranges: cluster.serviceCIDRs,
+    ownAddresses: () => overlay.plan().self?.ownAddresses,
+    sockets: {
+      attachSockets: () => note('attached'),
+      detachSockets: () => note('detached'),
+      hostNetnsCookie: () => 77n,
+    },
+    attached: () => pods.settled(),
+    ...{ datapath, netlink: one.netlink, hostNamespace: one.netns, table: TABLE, nft },
+    ...common,
+    refreshMs: 300,
+    ...change,
+  })
+  services.start(jobs)
+  const all: Rooms = {
+    ...running,
+    ...{ services, cluster, rows, sockets },
+    nft: (...args) => nft(args, '', AbortSignal.timeout(5000)),
+    async stop() {
+      await jobs.stop()
+      await running.stop()
+    },
+  }
+  rooms.push(all)
+  return all
+}
+
+const range = ({ datapath }: Rooms, prefix: string): number | undefined =>
+  datapath.maps.ipcache.get(parseKey(prefix))?.flags
+
+test('packets are served only when every map says everything, and sockets only then', async () => {
+  const room = await start()
+  const { rows, cluster, datapath, health, services } = room
+  rows.upsert(serviceAt(1, [backendAt(1)]))
+  cluster.serviceCIDRs.upsert({ name: 'more', cidrs: ['fd96::/112'] })
+  await expect.poll(() => range(room, 'fd96::/112'), PATIENTLY).toBe(IPCACHE_SERVICES)
+  expect(health.snapshot().isReady).toBe(false)
+  expect([...datapath.maps.services.keys()]).toEqual([])
+  expect(datapath.config.has(CONFIG_SERVICES)).toBe(false)
+  const { generation } = datapath.config.value
+  rows.markReady()
+  await health.whenReady(AbortSignal.timeout(10_000))
+  expect(datapath.config.has(CONFIG_SERVICES)).toBe(true)
+  expect(datapath.config.has(CONFIG_TRANSLATED)).toBe(true)
+  expect(datapath.config.value.generation).toBeGreaterThan(generation)
+  expect(room.sockets).toEqual(['attached true'])
+  expect(range(room, '10.96.0.0/12')).toBe(IPCACHE_SERVICES)
+  expect(datapath.maps.serviceConfig.get(0)).toEqual({
+    hostNetns: 77n,
+    source4: '10.244.1.1',
+    source6: 'fd00:10:244:1::1',
+  })
+  expect(Object.fromEntries(datapath.maps.nodeAddrs.entries())).toMatchObject({
+    '172.31.0.1': 3,
+    'fd31::1': 3,
+    '10.244.1.1': 2,
+  })
+  expect(await room.nft('list', 'table', 'inet', TABLE)).toContain('reject with tcp reset')
+  expect(services.state()).toMatchObject({ isServing: true, services: 1, backends: 1, failed: 0 })
+})
+
+test('an address that comes to the node or goes is in the map or not', async () => {
+  const room = await start({ nodePortAddresses: ['192.0.2.0/24', '2001:db8::/64'] })
+  room.rows.markReady()
+  const { nodeAddrs } = room.datapath.maps
+  await expect.poll(() => nodeAddrs.get('172.31.0.1'), PATIENTLY).toBe(2)
+  const index = (await one.netlink.links.get({ name: 'eth0' }))?.index ?? 0
+  const address = { index, address: '192.0.2.7', prefixLen: 24 }
+  await one.netlink.addresses.replace(address)
+  await expect.poll(() => nodeAddrs.get('192.0.2.7'), PATIENTLY).toBe(3)
+  await one.netlink.addresses.del(address)
+  await expect.poll(() => nodeAddrs.get('192.0.2.7'), PATIENTLY).toBe(undefined)
+})
+
+test('after a restart old rows serve until everything is known again, then what is not asked for goes', async () => {
+  const first = await start()
+  for (const n of [1, 2]) first.rows.upsert(serviceAt(n, [backendAt(n)]))
+  first.rows.markReady()
+  await first.health.whenReady(AbortSignal.timeout(10_000))
+  const before = new Map(first.datapath.maps.services.entries())
+  await first.stop()
+  rooms.pop()
+
+  const next = await start()
+  next.rows.upsert(serviceAt(1, [backendAt(1)]))
+  await expect.poll(() => next.datapath.maps.nodeAddrs.get('172.31.0.1'), PATIENTLY).toBe(3)
+  expect(new Map(next.datapath.maps.services.entries())).toEqual(before)
+  expect(next.datapath.config.has(CONFIG_SERVICES)).toBe(true)
+  expect(next.sockets).toEqual([])
+  next.rows.markReady()
+  await expect.poll(() => next.sockets, PATIENTLY).toEqual(['attached true'])
+  await expect
+    .poll(() => [...next.datapath.maps.services.keys()].map(({ addr }) => addr), PATIENTLY)
+    .toEqual(['10.96.0.1', '10.96.0.1'])
+  for (const [key, row] of next.datapath.maps.services.entries()) {
+    expect(
+      [...before].find(([one]) => one.port === key.port && one.addr === key.addr)?.[1],
+    ).toEqual(row)
+  }
+})
+
+test('turned off, nothing is left but flows that are translated', async () => {
+  const on = await start()
+  on.rows.upsert(serviceAt(1, [backendAt(1)]))
+  on.rows.markReady()
+  await on.health.whenReady(AbortSignal.timeout(10_000))
+  await on.stop()
+  rooms.pop()
+  const off = await start({ mode: 'none' })
+  expect(off.datapath.config.has(CONFIG_SERVICES)).toBe(false)
+  await expect.poll(() => range(off, '10.96.0.0/12'), PATIENTLY).toBe(undefined)
+  await expect.poll(() => off.sockets, PATIENTLY).toEqual(['detached false'])
+  const { services, slots, backends, nodeAddrs } = off.datapath.maps
+  for (const map of [services, slots, backends, nodeAddrs]) {
+    await expect.poll(() => [...map.map.keys()].length, PATIENTLY).toBe(0)
+  }
+  await expect.poll(() => off.nft('list', 'tables'), PATIENTLY).not.toContain(TABLE)
+  expect(off.datapath.config.has(CONFIG_TRANSLATED)).toBe(true)
+  expect(off.services.state()).toMatchObject({ mode: 'none', isServing: false, services: 0 })
+})
+
+test('a service range that masquerading left to the kernel becomes ours, and one of pods does not', async () => {
+  const room = await start({ serviceCIDRs: ['10.96.0.0/12', '10.244.2.0/24'] })
+  const { ipcache } = room.datapath.maps
+  ipcache.set(parseKey('10.96.0.0/12'), { node: 0, identity: 0, flags: IPCACHE_STACK })
+  room.rows.markReady()
+  await expect.poll(() => range(room, '10.96.0.0/12'), PATIENTLY).toBe(IPCACHE_SERVICES)
+  await expect
+    .poll(() => room.services.statuses().get('service ranges'), PATIENTLY)
+    .toContainEqual(expect.objectContaining({ key: '10.244.2.0/24', state: 'error' }))
+})
