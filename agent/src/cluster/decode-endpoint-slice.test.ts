@@ -41,6 +41,19 @@ test('decodeEndpointSlice() takes names, ports and endpoints', () => {
   })
 })
 
+test('when its change was triggered is read, and nothing else takes its place', () => {
+  const triggered = (text: string) =>
+    decodeEndpointSlice({
+      ...slice({}),
+      metadata: {
+        ...{ name: 'a', namespace: 'b' },
+        annotations: { 'endpoints.kubernetes.io/last-change-trigger-time': text },
+      },
+    }).triggeredAt
+  expect(triggered('2026-01-01T00:00:00Z')).toBe(Date.UTC(2026, 0, 1))
+  expect(triggered('soon')).toBeUndefined()
+})
+
 test('a port without a number is left out, an unnamed TCP one is the default', () => {
   const { ports } = decodeEndpointSlice(
     slice({ ports: [{}, { port: 80 }, { name: 'x' }, { port: 0 }] }),

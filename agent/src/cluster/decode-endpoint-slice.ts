@@ -6,6 +6,8 @@ import { isGlobalUnicast } from './unicast.ts'
 
 export const SERVICE_NAME = 'kubernetes.io/service-name'
 
+const TRIGGER_TIME = 'endpoints.kubernetes.io/last-change-trigger-time'
+
 /** Gives the one copy of a text that many objects have. */
 export type Intern = (text: string) => string
 
@@ -20,6 +22,7 @@ export function decodeEndpointSlice(
   const addressType = slice.at('addressType').oneOf(['IPv4', 'IPv6', 'FQDN'])
   const { namespace: text, name } = decodeMetadata(metadata)
   const namespace = intern(text)
+  const triggeredAt = Date.parse(metadata.at('annotations').at(TRIGGER_TIME).optionalString() ?? '')
   const refused: string[] = []
   const endpoints: EndpointRow[] = []
   // Names are for DNS: nothing is behind them that a packet could be sent to.
@@ -43,6 +46,7 @@ export function decodeEndpointSlice(
     endpoints: endpoints.slice(),
     ...(service === undefined ? {} : { service }),
     ...(refused.length === 0 ? {} : { refused }),
+    ...(triggeredAt > 0 ? { triggeredAt } : {}),
   }
 }
 

@@ -79,6 +79,8 @@ export interface EndpointSliceRow {
   readonly endpoints: readonly EndpointRow[]
   /** Addresses that no endpoint may have, as they are written. */
   readonly refused?: readonly string[]
+  /** When what led to this content happened, as the controller says, milliseconds since 1970. */
+  readonly triggeredAt?: number
 }
 
 export interface EndpointPortRow {

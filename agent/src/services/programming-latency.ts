@@ -35,9 +35,8 @@ export class ProgrammingLatency {
   }
 
   /** What happened before the start is not this agent's delay. */
-  #hear({ namespace, service, triggerTime }: EndpointSliceRow): void {
-    const triggeredAt = Date.parse(triggerTime ?? '')
-    if (service === undefined || !(triggeredAt >= this.#startedAt)) return
+  #hear({ namespace, service, triggeredAt = 0 }: EndpointSliceRow): void {
+    if (service === undefined || triggeredAt < this.#startedAt) return
     const key = `${namespace}/${service}`
     const heardAt = this.#clock.now()
     const before = this.#pending.get(key)

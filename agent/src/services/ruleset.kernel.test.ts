@@ -83,7 +83,7 @@ test.each([
     }
   }
   `
-  await nft(['-f', '-'], marking, signal)
+    await nft(['-f', '-'], marking, signal)
     await target().update(NO_SCTP, signal)
     expect(await ask(family, kind, to)).toBe('ConnectionRefusedError')
   },
