@@ -414,6 +414,21 @@ static __always_inline int service_flow__go(struct __sk_buff *skb, const struct 
 	return service_flow__send_found(skb, p, config, is_sending);
 }
 
+/* A packet that came in by a device, of a flow that lives: likewise, and the rows hear of it. */
+static __always_inline int service_flow__continue(struct __sk_buff *skb, const struct packet *p,
+						  const struct config *config, struct flow *flow)
+{
+	__u32 seen = READ_ONCE(flow->seen);
+	__u64 way = READ_ONCE(flow->way);
+	int outcome = flow__touch(flow, p);
+
+	if (unlikely(outcome != CONTINUE))
+		return outcome;
+	/* Routes are asked again once a tick: they change with no agent, too. */
+	return service_flow__go(skb, p, config, flow, false,
+				way__kind(way) == WAY_OUT && READ_ONCE(flow->seen) != seen);
+}
+
 /* Where an error is taken apart that may be about a service's flow. */
 static __always_inline struct icmp_error *service_error__room(struct serving *serving)
 {

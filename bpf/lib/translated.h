@@ -72,18 +72,11 @@ static __always_inline bool translated__is_by_uplink(const struct flow *flow, co
 static __always_inline int translated__serve(struct __sk_buff *skb, const struct packet *p,
 					     const struct config *config, struct flow *flow)
 {
-	__u32 seen = READ_ONCE(flow->seen);
 	int outcome;
-	__u64 way;
 
 	if (unlikely(!translated__is_by_uplink(flow, config)))
 		return CONTINUE;
-	way = READ_ONCE(flow->way);
-	outcome = flow__touch(flow, p);
-	if (unlikely(outcome != CONTINUE))
-		return outcome;
-	outcome = service_flow__go(skb, p, config, flow, false,
-				   way__kind(way) == WAY_OUT && READ_ONCE(flow->seen) != seen);
+	outcome = service_flow__continue(skb, p, config, flow);
 	return outcome == SERVICE_ENDED ? CONTINUE : outcome;
 }
 

@@ -6,6 +6,7 @@
 #include "fragments.h"
 #include "inbound.h"
 #include "overlay.h"
+#include "service_flow.h"
 
 /* First packet of a flow, or what its row says no longer holds: judges the source, chooses the way.
  * CONTINUE with *way, or an outcome. */
@@ -43,16 +44,24 @@ __rare int choose(const struct packet *p, const struct config *config, __u32 nod
 }
 
 /* Errors come from routers on the way too, so the row of their flow does not vouch for the source. */
-__rare int go_error(struct __sk_buff *skb, const struct packet *p, __u32 node,
-			       __u32 generation)
+__rare int go_error(struct __sk_buff *skb, const struct packet *p, const struct config *config,
+		    __u32 node)
 {
-	if (!p)
+	struct serving *serving = serving__get();
+	const struct flow *flow;
+
+	if (!p || !config || !serving)
 		return DROP_NOT_READY;
 	if (!ipcache__is_source_of(&p->key.saddr, node))
 		return DROP_FOREIGN_SOURCE;
 	if (!endpoint__find(&p->key.daddr))
 		return DROP_NO_ENDPOINT;
-	return inbound__go_error(skb, p, generation);
+	if (parse_icmp_error(skb, p, service_error__room(serving))) {
+		flow = flow__find(&serving->error.about);
+		if (flow && flow->flags & FLOW_SERVICE && flow->source_node == node)
+			return service_flow__send_error(skb, p, config, flow, false);
+	}
+	return inbound__go_error(skb, p, READ_ONCE(config->generation));
 }
 
 __rare int pass_fragment(const struct packet *p, __u32 node)
@@ -62,6 +71,45 @@ __rare int pass_fragment(const struct packet *p, __u32 node)
 	if (!ipcache__is_source_of(&p->key.saddr, node))
 		return DROP_FOREIGN_SOURCE;
 	return endpoint__find(&p->key.daddr) ? PASS_STACK_FRAGMENT : DROP_NO_ENDPOINT;
+}
+
+/* Answers of a flow to a service, from another node than its row says: the backend's address has moved, or that
+ * node has another id. CONTINUE or DROP_FOREIGN_SOURCE. */
+__rare int follow(const struct packet *p, __u32 node)
+{
+	struct pair *room = pair__get();
+	const struct flow *flow;
+
+	if (!p || !room)
+		return DROP_NOT_READY;
+	if (!ipcache__is_source_of(&p->key.saddr, node))
+		return DROP_FOREIGN_SOURCE;
+	room->key = p->key;
+	flow = flow__find(&room->key);
+	if (!flow || !flow->source_node)
+		return CONTINUE;
+	room->row = *flow;
+	room->row.source_node = node;
+	bpf_map_update_elem(&sb_flows, &room->key, &room->row, BPF_EXIST);
+	return CONTINUE;
+}
+
+/* Answers of a service's backend there. SERVICE_ENDED: no such flow any more. */
+__rare int serve(struct __sk_buff *skb, const struct packet *p, const struct config *config,
+		 struct flow *flow, __u32 node)
+{
+	int outcome;
+
+	if (!p || !config || !flow)
+		return DROP_NOT_READY;
+	if (unlikely(flow->source_node != node)) {
+		outcome = follow(p, node);
+		if (outcome != CONTINUE)
+			return outcome;
+	}
+	if (flow__is_reopened(flow, p->tcp_flags))
+		return SERVICE_ENDED;
+	return service_flow__continue(skb, p, config, flow);
 }
 
 static __always_inline int from_overlay(struct __sk_buff *skb)
@@ -95,7 +143,7 @@ static __always_inline int from_overlay(struct __sk_buff *skb)
 		if (!node)
 			return DROP_UNKNOWN_NODE;
 		if (p.flags & PACKET_ICMP_ERROR)
-			return go_error(skb, &p, node, generation);
+			return go_error(skb, &p, config, node);
 		fragment__resolve(&p);
 		if (p.flags & PACKET_PORTS_UNKNOWN)
 			return pass_fragment(&p, node);
@@ -105,6 +153,12 @@ static __always_inline int from_overlay(struct __sk_buff *skb)
 	node = overlay__sender(&outer, flow ? flow->source_node : 0);
 	if (unlikely(!node))
 		return DROP_UNKNOWN_NODE;
+	if (unlikely(flow && flow->flags & FLOW_SERVICE)) {
+		outcome = serve(skb, &p, config, flow, node);
+		if (likely(outcome != SERVICE_ENDED))
+			return outcome;
+		flow = NULL;
+	}
 	if (likely(flow && flow->source_node == node && !flow__is_reopened(flow, p.tcp_flags))) {
 		way = READ_ONCE(flow->way);
 		if (flow->target_incarnation) {

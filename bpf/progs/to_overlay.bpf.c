@@ -12,6 +12,7 @@ __rare int choose(const struct packet *p, const struct config *config,
 {
 	struct opening o = {};
 	__u32 generation;
+	int outcome;
 
 	if (!p || !config || !node)
 		return DROP_NOT_READY;
@@ -28,7 +29,9 @@ __rare int choose(const struct packet *p, const struct config *config,
 	o.source_incarnation = endpoint__incarnation(endpoint__find(&p->key.saddr));
 	o.target_node = *node;
 	o.is_known = is_known;
-	return flow__open(p, &o);
+	outcome = flow__open(p, &o);
+	/* A pod's packet to a service, for which the short way was too narrow: its rows have other keys. */
+	return outcome == DROP_TRANSLATION_TAKEN && o.source_incarnation ? CONTINUE : outcome;
 }
 
 static __always_inline int to_overlay(struct __sk_buff *skb)

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Host end of a pod, tc egress: what the kernel's stack sends to a pod puts its flow on the stack
- * way, so that the pod's answers pass whoever translated it. */
+/*
+ * Host end of a pod, tc egress: what the kernel's stack sends to a pod puts its flow on the stack way, so that
+ * the pod's answers pass whoever translated it. Answers of a service's backend get the service's name here.
+ */
 #include "bpf.h"
 #include "flows.h"
 #include "fragments.h"
+#include "rewrite.h"
+#include "translate_error.h"
 #include "verdict.h"
 
 /* First packet, or the first one that came through the stack; `known` may be NULL. */
@@ -33,6 +37,38 @@ __rare int open(const struct packet *p, const struct config *config, __u32 targe
 	return flow__open(p, &o);
 }
 
+/* Answers to the pod's flow to a service: the row has the whole translation. */
+__rare int pass_answer(struct __sk_buff *skb, const struct packet *p, const struct config *config,
+		       struct flow *flow)
+{
+	int outcome;
+
+	if (!p || !config || !flow)
+		return DROP_NOT_READY;
+	outcome = flow__touch(flow, p);
+	if (outcome == CONTINUE)
+		outcome = rewrite__both(skb, p, config, &flow->to);
+	return outcome == CONTINUE ? PASS_STACK : outcome;
+}
+
+/* About a packet of the pod's to a service, from whoever could not forward it to the backend, or from that: the
+ * pod knows of the service only. */
+__rare int pass_error(struct __sk_buff *skb, const struct packet *p)
+{
+	struct icmp_error error = {};
+	const struct flow *flow;
+	int outcome;
+
+	if (!p || !parse_icmp_error(skb, p, &error))
+		return PASS_STACK_ERROR;
+	flow = flow__find(&error.about);
+	if (!flow || !(flow->flags & FLOW_SERVICE) ||
+	    flow->target_incarnation != endpoint__incarnation(endpoint__find(&p->key.daddr)))
+		return PASS_STACK_ERROR;
+	outcome = translate_error(skb, p, &error, &flow->to, false);
+	return outcome == CONTINUE ? PASS_STACK_ERROR : outcome;
+}
+
 static __always_inline int to_pod(struct __sk_buff *skb)
 {
 	const struct endpoint *target;
@@ -57,7 +93,7 @@ static __always_inline int to_pod(struct __sk_buff *skb)
 		if (p.flags & PACKET_NEIGHBOUR)
 			return PASS_NEIGHBOUR;
 		if (p.flags & PACKET_ICMP_ERROR)
-			return PASS_STACK_ERROR;
+			return pass_error(skb, &p);
 		fragment__resolve(&p);
 		if (p.flags & PACKET_PORTS_UNKNOWN)
 			return PASS_STACK_FRAGMENT;
@@ -73,10 +109,15 @@ static __always_inline int to_pod(struct __sk_buff *skb)
 		     flow__is_reopened(flow, p.tcp_flags)))
 		flow = NULL;
 	if (likely(flow)) {
+		if (unlikely(flow->flags & FLOW_SERVICE))
+			return pass_answer(skb, &p, config, flow);
 		flow__touch(flow, &p);
 		if (likely(way__kind(READ_ONCE(flow->way)) == WAY_STACK))
 			return PASS_STACK;
 	}
+	/* Of a connection that never was: to a service, perhaps, that nobody serves. */
+	if (unlikely(!flow && p.tcp_flags & TCP_RST))
+		return PASS_STACK;
 	outcome = open(&p, config, target->incarnation, flow);
 	if (unlikely(flow__lacks_room(outcome)) && flows__reclaim())
 		outcome = open(&p, config, target->incarnation, flow);
