@@ -41,13 +41,15 @@ export interface Judged {
   readonly flags?: number
   /** Answers have been: where they leave is known. */
   readonly answeredBy?: number
+  /** Of the pod of this node. */
+  readonly incarnation?: number
 }
 
 function pair(actors: Actors, served: Served, changes: Judged = {}) {
   const { node1, stranger } = actors
   const { where, proto, service = node1, client = stranger, backend, name = client } = served
   const { clientPort = CLIENT_PORT, port = clientPort } = served
-  const { generation = GENERATION, flags = 0, answeredBy } = changes
+  const { generation = GENERATION, flags = 0, answeredBy, incarnation = INCARNATION_A } = changes
   const all = FLOW_SEEN | FLOW_SERVICE | FLOW_TRANSLATED | flags
   const key: FlowSpec = {
     source: client,
@@ -64,7 +66,7 @@ function pair(actors: Actors, served: Served, changes: Judged = {}) {
     dport: port,
   }
   const ways = {
-    here: { kind: 'local', targetIncarnation: INCARNATION_A },
+    here: { kind: 'local', targetIncarnation: incarnation },
     node: { kind: 'stack' },
     stack: { kind: 'stack' },
     tunnel: { kind: 'node', node: NODE_2 },
@@ -83,7 +85,7 @@ function pair(actors: Actors, served: Served, changes: Judged = {}) {
       : { kind: 'out', node: answeredBy, generation, mtu: 1500 }
   const backRow: RowSpec = {
     ...(where === 'node' || where === 'stack' ? { kind: 'stack', generation } : leaves),
-    ...(where === 'here' ? { sourceIncarnation: INCARNATION_A } : {}),
+    ...(where === 'here' ? { sourceIncarnation: incarnation } : {}),
     ...(where === 'tunnel' || where === 'uplink' ? { sourceNode: NODE_2 } : {}),
     flags: answeredBy === undefined ? all & ~FLOW_SEEN : all,
     to: { saddr: service, daddr: client, sport: NODE_PORT, dport: clientPort },

@@ -1,0 +1,407 @@
+// Services asked for from outside, by packet vectors: who may ask what, who is told that nobody serves it, and what is none of a service's business.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  CLIENT_ADDRESS,
+  CONFIG_NATIVE,
+  IPCACHE_SERVICES,
+  NODE_ADDR_HOST_PORTS,
+  NODE_ADDR_NODE_PORTS,
+  SERVICE_ADDRESS,
+  SERVICE_AFFINITY,
+  SERVICE_EXTERNAL_LOCAL,
+  SERVICE_HOST_PORT,
+  SERVICE_SOURCE_RANGES,
+} from '../src/layouts.ts'
+import type { Rows } from '../testing/index.ts'
+import { type Clock, clockOf } from './clock.ts'
+import { Outside } from './outside.ts'
+import { laterFragment, links, pingPacket, tcpPacket, udpPacket } from './packets.ts'
+import { BACKEND_PORT, begun, CLIENT_PORT, NODE_PORT, served } from './service-outside-rows.ts'
+import { type Asked, SERVICES, serving } from './service-rows.ts'
+import {
+  counted,
+  families,
+  IFINDEX_HERE,
+  IFINDEX_UPLINK,
+  loadWorld,
+  nativeRows,
+  readyConfig,
+  type Shapes,
+  type World,
+} from './world.ts'
+
+let outside: Outside
+let world: World
+let clock: Clock
+beforeAll(async () => {
+  outside = await Outside.open()
+  world = await loadWorld({
+    rows: { sb_config: [[0, { ...readyConfig, flags: SERVICES }]], sb_uplinks: outside.uplinks },
+    netns: outside.netns,
+  })
+  clock = await clockOf(world)
+})
+afterAll(() => {
+  world?.close()
+  outside?.close()
+})
+
+const program = 'sb_from_uplink'
+const TCP = 6
+const UDP = 17
+const SB_REFUSE = 0x40_0000
+const asks = { sport: CLIENT_PORT, dport: NODE_PORT }
+
+const passes = (outcome: string) => ({
+  verdict: 'next' as const,
+  maps: { sb_counters: counted('from_uplink', outcome) },
+})
+const foreign = passes('PASS_FOREIGN')
+
+describe.each(families)('IPv$family', (actors) => {
+  const { family, a, b, c, node1, service, stranger } = actors
+  const here = { address: a, port: BACKEND_PORT }
+  const row = (more: Partial<Asked> = {}) =>
+    serving({ family, proto: UDP, port: NODE_PORT, backends: [here], ...more })
+  const ask = (dst = node1, src = stranger) => udpPacket(links.wire, { src, dst }, asks)
+  const reached = (proto = UDP, to = a) => {
+    const route = { src: stranger, dst: to, ttl: 63 }
+    const ports = { sport: CLIENT_PORT, dport: BACKEND_PORT }
+    return proto === UDP
+      ? udpPacket(links.toA, route, ports)
+      : tcpPacket(links.toA, route, ports, ['syn'])
+  }
+  const arrives = (to = node1, proto = UDP, backend = a) =>
+    ({
+      verdict: 'redirect',
+      redirect: { kind: 'peer', ifindex: IFINDEX_HERE },
+      packetOut: reached(proto, backend),
+      maps: {
+        sb_flows: {
+          added: begun(actors, { where: 'here', proto, backend, service: to }),
+        },
+        sb_counters: counted('from_uplink', 'PASS_LOCAL'),
+      },
+    }) as const
+  const inRange: Rows<Shapes> = {
+    sb_ipcache: [
+      [
+        { prefixLen: family === 4 ? 96 + 16 : 64, addr: service },
+        { node: 0, identity: 0, flags: IPCACHE_SERVICES },
+      ],
+    ],
+  }
+  const refused = {
+    verdict: 'next',
+    ctx: { mark: SB_REFUSE },
+    maps: { sb_counters: counted('from_uplink', 'PASS_REFUSED') },
+  } as const
+
+  test('an address of its own, a node port, and the port of a pod are all asked for alike', () => {
+    const cases = [
+      ['an address that the node does not have', row({ address: service }), service],
+      [
+        'a cluster address that is routed here',
+        { ...inRange, ...row({ address: service }) },
+        service,
+      ],
+      ['a node port', row(), node1],
+      ['a host port', row({ flags: SERVICE_HOST_PORT }), node1],
+      ['a host port of one address', row({ address: node1, flags: SERVICE_HOST_PORT }), node1],
+    ] as const
+    for (const [what, maps, to] of cases) {
+      world.check({ what, program, maps, packet: ask(to), expect: arrives(to) })
+    }
+  })
+
+  test('without a service for it, what comes is the node’s own business', () => {
+    const cases = [
+      ['another port', row({ port: NODE_PORT + 1 }), ask()],
+      ['another protocol', row({ proto: TCP }), ask()],
+      ['a ping', row(), pingPacket(links.wire, { src: stranger, dst: node1 }, NODE_PORT)],
+      ['an address where node ports are not asked for', { ...row(), sb_node_addrs: [] }, ask()],
+      [
+        'an address for host ports only',
+        { ...row(), sb_node_addrs: [[node1, NODE_ADDR_HOST_PORTS]] },
+        ask(),
+      ],
+      [
+        'an address for node ports only',
+        { ...row({ flags: SERVICE_HOST_PORT }), sb_node_addrs: [[node1, NODE_ADDR_NODE_PORTS]] },
+        ask(),
+      ],
+      ['services of somebody else', { ...row(), sb_config: [[0, readyConfig]] }, ask()],
+      [
+        'the middle of a connection',
+        row({ proto: TCP }),
+        tcpPacket(links.wire, { src: stranger, dst: node1 }, asks, ['ack'], 9),
+      ],
+      [
+        'the answer to a connection of the node’s own',
+        row({ proto: TCP }),
+        tcpPacket(links.wire, { src: stranger, dst: node1 }, asks, ['syn', 'ack']),
+      ],
+      ['a later fragment alone', row(), laterFragment(links.wire, { src: stranger, dst: node1 })],
+    ] as const
+    for (const [what, maps, bytes] of cases) {
+      world.check({ what, program, maps, packet: bytes, expect: foreign })
+    }
+  })
+
+  test('nobody asks in a name that the node would not take from outside', () => {
+    const sources = [
+      ['the node itself', node1],
+      ['nobody yet', family === 4 ? '127.0.0.1' : '::1'],
+      ['a multicast group', actors.multicast],
+    ] as const
+    for (const [what, source] of sources) {
+      world.check({ what, program, maps: row(), packet: ask(node1, source), expect: foreign })
+    }
+    for (const [what, source] of [
+      ['a pod of this node', b],
+      ['a pod of another', c],
+      ['a pod that is not there', actors.vacant],
+    ] as const) {
+      world.check({
+        what,
+        program,
+        maps: row(),
+        packet: ask(node1, source),
+        expect: {
+          verdict: 'shot',
+          maps: { sb_counters: counted('from_uplink', 'DROP_NATIVE_SOURCE') },
+        },
+      })
+    }
+  })
+
+  test('without a tunnel, pods of other nodes ask from outside, too', () => {
+    const native = {
+      ...readyConfig,
+      flags: SERVICES | CONFIG_NATIVE,
+      overlayIfindex: 0,
+      tunnelPort: 0,
+      uplinkIfindex: IFINDEX_UPLINK,
+    }
+    world.check({
+      what: 'c → node 1',
+      program,
+      maps: { ...nativeRows, ...row(), sb_config: [[0, native]] },
+      packet: ask(node1, c),
+      expect: {
+        ...arrives(),
+        packetOut: udpPacket(
+          links.toA,
+          { src: c, dst: a, ttl: 63 },
+          { sport: CLIENT_PORT, dport: BACKEND_PORT },
+        ),
+        maps: {
+          sb_flows: { added: begun(actors, { where: 'here', proto: UDP, backend: a, client: c }) },
+          sb_counters: counted('from_uplink', 'PASS_LOCAL'),
+        },
+      },
+    })
+  })
+
+  test('where nobody serves it, the sender is told', () => {
+    const cases = [
+      ['no backends', row({ backends: [] }), ask()],
+      ['none for those outside', row({ external: [] }), ask()],
+      [
+        'another port of a service’s address',
+        {
+          sb_services: [
+            [
+              { addr: service, port: 0, proto: 0 },
+              { id: 0, flags: SERVICE_ADDRESS, internal: 0, external: 0, affinitySec: 0 },
+            ],
+          ],
+        },
+        ask(service),
+      ],
+      [
+        'the middle of a connection to a cluster address, of which nobody knows',
+        {
+          ...inRange,
+          sb_services: [
+            [
+              { addr: service, port: 0, proto: 0 },
+              { id: 0, flags: SERVICE_ADDRESS, internal: 0, external: 0, affinitySec: 0 },
+            ],
+          ],
+        },
+        tcpPacket(links.wire, { src: stranger, dst: service }, asks, ['ack'], 9),
+      ],
+    ] as const
+    for (const [what, maps, bytes] of cases) {
+      world.check({ what, program, maps, packet: bytes, expect: refused })
+    }
+  })
+
+  test('those outside get the list that is for them', () => {
+    const external = [here]
+    const maps = row({
+      backends: [{ address: b, port: 1 }],
+      external,
+      flags: SERVICE_EXTERNAL_LOCAL,
+    })
+    world.check({ what: 'external', program, maps, packet: ask(), expect: arrives() })
+  })
+
+  test('only sources that may ask are served', () => {
+    const bits = 32 + 96 + (family === 4 ? 24 : 0)
+    const prefix = (addr: string, prefixLen: number) =>
+      ({
+        ...row({ flags: SERVICE_SOURCE_RANGES, id: 9 }),
+        sb_src_ranges: [[{ prefixLen, service: 9, addr }, 1]],
+      }) as const
+    const other = family === 4 ? '203.0.113.0' : '2001:db8:1::'
+    const drops = {
+      verdict: 'shot',
+      maps: { sb_counters: counted('from_uplink', 'DROP_SOURCE_RANGE') },
+    } as const
+    const first = prefix(family === 4 ? '198.51.100.0' : '2001:db8:ffff::', bits)
+    world.check({ what: 'in a range', program, maps: first, packet: ask(), expect: arrives() })
+    world.check({
+      what: 'in another',
+      program,
+      maps: prefix(other, bits),
+      packet: ask(),
+      expect: drops,
+    })
+    const anothers = {
+      ...first,
+      sb_src_ranges: [[{ prefixLen: bits, service: 8, addr: stranger }, 1]],
+    } as const
+    world.check({
+      what: 'in another service’s',
+      program,
+      maps: anothers,
+      packet: ask(),
+      expect: drops,
+    })
+  })
+
+  test('a client keeps its backend, by its address', () => {
+    const key = { client: stranger, kind: CLIENT_ADDRESS, service: 7 }
+    const affinity = { flags: SERVICE_AFFINITY, affinitySec: 3600 }
+    world.check({
+      what: 'the first time',
+      program,
+      maps: row(affinity),
+      packet: ask(),
+      expect: {
+        ...arrives(),
+        maps: { ...arrives().maps, sb_affinity: { added: [[key, { backend: 101 }]] } },
+      },
+    })
+    // Of two, the one that is not there; its place in the list would be taken by chance.
+    const backends = [{ address: b, port: 1 }, here]
+    for (let i = 0; i < 8; i++) {
+      world.check({
+        what: `again, ${i}`,
+        program,
+        maps: {
+          ...row({ ...affinity, backends }),
+          sb_affinity: [[key, { backend: 102, seen: clock.now }]],
+        },
+        packet: ask(),
+        expect: arrives(),
+      })
+    }
+  })
+
+  test('a flow to a pod that has gone begins anew with a datagram; a connection is the stack’s to reset', () => {
+    const gone = (proto: number) =>
+      served(actors, { where: 'here', proto, backend: b }, { incarnation: 99 })
+    const [[key], [back]] = gone(UDP)
+    world.check({
+      what: 'a datagram',
+      program,
+      maps: { ...row(), sb_flows: gone(UDP) },
+      packet: ask(),
+      expect: {
+        ...arrives(),
+        maps: {
+          sb_counters: counted('from_uplink', 'PASS_LOCAL'),
+          sb_flows: {
+            changed: [[key, {}]],
+            added: begun(actors, { where: 'here', proto: UDP, backend: a }).slice(1),
+            removed: [back],
+          },
+        },
+      },
+    })
+    const connection = gone(TCP)
+    world.check({
+      what: 'a segment',
+      program,
+      maps: { ...row({ proto: TCP }), sb_flows: connection },
+      packet: tcpPacket(links.wire, { src: stranger, dst: node1 }, asks, ['ack'], 9),
+      expect: {
+        ...foreign,
+        maps: { ...foreign.maps, sb_flows: { removed: connection.map(([one]) => one) } },
+      },
+    })
+  })
+
+  test('a datagram that a connected socket of the node has asked for is its own, whatever the port', async () => {
+    const net = `--net=/proc/${process.pid}/fd/${outside.netns.fd}`
+    const script = `const socket = require('node:dgram').createSocket('udp${family}')
+      socket.bind(${NODE_PORT}, '${node1}', () =>
+        socket.connect(${CLIENT_PORT}, '${stranger}', () => console.log('connected')))`
+    const child = spawn('nsenter', [net, process.execPath, '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    try {
+      await once(child.stdout, 'data')
+      world.check({ what: 'its answer', program, maps: row(), packet: ask(), expect: foreign })
+      const other = { sport: CLIENT_PORT + 1, dport: NODE_PORT }
+      const [[key, value], [back, backValue]] = begun(actors, {
+        where: 'here',
+        proto: UDP,
+        backend: a,
+        clientPort: other.sport,
+      })
+      world.check({
+        what: 'who else asks',
+        program,
+        maps: row(),
+        packet: udpPacket(links.wire, { src: stranger, dst: node1 }, other),
+        expect: {
+          ...arrives(),
+          packetOut: 'any',
+          maps: {
+            ...arrives().maps,
+            sb_flows: {
+              added: [
+                [key, value],
+                [back, backValue],
+              ],
+            },
+          },
+        },
+      })
+    } finally {
+      child.kill('SIGKILL')
+    }
+  })
+
+  test('a client that asks for one pod by two services from one port is kept apart', () => {
+    const first = served(actors, { where: 'here', proto: UDP, backend: a })
+    world.reset()
+    world.put({ ...row({ port: NODE_PORT + 1 }), sb_flows: first })
+    const data = udpPacket(
+      links.wire,
+      { src: stranger, dst: node1 },
+      { ...asks, dport: NODE_PORT + 1 },
+    )
+    const out = Buffer.from(world.program(program).testRun({ data, netns: outside.netns }).data)
+    const ports = 14 + (family === 4 ? 20 : 40)
+    expect(out.readUInt16BE(ports + 2)).toBe(BACKEND_PORT)
+    expect(out.readUInt16BE(ports)).not.toBe(CLIENT_PORT)
+    expect(Array.from(world.map('sb_flows').keys())).toHaveLength(4)
+  })
+})
