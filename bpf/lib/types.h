@@ -242,7 +242,9 @@ _Static_assert(sizeof(struct service) == 24, "service");
 /*
  * Slot 0 says how many follow, from 1 without a gap. A list that shrinks has its last slot copied over the one
  * that goes, then fewer slots, then no last one: a reader of the old number still finds all but that. */
-#define SLOT_MEMBER 0x80000000u		/* | backend id: this list has that backend. Of services with affinity */
+
+/* | backend id: this list has that backend. Of services with affinity, and of UDP. */
+#define SLOT_MEMBER 0x80000000u
 
 struct slot_key {
 	__u32 list;			/* 0 = no list, has no slots */
@@ -307,6 +309,43 @@ struct affinity {
 	__u32 seen;			/* last new connection, in ticks (clock.h) */
 };
 _Static_assert(sizeof(struct affinity) == 8, "affinity");
+
+/* -- sb_sock: socket storage → sock_peer. Written by the programs. ------------------------------- */
+
+/*
+ * Of a connected socket: whom it talks to, and whom its process believes that it talks to. Of an unconnected UDP
+ * socket: of the services it asks the first. Ports of 0: none of these any more.
+ */
+struct sock_peer {
+	struct addr service;
+	struct addr backend;
+	__be16 service_port;
+	__be16 backend_port;
+	__u32 service_id;
+	__u32 backend_id;
+};
+_Static_assert(sizeof(struct sock_peer) == 44, "sock_peer");
+
+/* -- sb_sock_udp: LRU hash, udp_peer_key → udp_peer. Written by the programs. -------------------- */
+/* The further services of unconnected UDP sockets, both ways: from service to backend and from backend to service. */
+
+struct udp_peer_key {
+	__u64 cookie;			/* of the socket */
+	struct addr addr;
+	__be16 port;
+	__u8 is_backend;		/* addr and port are a backend's */
+	__u8 pad[5];
+};
+_Static_assert(sizeof(struct udp_peer_key) == 32, "udp_peer_key");
+
+struct udp_peer {
+	struct addr addr;
+	__be16 port;
+	__u8 pad[2];
+	__u32 service_id;
+	__u32 backend_id;
+};
+_Static_assert(sizeof(struct udp_peer) == 28, "udp_peer");
 
 /* -- sb_svc_config: array of one row. Written by the agent. ------------------------------------- */
 

@@ -25,6 +25,8 @@ export const MAP_NAMES = {
   sourceRanges: 'sb_src_ranges',
   affinity: 'sb_affinity',
   serviceConfig: 'sb_svc_config',
+  sockets: 'sb_sock',
+  udpSockets: 'sb_sock_udp',
 } as const
 
 /** Rows of sb_nodes: ids are 1 … NODES_MAX - 1, and 0 means "no node". */
@@ -257,6 +259,34 @@ export const affinity = struct('affinity', {
 })
 export type Affinity = Infer<typeof affinity>
 
+/** Value of sb_sock, storage of sockets. */
+export const sockPeer = struct('sock_peer', {
+  service: addr,
+  backend: addr,
+  servicePort: be16,
+  backendPort: be16,
+  serviceId: u32,
+  backendId: u32,
+})
+
+/** Key of sb_sock_udp. */
+export const udpPeerKey = struct('udp_peer_key', {
+  cookie: u64,
+  addr,
+  port: be16,
+  isBackend: u8,
+  pad: pad(5),
+})
+
+/** Value of sb_sock_udp. */
+export const udpPeer = struct('udp_peer', {
+  addr,
+  port: be16,
+  pad: pad(2),
+  serviceId: u32,
+  backendId: u32,
+})
+
 /** The one row (key 0) of sb_svc_config. Sources that are all zero ('::') are none. */
 export const serviceConfig = struct('service_config', {
   hostNetns: u64,
@@ -458,5 +488,8 @@ export const LAYOUTS = [
   sourceRangeKey,
   affinityKey,
   affinity,
+  sockPeer,
+  udpPeerKey,
+  udpPeer,
   serviceConfig,
 ] as const

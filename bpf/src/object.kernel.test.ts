@@ -76,6 +76,9 @@ test('maxEntries resizes maps', async () => {
   expect(object.map('basic_hash').info.maxEntries).toBe(3)
   const unknown = () => BpfObject.open(basic, { maxEntries: { basic_typo: 3 } })
   expect((await refusal(unknown)).code).toBe('ENOENT')
+  const of = (name: string) => ({ basic_hash: 4, basic_typo: 5 })[name]
+  using asked = await loaded(basic, { maxEntries: of })
+  expect(asked.map('basic_hash').info.maxEntries).toBe(4)
 })
 
 test('a refused program comes with the log of the verifier', async () => {

@@ -12,6 +12,7 @@ export const OBJECTS = [
   'to_uplink',
   'to_uplink_l3',
   'sweep',
+  'sockets',
 ] as const
 export type ObjectName = (typeof OBJECTS)[number]
 

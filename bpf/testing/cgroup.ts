@@ -1,9 +1,14 @@
 // A cgroup of a test's own and processes in it: for programs that only see the sockets of those.
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmdirSync } from 'node:fs'
+import { closeSync, mkdirSync, mkdtempSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
+import { type CgroupHook, cgroupTypes } from '../src/attach-type.ts'
+import { openCgroup } from '../src/cgroup.ts'
+import { check } from '../src/error.ts'
+import { native } from '../src/native.ts'
+import type { BpfProgram } from '../src/program.ts'
 
 export class TestCgroup {
   /** Its directory, under a mount of its own: machines have cgroup2 in different places, or none mounted. */
@@ -29,6 +34,30 @@ export class TestCgroup {
     const path = join(this.path, name)
     mkdirSync(path)
     return path
+  }
+
+  /** Without a link, and so that no other program runs beside it; it goes with the cgroup, at the latest. */
+  attachAlone(hook: CgroupHook, program: BpfProgram): void {
+    this.#onDirectory((fd) => {
+      const attached = native().programAttach(program.fd, fd, cgroupTypes[hook])
+      check(attached, `attach ${program.name} alone to ${hook}`)
+    })
+  }
+
+  detachAlone(hook: CgroupHook, program: BpfProgram): void {
+    this.#onDirectory((fd) => {
+      const detached = native().programDetach(program.fd, fd, cgroupTypes[hook])
+      check(detached, `detach ${program.name} from ${hook}`)
+    })
+  }
+
+  #onDirectory(run: (fd: number) => void): void {
+    const fd = openCgroup(this.path)
+    try {
+      run(fd)
+    } finally {
+      closeSync(fd)
+    }
   }
 
   /** Runs a script inside, to its end; what it printed. */
