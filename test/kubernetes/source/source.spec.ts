@@ -6,6 +6,7 @@ import { type Cluster, createCluster } from '@sinabro/agent/cluster/cluster.ts'
 import { serviceAccount } from '@sinabro/agent/cluster/kubernetes/credentials.ts'
 import { readKubeconfig } from '@sinabro/agent/cluster/kubernetes/kubeconfig.ts'
 import { KubernetesSource } from '@sinabro/agent/cluster/kubernetes/source.ts'
+import { Watcher } from '@sinabro/agent/cluster/kubernetes/watcher.ts'
 import { systemClock } from '@sinabro/agent/runtime/clock.ts'
 import { Health } from '@sinabro/agent/runtime/health.ts'
 import { Jobs } from '@sinabro/agent/runtime/jobs.ts'
@@ -349,6 +350,69 @@ test.skipIf(why)('reads a kubeconfig, and refuses one that would trust any serve
   running.push({ cluster, source, health, jobs })
   await until('the list', () => cluster.nodes.size === 2)
 })
+
+test.skipIf(why)(
+  'reads Services, what is behind them but headless ones, and their ranges',
+  async () => {
+    const base = '/api/v1/namespaces/default/services'
+    const slices = '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices'
+    const slice = (name: string, labels: object, ready: boolean): object => ({
+      metadata: { name, labels: { 'kubernetes.io/service-name': 'web', ...labels } },
+      addressType: 'IPv4',
+      ports: [{ name: '', port: 8080, protocol: 'TCP' }],
+      endpoints: [{ addresses: ['10.0.1.5'], conditions: { ready }, nodeName: 'n1' }],
+    })
+    const ports = [{ port: 80, protocol: 'TCP', targetPort: 8080 }]
+    await server.ask('POST', base, { metadata: { name: 'web' }, spec: { type: 'NodePort', ports } })
+    await server.ask('POST', slices, slice('web-1', {}, true))
+    const headless = { 'service.kubernetes.io/headless': '' }
+    await server.ask('POST', slices, slice('web-2', headless, true))
+    const elsewhere = { 'service.kubernetes.io/service-proxy-name': 'other' }
+    await server.ask('POST', slices, slice('web-3', elsewhere, true))
+    const { cluster } = start()
+    const tables = [cluster.services, cluster.endpointSlices, cluster.serviceCIDRs]
+    await until('the lists', () => tables.every(({ isReady }) => isReady))
+    const service = cluster.services.get('default/web')
+    expect(service).toMatchObject({ type: 'NodePort', ports: [{ name: '', port: 80 }] })
+    expect(service?.clusterIPs).toHaveLength(1)
+    expect(service?.ports[0]?.nodePort).toBeGreaterThan(0)
+    const conditions = (): string[] =>
+      cluster.endpointSlices
+        .values()
+        .filter(({ service: name }) => name === 'web')
+        .map(({ name, endpoints }) => `${name} ${endpoints[0]?.condition}`)
+    expect(conditions()).toEqual(['web-1 Ready'])
+    // Where the API server has them, from its own flag.
+    const { size } = cluster.serviceCIDRs
+    if (size > 0) expect(cluster.serviceCIDRs.get('kubernetes')?.cidrs).toHaveLength(1)
+    await server.ask('PATCH', `${slices}/web-1`, slice('web-1', {}, false))
+    await until('the change', () => conditions().join() === 'web-1 NotReady')
+    await server.ask('DELETE', `${slices}/web-1`)
+    await until('the end', () => conditions().length === 0)
+    await server.ask('DELETE', `${base}/web`)
+    await until('its end', () => !cluster.services.has('default/web'))
+  },
+)
+
+test.skipIf(why)(
+  'kinds that an older API server does not know have no objects, and are no fault',
+  async () => {
+    const { source, jobs, health } = start()
+    const lists: (readonly unknown[])[] = []
+    const watcher = new Watcher({
+      ...{ api: source.api, clock: systemClock, log: silentLog },
+      watched: {
+        ...{ resource: 'servicecidrs', path: '/apis/networking.k8s.io/v1beta0/servicecidrs' },
+        ...{ isMetadataOnly: false, isOptional: true },
+      },
+      target: { read: (one) => one, replace: (all) => lists.push(all), apply: () => undefined },
+    })
+    jobs.start('watch what is not there', (signal, alive) => watcher.run(signal, alive))
+    await until('the answer', () => lists.length > 0)
+    expect(lists).toEqual([[]])
+    expect(health.snapshot().components.filter(({ state }) => state === 'degraded')).toEqual([])
+  },
+)
 
 interface Rule {
   readonly resources: readonly string[]

@@ -280,3 +280,48 @@ test('ManifestSource follows files that come, change and go, and the directory b
   stop.abort()
   await running
 })
+
+test('ManifestSource reads Services, what is behind them, and their ranges', async () => {
+  write(
+    'services.yaml',
+    `apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{port: 8080}]
+endpoints:
+  - {addresses: [10.244.1.5], nodeName: n1}
+---
+apiVersion: networking.k8s.io/v1
+kind: ServiceCIDR
+metadata: {name: kubernetes}
+spec: {cidrs: [10.96.0.0/12]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-2, namespace: shop}
+addressType: IPv4
+endpoints: [{addresses: [7]}]
+`,
+  )
+  await source.read()
+  expect(cluster.services.get('shop/web')?.clusterIPs).toEqual(['10.96.0.1'])
+  expect(cluster.endpointSlices.values()).toEqual([
+    {
+      ...{ namespace: 'shop', name: 'web-1', service: 'web', addressType: 'IPv4' },
+      ports: [{ name: '', protocol: 'TCP', port: 8080 }],
+      endpoints: [{ address: '10.244.1.5', condition: 'Ready', nodeName: 'n1' }],
+    },
+  ])
+  expect(cluster.serviceCIDRs.get('kubernetes')?.cidrs).toEqual(['10.96.0.0/12'])
+  expect(problems()).toEqual([
+    'services.yaml:23 invalid EndpointSlice/web-2: endpoints[0].addresses[0]: expected a string, found 7',
+  ])
+  const tables = [cluster.services, cluster.endpointSlices, cluster.serviceCIDRs]
+  expect(tables.every(({ isReady }) => isReady)).toBe(true)
+})
