@@ -182,3 +182,14 @@ test('an event changes its own row only; what is bad keeps the row it had, until
   expect(cluster.services.values().map(({ name }) => name)).toEqual(['a'])
   expect(cluster.problems.values()).toEqual([])
 })
+
+test('what was listed or told again is in memory once, and is no change', () => {
+  const { services } = collections
+  const read = () => ['a', 'b'].map((name) => services.read(service(name, '10.96.0.1')))
+  services.replace(read())
+  const { revision } = cluster.services
+  services.replace(read())
+  services.apply(read().map((object) => ({ type: 'put', object })))
+  expect(cluster.services.revision).toBe(revision)
+  for (const { key, row } of services.oldestFirst()) expect(cluster.services.get(key)).toBe(row)
+})

@@ -86,7 +86,7 @@ export class Collection<Row extends object> implements WatchTarget<Entry<Row>> {
       if (type === 'delete') this.#entries.delete(object.key)
       else this.#put(object, before)
       const after = this.#entries.get(object.key)
-      if (!isDeepStrictEqual(before, after)) changed.push({ before, after })
+      if (before !== after) changed.push({ before, after })
     }
     if (changed.length > 0) this.#onChange(changed)
   }
@@ -102,7 +102,10 @@ export class Collection<Row extends object> implements WatchTarget<Entry<Row>> {
   /** An object that cannot be read takes nothing away: the row that was last read stays. ADR 0034. */
   #put(entry: Entry<Row>, before: Entry<Row> | undefined): void {
     const isKept = entry.row === undefined && before?.row !== undefined
-    this.#entries.set(entry.key, isKept ? { ...entry, row: before.row } : entry)
+    const next = isKept ? { ...entry, row: before.row } : entry
+    // What says the same stays the same object, which is the table's: no second copy of a cluster after it was listed again.
+    const isSame = before !== undefined && isDeepStrictEqual(before, next)
+    this.#entries.set(entry.key, isSame ? before : next)
   }
 }
 
