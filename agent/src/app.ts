@@ -279,6 +279,7 @@ async function start(
     pods,
     masquerade,
     services,
+    serviceRows,
     ...(model === undefined ? {} : { model }),
     ...(hostPorts === undefined ? {} : { hostPorts }),
     netlink,

@@ -105,6 +105,15 @@ export interface FlowsConfig {
   readonly watch?: boolean
 }
 
+/** A connection to explain. */
+export interface ExplainConfig {
+  readonly address: string
+  readonly port: number
+  readonly protocol: 'tcp' | 'udp'
+  /** Pod of the node, by name or address, or an address outside; absent: a process of the node. */
+  readonly from?: string
+}
+
 export interface DoctorConfig
   extends Pick<AgentConfig, 'cniConfDir' | 'cniBinDir' | 'bpfDir' | 'tunnelPort' | 'vni'> {
   readonly socket: string
@@ -124,6 +133,18 @@ export type Request =
   | { readonly command: 'agent'; readonly config: AgentConfig }
   | { readonly command: ViewCommand; readonly view: ViewConfig }
   | { readonly command: 'flows'; readonly view: ViewConfig; readonly flows: FlowsConfig }
+  | { readonly command: 'services'; readonly view: ViewConfig; readonly name?: string }
+  | {
+      readonly command: 'backends'
+      readonly view: ViewConfig
+      readonly service?: string
+      readonly limit?: number
+    }
+  | {
+      readonly command: 'explain-service'
+      readonly view: ViewConfig
+      readonly asked: ExplainConfig
+    }
   | { readonly command: 'doctor'; readonly config: DoctorConfig; readonly output: OutputFormat }
   | {
       readonly command: 'uninstall'

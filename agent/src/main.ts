@@ -34,6 +34,18 @@ async function run(request: Request): Promise<number> {
       const which = { ...flows, limit: flows.limit ?? WATCH_LIMIT }
       return await watchFlows(() => askFlows(view.socket, which), view.output, show)
     }
+    case 'services': {
+      const { viewServices } = await import('./api/view.ts')
+      return show((await viewServices(request.view, request.name)).text)
+    }
+    case 'backends': {
+      const { viewBackends } = await import('./api/view.ts')
+      return show((await viewBackends(request.view, request)).text)
+    }
+    case 'explain-service': {
+      const { viewExplanation } = await import('./api/view.ts')
+      return show((await viewExplanation(request.view, request.asked)).text)
+    }
     case 'doctor': {
       const { doctor } = await import('./doctor/doctor.ts')
       const { text, isSound } = await doctor(request.config, request.output)

@@ -146,11 +146,11 @@ export function showFlows({ flows, matched, rows }: FlowsView): string {
       ? `${flows.length} of ${count(matched, 'connection')} shown; --limit shows more`
       : `${count(matched, 'connection')}, ${count(rows, 'row')} in the table`
   if (flows.length === 0) return foot
-  const hasAs = flows.some((flow) => flow.as !== undefined)
+  const has = columnsOf(flows)
   const table = formatTable([
-    flowColumns(hasAs),
+    flowColumns(has),
     ...flows.map((flow) => [
-      ...flowCells(flow, hasAs),
+      ...flowCells(flow, has),
       age(0, flow.ageSec * 1000),
       age(0, flow.idleSec * 1000),
     ]),
@@ -158,24 +158,47 @@ export function showFlows({ flows, matched, rows }: FlowsView): string {
   return `${table}\n\n${foot}`
 }
 
-/** The column AS is there when any has one. */
-function flowColumns(hasAs: boolean): string[] {
-  return ['PROTOCOL', 'FROM', ...(hasAs ? ['AS'] : []), 'TO', 'STATE', 'WAY', 'AGE', 'IDLE']
+/** Columns that are there when any has one. */
+export interface FlowColumns {
+  readonly as: boolean
+  readonly backend: boolean
+}
+
+export const ALL_COLUMNS: FlowColumns = { as: true, backend: true }
+
+function columnsOf(flows: readonly FlowView[]): FlowColumns {
+  return {
+    as: flows.some((flow) => flow.as !== undefined),
+    backend: flows.some((flow) => flow.backend !== undefined),
+  }
+}
+
+function flowColumns({ as, backend }: FlowColumns): string[] {
+  return [
+    ...['PROTOCOL', 'FROM', ...(as ? ['AS'] : []), 'TO', ...(backend ? ['BACKEND'] : [])],
+    ...['STATE', 'WAY', 'AGE', 'IDLE'],
+  ]
 }
 
 /** All but its times. */
-export function flowCells(flow: FlowView, hasAs: boolean, state: string = flow.state): string[] {
+export function flowCells(
+  flow: FlowView,
+  { as, backend }: FlowColumns,
+  state: string = flow.state,
+): string[] {
+  const other = (end: FlowEnd | undefined) => (end === undefined ? '-' : showEnd(end))
   return [
     flow.protocol,
     showEnd(flow.source),
-    ...(hasAs ? [flow.as === undefined ? '-' : showEnd(flow.as)] : []),
+    ...(as ? [other(flow.as)] : []),
     showEnd(flow.destination),
+    ...(backend ? [other(flow.backend)] : []),
     state,
     flow.way,
   ]
 }
 
-function showEnd({ address, port, pod }: FlowEnd): string {
+export function showEnd({ address, port, pod }: FlowEnd): string {
   const host = address.includes(':') ? `[${address}]` : address
   const place = port === 0 ? address : `${host}:${port}`
   const name = pod === undefined ? undefined : podName(pod)

@@ -1,10 +1,26 @@
 // The commands that look at a running agent: one call each, shown as asked.
-import type { FlowsConfig, OutputFormat, ViewCommand, ViewConfig } from '../config.ts'
+import type {
+  ExplainConfig,
+  FlowsConfig,
+  OutputFormat,
+  ViewCommand,
+  ViewConfig,
+} from '../config.ts'
 import { get } from './client.ts'
 import { showPods, showStatus } from './show.ts'
 import { showAddresses, showFlows, showMasquerade, showNodes, showPrograms } from './show-rooms.ts'
+import { showBackends, showExplanation, showServices } from './show-services.ts'
 import type { PodView, Status } from './status.ts'
-import type { AddressesView, FlowsView, MasqueradeView, NodeView, ProgramsView } from './views.ts'
+import type {
+  AddressesView,
+  BackendsView,
+  ExplanationView,
+  FlowsView,
+  MasqueradeView,
+  NodeView,
+  ProgramsView,
+  ServicesView,
+} from './views.ts'
 
 export interface View {
   readonly text: string
@@ -53,11 +69,41 @@ export async function askFlows(
   socket: string,
   { pod, to, state, limit }: FlowsConfig,
 ): Promise<FlowsView> {
+  const path = withQuery('/v1/flows', { pod, to, state, limit })
+  return (await get(path, { socket, timeoutMs: 30_000 })) as FlowsView
+}
+
+export async function viewServices({ socket, output }: ViewConfig, name?: string): Promise<View> {
+  const path = withQuery('/v1/services', { name })
+  const services = (await get(path, { socket, timeoutMs: 30_000 })) as ServicesView
+  const table = () => showServices(services, name !== undefined)
+  return healthy(await formatOutput(output, services, table))
+}
+
+export async function viewBackends(
+  { socket, output }: ViewConfig,
+  { service, limit }: { readonly service?: string; readonly limit?: number },
+): Promise<View> {
+  const path = withQuery('/v1/backends', { service, limit })
+  const backends = (await get(path, { socket, timeoutMs: 30_000 })) as BackendsView
+  return healthy(await formatOutput(output, backends, () => showBackends(backends)))
+}
+
+export async function viewExplanation(
+  { socket, output }: ViewConfig,
+  asked: ExplainConfig,
+): Promise<View> {
+  const path = withQuery('/v1/services/explain', { ...asked })
+  const explanation = (await get(path, { socket })) as ExplanationView
+  return healthy(await formatOutput(output, explanation, () => showExplanation(explanation)))
+}
+
+function withQuery(path: string, members: Readonly<Record<string, unknown>>): string {
   const query = new URLSearchParams()
-  for (const [name, value] of Object.entries({ pod, to, state, limit })) {
+  for (const [name, value] of Object.entries(members)) {
     if (value !== undefined) query.set(name, String(value))
   }
-  return (await get(`/v1/flows?${query}`, { socket, timeoutMs: 30_000 })) as FlowsView
+  return `${path}?${query}`
 }
 
 function healthy(text: string): View {

@@ -166,6 +166,8 @@ export interface FlowView {
   readonly destination: FlowEnd
   /** What the destination sees instead of the source, if that is translated. */
   readonly as?: FlowEnd
+  /** Who answers for the destination, if that is a service's address. */
+  readonly backend?: FlowEnd
   readonly state: FlowState
   /** Of packets towards the destination: 'local', 'stack', 'out' by an uplink, or the name of the node they go to. */
   readonly way: string
@@ -179,4 +181,120 @@ export interface FlowEnd {
   /** 0 for protocols without ports; the id for echo requests. */
   readonly port: number
   readonly pod?: PodRef
+}
+
+export interface ServicesView {
+  /** By the key: those of host ports, which begin with 'hostport:', last. */
+  readonly services: readonly ServiceView[]
+}
+
+export interface ServiceView {
+  /** 'namespace/name'; of host ports 'hostport:namespace/pod'. */
+  readonly name: string
+  /** 'HostPort' for those; absent while the Service object is not known. */
+  readonly type?: string
+  readonly clusterIPs: readonly string[]
+  readonly ports: readonly ServicePortView[]
+  readonly healthCheckNodePort?: number
+  /** What of it could not be served, and why. */
+  readonly problems: readonly string[]
+}
+
+/** One port in one family; two where traffic from inside and outside is told apart beyond the lists. */
+export interface ServicePortView {
+  readonly name: string
+  readonly protocol: string
+  readonly frontends: readonly FrontendView[]
+  /** For pods and processes of this node. */
+  readonly internal: readonly BackendView[]
+  /** For what comes from outside; absent where it is the same. */
+  readonly external?: readonly BackendView[]
+  /** Backends of this node only. */
+  readonly internalTrafficPolicy: 'Cluster' | 'Local'
+  readonly externalTrafficPolicy: 'Cluster' | 'Local'
+  /** How long a client that asks again comes to the same one. */
+  readonly affinitySec?: number
+  /** Who may ask the load balancer's addresses; absent: everybody. */
+  readonly sourceRanges?: readonly string[]
+}
+
+export interface FrontendView {
+  readonly kind: 'ClusterIP' | 'NodePort' | 'ExternalIP' | 'LoadBalancer' | 'HostPort'
+  /** '0.0.0.0' and '::': every address of the node. */
+  readonly address: string
+  readonly port: number
+}
+
+export interface BackendView {
+  readonly address: string
+  readonly port: number
+  readonly pod?: PodRef
+  readonly nodeName?: string
+  readonly isOnThisNode: boolean
+  /** Asked only because nothing else is left. */
+  readonly isTerminating: boolean
+}
+
+export interface BackendsView {
+  readonly backends: readonly BackendRowView[]
+  /** More than are listed if those were cut off at the limit. */
+  readonly matched: number
+}
+
+/** A row of the map; what the lists say of it. */
+export interface BackendRowView {
+  readonly id: number
+  readonly address: string
+  readonly port: number
+  readonly protocol: string
+  readonly pod?: PodRef
+  readonly nodeName?: string
+  readonly isTerminating: boolean
+  /** Names of those that have it in a list; none: it is about to go. */
+  readonly services: readonly string[]
+}
+
+/** What a new connection meets. */
+export interface ExplanationView {
+  readonly address: string
+  readonly port: number
+  readonly protocol: string
+  readonly from: ExplainedFrom
+  /**
+   * 'chosen': one of `backends`. 'refused': answered with a reset or port unreachable. 'dropped': no answer. 'none': no service's, goes on
+   * as it is.
+   */
+  readonly outcome: 'chosen' | 'refused' | 'dropped' | 'none'
+  /** In words. */
+  readonly why: string
+  readonly service?: string
+  readonly portName?: string
+  readonly frontend?: FrontendView
+  readonly list?: 'internal' | 'external'
+  readonly backends: readonly ChanceView[]
+  /** Endpoints that are not in the list. */
+  readonly others: readonly OtherView[]
+}
+
+export interface ExplainedFrom {
+  /** A process of this node, a pod of it, or something else that packets come from. */
+  readonly kind: 'node' | 'pod' | 'outside'
+  readonly address?: string
+  readonly pod?: PodRef
+}
+
+export interface ChanceView extends Omit<BackendView, 'isOnThisNode'> {
+  readonly id: number
+  /** From 0 to 1. */
+  readonly chance: number
+  /** This caller had it and comes back to it. */
+  readonly isKept: boolean
+}
+
+export interface OtherView {
+  readonly address: string
+  readonly port: number
+  readonly pod?: PodRef
+  readonly nodeName?: string
+  readonly why: string
 }

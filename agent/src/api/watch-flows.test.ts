@@ -33,11 +33,11 @@ test('another connection between the same ends is told of', () => {
 test('as lines of a table whose columns only grow, or of JSON', () => {
   const widths: number[] = []
   expect(formatChange({ flow, isGone: false }, 'table', widths)).toBe(
-    'tcp  10.1.0.2:4000  -  198.51.100.7:443  opening  stack',
+    'tcp  10.1.0.2:4000  -  198.51.100.7:443  -  opening  stack',
   )
   const udp: FlowView = { ...flow, protocol: 'udp', source: { address: '10.1.0.2', port: 1 } }
   expect(formatChange({ flow: udp, isGone: true }, 'table', widths)).toBe(
-    'udp  10.1.0.2:1     -  198.51.100.7:443  gone     stack',
+    'udp  10.1.0.2:1     -  198.51.100.7:443  -  gone     stack',
   )
   expect(JSON.parse(formatChange({ flow, isGone: true }, 'json'))).toEqual({
     ...flow,

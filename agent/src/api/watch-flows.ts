@@ -1,7 +1,7 @@
 // `sinabro flows --watch`: one line for each connection that begins, changes its state or way, or is gone.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { OutputFormat } from '../config.ts'
-import { flowCells } from './show-rooms.ts'
+import { ALL_COLUMNS, flowCells } from './show-rooms.ts'
 import { formatTable } from './table.ts'
 import type { FlowsView, FlowView } from './views.ts'
 
@@ -62,7 +62,7 @@ export function changesOf(
 }
 
 function cells(flow: FlowView): string {
-  return flowCells(flow, true).join(' ')
+  return flowCells(flow, ALL_COLUMNS).join(' ')
 }
 
 /** @param widths of the columns so far; they only grow */
@@ -72,7 +72,7 @@ export function formatChange(
   widths: number[] = [],
 ): string {
   if (output !== 'table') return JSON.stringify({ ...flow, isGone })
-  const row = flowCells(flow, true, isGone ? 'gone' : flow.state)
+  const row = flowCells(flow, ALL_COLUMNS, isGone ? 'gone' : flow.state)
   for (const [at, cell] of row.entries()) widths[at] = Math.max(widths[at] ?? 0, cell.length)
   return formatTable([row.map((cell, at) => cell.padEnd(widths[at] ?? 0))])
 }

@@ -103,14 +103,25 @@ export function parseLoopback(text: string): HostPort {
 /** For whoever asks from the network; `none` for nowhere. */
 export function parseListenAddress(text: string): HostPort | 'none' {
   if (text === 'none') return text
+  const found = splitAddressPort(text)
+  if (found !== undefined) return found
+  throw new InvalidArgumentError(
+    'expected an address of the node with a port, 0.0.0.0:10256 for all of its addresses, or none',
+  )
+}
+
+export function parseAddressPort(text: string): HostPort {
+  const found = splitAddressPort(text)
+  if (found !== undefined) return found
+  throw new InvalidArgumentError('expected ADDRESS:PORT, as 10.96.0.1:443 or [fd00::1]:443')
+}
+
+function splitAddressPort(text: string): HostPort | undefined {
   const [, v4, v6, digits] = /^(?:([0-9.]+)|\[([0-9a-f:.]+)\]):(\d{1,5})$/i.exec(text) ?? []
   const host = v4 ?? v6 ?? ''
   const port = Number(digits)
   const isAddress = v4 === undefined ? isIPv6(host) : isIPv4(host)
-  if (isAddress && port >= 1 && port <= 65_535) return { host, port }
-  throw new InvalidArgumentError(
-    'expected an address of the node with a port, 0.0.0.0:10256 for all of its addresses, or none',
-  )
+  return isAddress && port >= 1 && port <= 65_535 ? { host, port } : undefined
 }
 
 export function parseLoopbackOrNone(text: string): HostPort | 'none' {

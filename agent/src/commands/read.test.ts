@@ -21,7 +21,8 @@ function read(...argv: string[]) {
 }
 
 const COMMANDS = [
-  ...['agent', 'status', 'pods', 'addresses', 'nodes', 'programs', 'flows', 'doctor'],
+  ...['agent', 'status', 'pods', 'addresses', 'nodes', 'programs', 'flows', 'services'],
+  ...['backends', 'doctor'],
   ...['uninstall', 'version'],
 ]
 
@@ -229,6 +230,26 @@ test('status, pods, uninstall and version know what they need', () => {
     command: 'flows',
     view: { socket: '/run/sinabro/agent.sock', output: 'table' },
     flows: { pod: 'default/web', to: '10.0.0.0/8', state: 'closing' },
+  })
+  const seen = { socket: '/run/sinabro/agent.sock', output: 'table' }
+  expect(read('services').request).toEqual({ command: 'services', view: seen })
+  expect(read('services', 'default/web', '-o', 'json').request).toEqual({
+    command: 'services',
+    view: { ...seen, output: 'json' },
+    name: 'default/web',
+  })
+  const words = ['[fd00::1]:53', '--protocol', 'udp', '--from', 'web', '-o', 'json']
+  expect(read('services', 'explain', ...words).request).toEqual({
+    command: 'explain-service',
+    view: { ...seen, output: 'json' },
+    asked: { address: 'fd00::1', port: 53, protocol: 'udp', from: 'web' },
+  })
+  expect(read('services', 'explain', '10.96.0.1').err).toContain('expected ADDRESS:PORT')
+  expect(read('backends', '--service', 'web', '--limit', '5').request).toEqual({
+    command: 'backends',
+    view: seen,
+    service: 'web',
+    limit: 5,
   })
   expect(read('doctor', '--run-dir', '/r', '-o', 'yaml').request).toEqual({
     command: 'doctor',

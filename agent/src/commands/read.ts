@@ -29,7 +29,7 @@ export function readCommandLine(argv: readonly string[], streams: Streams): Requ
   const program = describeProgram((asked) => {
     request = asked
   })
-  for (const command of [program, ...program.commands]) {
+  for (const command of [program, ...program.commands.flatMap((one) => [one, ...one.commands])]) {
     command
       .exitOverride()
       .showHelpAfterError("(try 'sinabro --help', or --help after the command)")
@@ -50,6 +50,8 @@ function describeProgram(ask: (request: Request) => void): Command {
       'A node network for Kubernetes: one agent per node, and these commands to look at it.',
     )
     .version(version(), '-V, --version', 'print the version')
+    // What follows a command is the command's.
+    .enablePositionalOptions()
     .addHelpText('after', HELP)
   addAgentCommand(program, ask)
   addViewCommands(program, ask)

@@ -2,13 +2,15 @@
 import { type Command, Option } from 'commander'
 import { FLOW_STATES } from '../api/views.ts'
 import {
+  type ExplainConfig,
   type FlowsConfig,
+  type HostPort,
   type OutputFormat,
   type Request,
   socketPath,
   type ViewCommand,
 } from '../config.ts'
-import { outputOption, runDirOption, wholeNumber } from './options.ts'
+import { outputOption, parseAddressPort, runDirOption, wholeNumber } from './options.ts'
 
 interface View {
   readonly command: ViewCommand
@@ -99,6 +101,7 @@ export function addViewCommands(program: Command, ask: (request: Request) => voi
       .addHelpText('after', help)
       .action((options: ViewOptions) => ask({ command, view: viewOf(options) }))
   }
+  addServiceCommands(program, ask)
   program
     .command('flows')
     .description('the connections of pods, how they go and in which state they are')
@@ -114,6 +117,81 @@ export function addViewCommands(program: Command, ask: (request: Request) => voi
     .addHelpText('after', FLOWS_HELP)
     .action(({ runDir, output, ...flows }: ViewOptions & FlowsConfig) =>
       ask({ command: 'flows', view: viewOf({ runDir, output }), flows }),
+    )
+}
+
+const SERVICES_HELP = `
+One line for each port of a Service and family: where it is asked, and who answers those who ask from inside (pods and processes of this
+node) and from outside. '*' and '[::]' are all addresses of the node. With a NAME, which is that of the Service or NAMESPACE/NAME,
+every backend has its line. Host ports of pods come last.
+
+Examples:
+  sinabro services
+  sinabro services default/kubernetes
+  sinabro services explain 10.96.0.10:53 --protocol udp --from default/web-0
+  sinabro services -o json | jq -r '.services[] | select(.ports[].internal == []) | .name'   # who is left without backends`
+
+const EXPLAIN_HELP = `
+Which Service has the address, which of its lists counts for this caller, who would be chosen with what chance, and why its other
+endpoints are not asked. It is read from the maps that packets meet; nothing is sent. A pod of another node asks there, so ask there.
+
+Examples:
+  sinabro services explain 10.96.0.1:443
+  sinabro services explain '[fd00:96::a]:53' --protocol udp --from kube-system/dns-0
+  sinabro services explain 192.0.2.1:30080 --from 203.0.113.9      # a node port, asked from outside`
+
+const BACKENDS_HELP = `
+One line for each row of the map of backends, with the Services that have it in a list. One without any is about to go.
+
+Examples:
+  sinabro backends --service default/web
+  sinabro backends -o json | jq '.matched'`
+
+function addServiceCommands(program: Command, ask: (request: Request) => void): void {
+  const services = program
+    .command('services')
+    .description('the Services that this node serves, and who answers for them')
+    .enablePositionalOptions()
+    .argument('[name]', 'of one Service: NAME or NAMESPACE/NAME')
+    .addOption(runDirOption())
+    .addOption(outputOption())
+    .addHelpText('after', SERVICES_HELP)
+    .action((name: string | undefined, options: ViewOptions) => {
+      ask({ command: 'services', view: viewOf(options), ...(name === undefined ? {} : { name }) })
+    })
+  services
+    .command('explain')
+    .description('what a new connection to an address and port meets, and why')
+    .argument('<address:port>', 'as 10.96.0.1:443 or [fd00::1]:443', parseAddressPort)
+    .option(
+      '--from <caller>',
+      'pod of this node (NAME, NAMESPACE/NAME, address) or address outside',
+    )
+    .addOption(
+      new Option('--protocol <protocol>', 'of the connection')
+        .choices(['tcp', 'udp'])
+        .default('tcp'),
+    )
+    .addOption(runDirOption())
+    .addOption(outputOption())
+    .addHelpText('after', EXPLAIN_HELP)
+    .action(({ host, port }: HostPort, options: ViewOptions & Omit<ExplainConfig, 'port'>) => {
+      const { protocol, from } = options
+      const asked = { address: host, port, protocol, ...(from === undefined ? {} : { from }) }
+      ask({ command: 'explain-service', view: viewOf(options), asked })
+    })
+  program
+    .command('backends')
+    .description('who answers for Services: the rows of the map of backends')
+    .option('--service <name>', 'of this Service: NAME or NAMESPACE/NAME')
+    .addOption(
+      new Option('--limit <number>', 'list at most so many').argParser(wholeNumber(1, 100_000)),
+    )
+    .addOption(runDirOption())
+    .addOption(outputOption())
+    .addHelpText('after', BACKENDS_HELP)
+    .action(({ runDir, output, ...which }: ViewOptions & { service?: string; limit?: number }) =>
+      ask({ command: 'backends', view: viewOf({ runDir, output }), ...which }),
     )
 }
 

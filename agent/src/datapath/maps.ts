@@ -1,6 +1,10 @@
 // The maps that the agent reads and writes, through the codecs of their structs.
 import { addr, TypedMap, TypedPerCpuMap, u32, u64 } from '@sinabro/libbpf-ts'
 import {
+  type Affinity,
+  type AffinityKey,
+  affinity,
+  affinityKey,
   type Backend,
   backend,
   type Config,
@@ -63,6 +67,8 @@ export interface DatapathMaps {
   /** Addresses of this node: `NODE_ADDR_…`. */
   readonly nodeAddrs: TypedMap<string, number>
   readonly sourceRanges: TypedMap<SourceRangeKey, number>
+  /** Which client had which backend. */
+  readonly affinity: TypedMap<AffinityKey, Affinity>
   readonly serviceConfig: TypedMap<number, ServiceConfig>
 }
 
@@ -84,6 +90,7 @@ export function openMaps(objects: Pick<LoadedObjects, 'map'>): DatapathMaps {
     backends: new TypedMap(objects.map(MAP_NAMES.backends), u32, backend),
     nodeAddrs: new TypedMap(objects.map(MAP_NAMES.nodeAddrs), addr, u32),
     sourceRanges: new TypedMap(objects.map(MAP_NAMES.sourceRanges), sourceRangeKey, u32),
+    affinity: new TypedMap(objects.map(MAP_NAMES.affinity), affinityKey, affinity),
     serviceConfig: new TypedMap(objects.map(MAP_NAMES.serviceConfig), u32, serviceConfig),
   }
 }

@@ -6,6 +6,7 @@ import {
   FLOW_OPENER,
   FLOW_RST,
   FLOW_SEEN,
+  FLOW_SERVICE,
   FLOW_TRANSLATED,
   type Flow,
   type FlowKey,
@@ -13,6 +14,7 @@ import {
   type WayKind,
 } from '@sinabro/libbpf-ts/layouts'
 import { expect, test } from 'vitest'
+import { showFlows } from '../api/show-rooms.ts'
 import { describeFlows, type FlowFilter, stateOf } from './flows.ts'
 import { decodeFlowFilter } from './routes.ts'
 
@@ -114,6 +116,32 @@ test.each<[Partial<FlowFilter>, number]>([
   [{ pod: 'web', state: 'opening' }, 0],
 ])('describeFlows() with %j finds %i', async (filter, matched) => {
   expect((await list(filter)).matched).toBe(matched)
+})
+
+test('describeFlows() shows the service that was asked and the backend that answers', async () => {
+  const to = { saddr: '10.1.0.3', daddr: '10.1.0.2', sport: 4000, dport: 8080 }
+  const back = { saddr: '10.96.0.5', daddr: '10.1.0.3', sport: 80, dport: 4000 }
+  const flags = FLOW_SEEN | FLOW_TRANSLATED | FLOW_SERVICE
+  const rows = tableOf(
+    [
+      key('10.1.0.3 4000', '10.96.0.5 80'),
+      flow('local', { flags: flags | FLOW_OPENER, to, targetIncarnation: 5 }),
+    ],
+    [key('10.1.0.2 8080', '10.1.0.3 4000'), flow('local', { flags, to: back })],
+  )
+  const time = { nowTicks: 1000, hz: HZ }
+  const find = (filter: Partial<FlowFilter>) =>
+    describeFlows(rows, names, time, { limit: 9, ...filter }, never)
+  const [one] = (await find({ to: '10.96.0.0/16' })).flows
+  expect(one).toMatchObject({
+    destination: { address: '10.96.0.5', port: 80 },
+    backend: { address: '10.1.0.2', port: 8080, pod: { namespace: 'default', name: 'web' } },
+  })
+  expect(one).not.toHaveProperty('as')
+  for (const filter of [{ to: '10.1.0.2' }, { pod: 'web' }, { pod: '10.1.0.3' }]) {
+    expect((await find(filter)).matched).toBe(1)
+  }
+  expect(showFlows(await find({})).split('\n')[0]).toMatch(/FROM +TO +BACKEND +STATE/)
 })
 
 test('describeFlows() puts the rows of a translated flow together, and says under which address it leaves', async () => {

@@ -57,7 +57,7 @@ export async function describeFlows(
     signal.throwIfAborted()
     rows += chunk.length
     for (const [key, flow] of chunk) {
-      if (!isTo(key.daddr)) continue
+      if (!isTo(key.daddr) && !(isTranslated(flow) && isTo(flow.to.daddr))) continue
       const back = table.get(otherKey(key, flow))
       // Each pair once: in the direction that looks like the first.
       if (!isForward(key, flow, back)) continue
@@ -117,7 +117,12 @@ function viewFlow(
     protocol: PROTOCOLS.get(key.proto) ?? String(key.proto),
     source: end(key.saddr, key.sport, flow.sourceIncarnation),
     destination: end(key.daddr, key.dport, flow.targetIncarnation),
-    ...(isTranslated(flow) ? { as: { address: flow.to.saddr, port: flow.to.sport } } : {}),
+    ...(isTranslated(flow) && isOther(key.saddr, key.sport, flow.to.saddr, flow.to.sport)
+      ? { as: { address: flow.to.saddr, port: flow.to.sport } }
+      : {}),
+    ...(isTranslated(flow) && isOther(key.daddr, key.dport, flow.to.daddr, flow.to.dport)
+      ? { backend: end(flow.to.daddr, flow.to.dport, flow.targetIncarnation) }
+      : {}),
     state: stateOf(key, flow, back),
     way: wayOf(flow, names),
     ageSec: Math.max(since(flow.created), idle),
@@ -132,8 +137,9 @@ function wayOf({ way }: Flow, names: FlowNames): string {
   return names.node(decoded.node) ?? `node ${decoded.node}`
 }
 
-function isOfPod({ source, destination }: FlowView, wanted: string): boolean {
-  return [source, destination].some(({ address, pod }) => {
+function isOfPod({ source, destination, backend }: FlowView, wanted: string): boolean {
+  return [source, destination, ...(backend === undefined ? [] : [backend])].some((end) => {
+    const { address, pod } = end
     if (address === wanted) return true
     return pod !== undefined && (pod.name === wanted || `${pod.namespace}/${pod.name}` === wanted)
   })
@@ -145,6 +151,10 @@ function matchAddress(text: string | undefined): (address: string) => boolean {
   if (!text.includes('/')) return (address) => address === text
   const prefix = parsePrefix(text)
   return (address) => prefixContains(prefix, parseIp(address))
+}
+
+function isOther(address: string, port: number, other: string, otherPort: number): boolean {
+  return address !== other || port !== otherPort
 }
 
 function isTranslated({ flags }: Flow): boolean {

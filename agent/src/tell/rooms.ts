@@ -13,7 +13,9 @@ import type { Clock } from '../runtime/clock.ts'
 import type { Health } from '../runtime/health.ts'
 import type { HostPorts } from '../services/host-ports.ts'
 import type { ServiceModel } from '../services/model.ts'
+import type { ServiceRows } from '../services/rows.ts'
 import type { Services } from '../services/services.ts'
+import type { Table } from '../state/table.ts'
 
 export interface Rooms {
   readonly config: AgentConfig
@@ -27,6 +29,8 @@ export interface Rooms {
   readonly pods: Pods
   readonly masquerade: Masquerade
   readonly services: Services
+  /** What the maps are to say. */
+  readonly serviceRows: Table<ServiceRows>
   /** Where Services are ours to serve, as the next. */
   readonly model?: ServiceModel
   readonly hostPorts?: HostPorts

@@ -14,10 +14,12 @@ import { describeMasquerade } from './masquerade.ts'
 import { describeNodes } from './nodes.ts'
 import { describePrograms } from './programs.ts'
 import type { Rooms } from './rooms.ts'
+import { registerServices } from './service-routes.ts'
 
 const MOST_FLOWS = 100_000
 
 export function registerRooms(api: Api, rooms: Rooms): void {
+  registerServices(api, rooms)
   const { netlink, datapath, overlay, config, features, clock } = rooms
   api.route('GET', '/v1/addresses', () => ({ status: 200, body: describeAddresses(rooms) }))
   api.route('GET', '/v1/nodes', () => ({ status: 200, body: { nodes: describeNodes(rooms) } }))
