@@ -20,7 +20,11 @@ export const kubeProxy: Check<World> = {
     if (findings.found.length === 0 && findings.unseen.length > 0) {
       throw new Skip(findings.unseen.join('; '))
     }
-    return judgeProxy(facts.services === 'ebpf', source.startsWith('kubernetes'), findings)
+    return judgeProxy(
+      facts.services?.startsWith('ebpf') === true,
+      source.startsWith('kubernetes'),
+      findings,
+    )
   },
 }
 
