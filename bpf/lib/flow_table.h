@@ -76,6 +76,13 @@ static __always_inline const struct addr *flow__target(const struct flow_key *ke
 	return flow->flags & FLOW_TRANSLATED ? &flow->to.daddr : &key->daddr;
 }
 
+/* The answers of a translated flow come to whoever began it under its own address, not the node's: the port is
+ * its own, too. */
+static __always_inline bool flow__keeps_source(const struct flow_key *back, const struct flow *flow)
+{
+	return flow->flags & FLOW_SERVICE && addr__equal(&back->daddr, &flow->to.daddr);
+}
+
 static __always_inline struct flow *flow__find(const struct flow_key *key)
 {
 	return bpf_map_lookup_elem(&sb_flows, key);

@@ -139,16 +139,10 @@ static __always_inline bool flow__is_over(const struct flow *flow)
 	return !(flow->flags & FLOW_RST) || (__s32)(clock__now() - READ_ONCE(flow->seen)) > 1;
 }
 
-/* Whoever sends it does so under the address that it has: its ports are its own. */
-static __always_inline bool pair__keeps_source(const struct pair *pair)
-{
-	return pair->row.flags & FLOW_SERVICE && addr__equal(&pair->back.daddr, &pair->key.saddr);
-}
-
 static __always_inline bool port__try(struct __sk_buff *skb, struct pair *pair, __u16 port,
 				      bool may_replace)
 {
-	bool is_nodes = !pair__keeps_source(pair);
+	bool is_nodes = !flow__keeps_source(&pair->back, &pair->back_row);
 	struct flow_key *back = &pair->back;
 	const struct flow *there;
 	long ret;

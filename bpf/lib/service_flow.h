@@ -165,6 +165,9 @@ __rare int service_flow__start(const struct packet *p)
 	pair->back_row.to.sport = p->key.dport;
 	pair->back_row.to.dport = p->key.sport;
 	pair->back_row.mtu = serving->back_mtu;
+	/* What has ended, or went by the stack until services were ours, has the port no longer. */
+	if (!pair__is_begun(pair))
+		flow__end_pair(&pair->key);
 	return opener__admit(&mine, &p->key.saddr, o->source_incarnation, 0);
 }
 

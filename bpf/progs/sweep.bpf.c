@@ -111,7 +111,7 @@ static __always_inline void visit(struct sweep *pass, const struct flow_key *key
 	if (!(flow->flags & FLOW_TRANSLATED))
 		return;
 	pass->translated++;
-	if (!(flow->flags & FLOW_OPENER))
+	if (!(flow->flags & FLOW_OPENER) && !flow__keeps_source(key, flow))
 		pool__recount(key);
 }
 
