@@ -45,7 +45,7 @@ import { stopSignal } from './runtime/signals.ts'
 import { HostPorts } from './services/host-ports.ts'
 import { ServiceModel } from './services/model.ts'
 import type { ServiceRows } from './services/rows.ts'
-import { createServices, type SocketHooks } from './services/services.ts'
+import { createServices } from './services/services.ts'
 import { Table } from './state/table.ts'
 import type { Rooms } from './tell/rooms.ts'
 import { registerRooms } from './tell/routes.ts'
@@ -141,13 +141,13 @@ async function start(
   announceHealth(health, recorder)
   const datapath = await lifecycle.begin('datapath', {
     start: () => {
-      const { bpfDir, attach } = config
+      const { bpfDir, attach, cgroupRoot } = config
       const isMasquerading = config.masquerade === 'ebpf'
       const memory = { totalBytes: totalmem(), limitBytes: process.constrainedMemory() }
       const flowsMax = config.flowsMax ?? defaultFlowsMax(memory)
       const servicesMax = config.services === 'ebpf' ? config.servicesMax : undefined
-      const given = { bpfDir, attach, features, netlink, isMasquerading, flowsMax, servicesMax }
-      return Datapath.open({ ...given, crashPoint, clock, log })
+      const given = { bpfDir, attach, cgroupRoot, features, netlink, isMasquerading, servicesMax }
+      return Datapath.open({ ...given, flowsMax, crashPoint, clock, log })
     },
     stop: (open) => open.close(),
   })
@@ -195,7 +195,7 @@ async function start(
     serviceCIDRs: config.serviceCidrs,
     ranges: cluster.serviceCIDRs,
     ownAddresses: () => overlay.plan().self?.ownAddresses,
-    sockets: NO_SOCKETS,
+    sockets: datapath,
     attached: () => pods.settled(),
     table: NFT_SERVICES_TABLE,
   })
@@ -339,13 +339,6 @@ async function start(
     await datapath.endMigration()
     log.info({ tookMs: Math.round(clock.monotonicMs() - startedAt) }, 'ready')
   })
-}
-
-/** Until sockets have programs of their own. */
-const NO_SOCKETS: SocketHooks = {
-  attachSockets: () => Promise.resolve(),
-  detachSockets: () => Promise.resolve(),
-  hostNetnsCookie: () => 0n,
 }
 
 /** Comes with the agent: in one folder with the other built parts, or where the source tree has it. */

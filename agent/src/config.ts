@@ -25,6 +25,8 @@ export interface AgentConfig {
   /** Names of devices; empty: those with a default route or an InternalIP. */
   readonly uplinks: readonly string[]
   readonly attach: 'auto' | 'tcx' | 'clsact'
+  /** A directory of cgroup2 with every process of the node below it; absent: where cgroup2 is mounted. */
+  readonly cgroupRoot?: string
   /** What new pods hang on. */
   readonly podDevice: 'auto' | 'veth' | 'netkit'
   /** To be done without although the kernel has them. */

@@ -2,9 +2,12 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { BpfObject, CgroupAttachment, listCgroup, objectPath } from '@sinabro/libbpf-ts'
+import { TestCgroup } from '@sinabro/libbpf-ts/testing'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { installConflist, installExecutable } from './cni/install.ts'
+import { pinPaths } from './datapath/load.ts'
 import { createNft } from './masquerade/nft.ts'
 import { type Agent, requestFor, Stage } from './pods/testing/stage.ts'
 import { lockDirectory } from './runtime/lock.ts'
@@ -136,6 +139,20 @@ test('uninstall() forced takes away all of ours, nothing of others, and is fine 
   expect(readdirSync(options.stateDir)).toEqual(['notes.txt'])
   expect(() => readdirSync(stage.bpfDir)).toThrow('ENOENT')
   expect(nft('list tables')).toBe('table inet other\n')
+})
+
+test('uninstall() takes programs off the sockets', async () => {
+  await agent.stop()
+  using cgroup = TestCgroup.open()
+  const hook = 'connect4'
+  const pinPath = join(pinPaths(stage.bpfDir).cgroup, hook)
+  using object = BpfObject.open(objectPath('sockets'))
+  await object.load()
+  const place = { path: cgroup.path, hook, pinPath } as const
+  mkdirSync(dirname(pinPath))
+  await CgroupAttachment.attach({ ...place, program: object.program('sb_connect4') })
+  expect(await uninstall(options, kernel())).toContain('programs on sockets')
+  expect(listCgroup(place)).toEqual([])
 })
 
 test('uninstall() refuses while an agent works with the state folder', async () => {

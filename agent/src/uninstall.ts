@@ -9,6 +9,7 @@ import { uninstallFiles } from './cni/install.ts'
 import { LEAVE_PATH, LEAVING_FILE } from './cni/leaving.ts'
 import { decodeRequest } from './cni/request.ts'
 import { socketPath } from './config.ts'
+import { CgroupHooks } from './datapath/cgroup-hooks.ts'
 import { keyDigest } from './ipam/allocation.ts'
 import { parseRecordName } from './ipam/record.ts'
 import {
@@ -134,10 +135,11 @@ async function removeAll(
       removed.push(`nftables table inet ${table}`)
     }
   }
-  for (const path of [
-    ...RUN_ENTRIES.map((n) => join(runDir, n)),
-    ...(await layoutFolders(bpfDir)),
-  ]) {
+  const layouts = await layoutFolders(bpfDir)
+  for (const folder of layouts) {
+    if (await detachSockets(join(folder, 'cgroup'))) removed.push('programs on sockets')
+  }
+  for (const path of [...RUN_ENTRIES.map((n) => join(runDir, n)), ...layouts]) {
     if (await removePath(path)) removed.push(path)
   }
   for (const name of STATE_ENTRIES) {
@@ -159,6 +161,11 @@ async function removeFilters(netlink: RouteNetlink, index: number): Promise<bool
   const mark = { priority: TC_PRIORITY, handle: TC_HANDLE }
   const wasThere = await netlink.filters.del({ index, parent: 'ingress', ...mark })
   return (await netlink.filters.del({ index, parent: 'egress', ...mark })) || wasThere
+}
+
+/** At once: of a pin that goes the kernel takes off the program some time later. */
+function detachSockets(linksDir: string): Promise<boolean> {
+  return new CgroupHooks({ linksDir }).detach()
 }
 
 /** Devices of pods, and allocations whose device is gone but whose removal nobody asked for: the runtime will yet. */

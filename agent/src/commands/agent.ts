@@ -154,6 +154,12 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         .default('auto', 'auto: clsact on pods; elsewhere tcx where the kernel has it'),
     )
     .addOption(
+      new Option('--cgroup-root <dir>', "the root of the node's cgroups, on cgroup2")
+        .env('SINABRO_CGROUP_ROOT')
+        .argParser(directory)
+        .default(undefined, 'where cgroup2 is mounted'),
+    )
+    .addOption(
       new Option('--pod-device <kind>', 'what new pods hang on; those that are there keep theirs')
         .env('SINABRO_POD_DEVICE')
         .choices(['auto', 'veth', 'netkit'])

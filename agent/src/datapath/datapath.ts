@@ -12,13 +12,14 @@ import {
   ENDPOINT_SHAPED,
   type Endpoint,
 } from '@sinabro/libbpf-ts/layouts'
-import type { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
+import { NetworkNamespace, type RouteNetlink } from '@sinabro/node-netlink'
 import type { Features } from '../features/features.ts'
 import type { FeatureName } from '../features/table.ts'
 import type { CrashPoint } from '../ipam/crash-point.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Jobs } from '../runtime/jobs.ts'
 import type { Log } from '../runtime/log.ts'
+import { CgroupHooks } from './cgroup-hooks.ts'
 import { ConfigRow } from './config-row.ts'
 import { type CounterRow, readCounters } from './counters.ts'
 import { type Device, type HookPrograms, Hooks } from './hooks.ts'
@@ -42,6 +43,8 @@ export interface DatapathOptions {
   readonly flowsMax?: number
   /** Rows of sb_services when it is made; absent: Services are served by somebody else. */
   readonly servicesMax?: number | undefined
+  /** A directory of cgroup2 that has every process of the node below it. Absent: where cgroup2 is mounted. */
+  readonly cgroupRoot?: string | undefined
   readonly crashPoint?: CrashPoint
   readonly clock: Clock
   readonly log: Log
@@ -81,6 +84,8 @@ export class Datapath {
   readonly #netkitHooks: Hooks
   readonly #overlayHooks: Hooks
   readonly #uplinkHooks: Hooks
+  readonly #cgroupHooks: CgroupHooks
+  readonly #netns: NetworkNamespace | undefined
   readonly #objects: LoadedObjects
   readonly #podPrograms: Required<HookPrograms>
   readonly #overlayPrograms: HookPrograms
@@ -88,9 +93,16 @@ export class Datapath {
   #hasUplinkEgress: boolean
   #migration: Migration | undefined
 
-  private constructor(options: DatapathOptions, objects: LoadedObjects, migration?: Migration) {
+  private constructor(
+    options: DatapathOptions,
+    objects: LoadedObjects,
+    cgroupHooks: CgroupHooks,
+    migration?: Migration,
+  ) {
     this.#migration = migration
     this.#objects = objects
+    this.#cgroupHooks = cgroupHooks
+    this.#netns = options.netns
     this.maps = openMaps(objects)
     this.config = new ConfigRow(this.maps.config)
     this.maps.timeouts.set(0, DEFAULT_TIMEOUTS)
@@ -129,10 +141,14 @@ export class Datapath {
     const migration = Migration.find(options)
     // Not less than there is room for now: every flow of the older layout comes along.
     const flowsMax = Math.max(migration?.flowsMax ?? 0, options.flowsMax ?? 0)
+    const linksDir = pinPaths(options.bpfDir).cgroup
+    const cgroupHooks = new CgroupHooks({ linksDir, root: options.cgroupRoot })
+    // What an agent that served them left, before its maps go.
+    if (options.servicesMax === undefined) await cgroupHooks.detach()
     const objects = await loadObjects({ ...options, ...(flowsMax === 0 ? {} : { flowsMax }) })
     try {
       await migration?.copy(objects)
-      return new Datapath(options, objects, migration)
+      return new Datapath(options, objects, cgroupHooks, migration)
     } catch (error) {
       objects.close()
       throw error
@@ -152,15 +168,17 @@ export class Datapath {
 
   /** Those of the kernel's that a setting keeps from being used. */
   get unusedFeatures(): FeatureName[] {
-    return this.#overlayHooks.mode === 'tcx' ? [] : ['tcx']
+    const tcx: FeatureName[] = this.#overlayHooks.mode === 'tcx' ? [] : ['tcx']
+    return this.#objects.sockets === undefined ? [...tcx, 'cgroup2', 'socket_destroy'] : tcx
   }
 
   /** Those that this process loaded. */
   get programs(): readonly BpfProgram[] {
     const { fromPod, toPod, fromOverlay, toOverlay, sweep } = this.#objects
-    const { fromUplink, toUplink, fromUplinkL3, toUplinkL3 } = this.#objects
+    const { fromUplink, toUplink, fromUplinkL3, toUplinkL3, sockets } = this.#objects
     const onUplinks = [fromUplink, toUplink, fromUplinkL3, toUplinkL3]
-    return [fromPod, toPod, fromOverlay, toOverlay, ...onUplinks, sweep]
+    const onSockets = sockets === undefined ? [] : Object.values(sockets)
+    return [fromPod, toPod, fromOverlay, toOverlay, ...onUplinks, ...onSockets, sweep]
   }
 
   get lastSweep(): SweepResult | undefined {
@@ -232,6 +250,39 @@ export class Datapath {
     return isL3
       ? { ingress: fromUplinkL3, egress: toUplinkL3 }
       : { ingress: fromUplink, egress: toUplink }
+  }
+
+  /**
+   * From now on sockets of the whole node get backends in place of services: call it when the maps of services are filled.
+   * Idempotent. @throws DatapathError cgroup: where there is no root to attach to, or somebody keeps the programs from running
+   */
+  async attachSockets(): Promise<void> {
+    const { sockets } = this.#objects
+    if (sockets === undefined) throw new TypeError('services are not ours to serve')
+    await this.#cgroupHooks.attach(sockets)
+  }
+
+  /** Whether exactly our programs are there and run. @throws DatapathError cgroup */
+  areSocketsAttached(): boolean {
+    const { sockets } = this.#objects
+    return sockets !== undefined && this.#cgroupHooks.isAttached(sockets)
+  }
+
+  /** Sockets that have a backend keep it. False if nothing was attached. */
+  detachSockets(): Promise<boolean> {
+    return this.#cgroupHooks.detach()
+  }
+
+  /** For people: where sockets are, or would be, attached to. @throws DatapathError cgroup */
+  socketsPlace(): string {
+    return this.#cgroupHooks.describe()
+  }
+
+  /** Of the node's namespace, for `sb_svc_config`. */
+  hostNetnsCookie(): bigint {
+    if (this.#netns !== undefined) return this.#netns.cookie()
+    using here = NetworkNamespace.current()
+    return here.cookie()
   }
 
   /** Nothing is translated any more: what hangs there for it goes when the uplinks are looked at next. */

@@ -9,6 +9,8 @@ export type DatapathErrorCode =
   | 'layout'
   /** The kernel's verifier refused a program. */
   | 'verifier'
+  /** Programs cannot be attached to sockets, or do not run there. */
+  | 'cgroup'
 
 export class DatapathError extends Error {
   override readonly name = 'DatapathError'

@@ -1,8 +1,16 @@
 // Loads the eBPF objects onto the maps that are pinned, or makes and pins them; says what to do when they do not fit.
 import { lstatSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
-import { BpfError, type BpfMap, BpfObject, type BpfProgram, objectPath } from '@sinabro/libbpf-ts'
+import {
+  BpfError,
+  type BpfMap,
+  BpfObject,
+  type BpfProgram,
+  objectPath,
+  unpin,
+} from '@sinabro/libbpf-ts'
 import { LAYOUT_VERSION, MAP_NAMES } from '@sinabro/libbpf-ts/layouts'
+import { SOCKET_HOOKS, type SocketPrograms } from './cgroup-hooks.ts'
 import { DatapathError } from './error.ts'
 import { pinnedSize, settleServiceMaps } from './service-maps.ts'
 
@@ -22,6 +30,8 @@ export function pinPaths(bpfDir: string, layout = LAYOUT_VERSION) {
     links: join(root, 'links'),
     /** On devices of the node. */
     uplinks: join(root, 'uplinks'),
+    /** On the node's sockets, by hook. */
+    cgroup: join(root, 'cgroup'),
   }
 }
 
@@ -36,6 +46,8 @@ export interface LoadedObjects {
   readonly fromUplinkL3: BpfProgram
   readonly toUplinkL3: BpfProgram
   readonly sweep: BpfProgram
+  /** Where services are ours to serve. */
+  readonly sockets: SocketPrograms | undefined
   map(name: string): BpfMap
   close(): void
 }
@@ -54,13 +66,15 @@ export async function loadObjects({
   servicesMax,
 }: LoadOptions): Promise<LoadedObjects> {
   requireBpfFs(bpfDir)
-  const { root, maps: pinDir, links, uplinks } = pinPaths(bpfDir)
-  for (const folder of [bpfDir, root, pinDir, links, uplinks]) requireOwn(folder)
+  const { root, maps: pinDir, links, uplinks, cgroup } = pinPaths(bpfDir)
+  for (const folder of [bpfDir, root, pinDir, links, uplinks, cgroup]) requireOwn(folder)
   // Changing the size of a live table would mean leaving its connections behind.
   const flows = pinnedSize(join(pinDir, MAP_NAMES.flows)) ?? flowsMax
   const services = settleServiceMaps(pinDir, servicesMax)
   const maxEntries = (map: string): number | undefined =>
     map === MAP_NAMES.flows ? flows : services.get(map)
+  // Its rows lie with the sockets, which nothing translates any more.
+  if (servicesMax === undefined) unpin(join(pinDir, MAP_NAMES.sockets))
   const opened: BpfObject[] = []
   const load = async (name: Parameters<typeof objectPath>[0]) => {
     const object = BpfObject.open(objectPath(name), { pinDir, maxEntries })
@@ -78,6 +92,7 @@ export async function loadObjects({
     const fromUplinkL3 = await load('from_uplink_l3')
     const toUplinkL3 = await load('to_uplink_l3')
     const sweep = await load('sweep')
+    const sockets = servicesMax === undefined ? undefined : socketPrograms(await load('sockets'))
     return {
       fromPod: fromPod.program('sb_from_pod'),
       toPod: toPod.program('sb_to_pod'),
@@ -88,6 +103,7 @@ export async function loadObjects({
       fromUplinkL3: fromUplinkL3.program('sb_from_uplink_l3'),
       toUplinkL3: toUplinkL3.program('sb_to_uplink_l3'),
       sweep: sweep.program('sb_sweep'),
+      sockets,
       map(name) {
         for (const object of opened) {
           const map = object.maps.find(({ info }) => info.name === name)
@@ -103,6 +119,11 @@ export async function loadObjects({
     for (const object of opened) object.close()
     throw explain(error, pinDir)
   }
+}
+
+function socketPrograms(object: BpfObject): SocketPrograms {
+  const programs = SOCKET_HOOKS.map((hook) => [hook, object.program(`sb_${hook}`)])
+  return Object.fromEntries(programs)
 }
 
 function requireBpfFs(bpfDir: string): void {

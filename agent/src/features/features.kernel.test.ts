@@ -38,7 +38,7 @@ test('view() says what is used: not what nothing uses yet, nor what a setting le
     features.view(unused).flatMap((row) => (row.used ? [row.feature] : []))
   const all = new Features(FEATURE_NAMES)
   expect(used(all)).toContain('tcx')
-  expect(used(all)).not.toContain('cgroup2')
+  expect(used(all)).not.toContain('ring_buffer')
   expect(used(all, ['tcx'])).not.toContain('tcx')
   expect(used(new Features([]))).toEqual([])
 })

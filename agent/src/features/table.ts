@@ -31,7 +31,10 @@ export const FEATURES = {
     without: none,
     isRequired: true,
   },
-  socket_destroy: { without: 'sockets of removed backends stay' },
+  socket_destroy: {
+    use: 'ends of UDP sockets whose backend is gone',
+    without: 'these sockets stay, and ask nobody',
+  },
   fib_lookup_src: {
     use: 'address of the node that a route names',
     without: 'source addresses from the table of uplinks',
@@ -41,7 +44,10 @@ export const FEATURES = {
     without: 'compensated by one more helper call',
   },
   loop: { use: 'searching a free port', without: none, isRequired: true },
-  cgroup2: { without: 'no service address at connect()' },
+  cgroup2: {
+    use: 'services at connect()',
+    without: 'services of pods packet by packet, none for the node itself',
+  },
 } as const satisfies Record<string, Feature>
 
 export type FeatureName = keyof typeof FEATURES

@@ -68,6 +68,7 @@ export interface ServicesDeps {
 
 /** Programs on the sockets of the node and its pods. */
 export interface SocketHooks {
+  /** Idempotent; looks that they run. */
   attachSockets(): Promise<void>
   detachSockets(): Promise<unknown>
   /** Of the node's own namespace, as programs see it. */
@@ -255,16 +256,14 @@ export class Services {
     let wake = (): void => undefined
     const sources = [...this.#sources, nodes, this.#addresses]
     const ends = sources.map((source) => source.subscribe(() => wake()))
-    let areAttached = false
     try {
       while (!signal.aborted) {
         const woken = new AbortController()
         wake = () => woken.abort()
         const waitsFor = await this.#look()
         if (waitsFor === undefined) {
-          // Programs of an earlier agent are replaced, once in each life.
-          if (!areAttached) await sockets.attachSockets()
-          areAttached = true
+          // Programs of an earlier agent are replaced; and what somebody took off since is noticed.
+          await sockets.attachSockets()
           alive()
           // From here on only what the configuration says may change, and that is looked at now and then.
           for (const end of ends.splice(0)) end()
