@@ -26,7 +26,8 @@ export class Claims {
     }
     for (const [claim, claimant] of claims) this.#change(claim, key, claimant, touched)
     if (claims.size === 0) this.#claims.delete(key)
-    else this.#claims.set(key, [...claims.keys()])
+    // A copy is no longer than it must be.
+    else this.#claims.set(key, [...claims.keys()].slice())
     touched.delete(key)
     return touched
   }

@@ -24,17 +24,20 @@ export function compute(
   context: Context,
 ): ServiceRows {
   const { namespace, name, clusterIPs, healthCheckNodePort } = service
-  // join() makes one piece of text, where a template string would hold on to its parts: there are many of these.
+  // There are many of these: join() makes one piece of text, where a template string would hold on to its parts, and a copy of a list
+  // is no longer than it must be.
   const key = [namespace, name].join('/')
   return {
     key,
     addresses: clusterIPs,
-    ports: familiesOf(service).flatMap((family) =>
-      service.ports.flatMap((port) => {
-        const portKey = [key, ':', port.name, '/', port.protocol, '/', family].join('')
-        return computePort(portKey, service, port, family, slices, context)
-      }),
-    ),
+    ports: familiesOf(service)
+      .flatMap((family) =>
+        service.ports.flatMap((port) => {
+          const portKey = [key, ':', port.name, '/', port.protocol, '/', family].join('')
+          return computePort(portKey, service, port, family, slices, context)
+        }),
+      )
+      .slice(),
     ...(healthCheckNodePort === undefined ? {} : { healthCheckNodePort }),
   }
 }
@@ -67,7 +70,7 @@ function computePort(
     portName: port.name,
     protocol,
     family,
-    frontends: of,
+    frontends: of.slice(),
     internal: internal.list,
     external: external.list,
     isInternalLocal: internal.isLocal,
@@ -135,7 +138,6 @@ class Lists {
     }
     const isSame =
       other?.length === list.length && other.every((backend, at) => backend === list[at])
-    // A copy is no longer than it must be.
     return isSame ? other : list.slice()
   }
 }

@@ -237,10 +237,8 @@ export class ServiceModel {
     const key = serviceOf(slice)
     if (key === undefined) return
     const others = (this.#slices.get(key) ?? []).filter(({ name }) => name !== slice.name)
-    this.#slices.set(
-      key,
-      [...others, slice].sort((a, b) => (a.name < b.name ? -1 : 1)),
-    )
+    const all = others.length === 0 ? [slice] : [...others, slice].sort(byName)
+    this.#slices.set(key, all)
   }
 
   #dropSlice(slice: EndpointSliceRow): void {
@@ -277,6 +275,10 @@ function listsOf({ internal, external }: ServicePort): Pick<ServicePort, 'intern
 
 function keyOf({ namespace, name }: ServiceRow): string {
   return `${namespace}/${name}`
+}
+
+function byName(a: EndpointSliceRow, b: EndpointSliceRow): number {
+  return a.name < b.name ? -1 : 1
 }
 
 /** Key of the Service that a slice is of. */
