@@ -42,7 +42,9 @@ import { lockDirectory } from './runtime/lock.ts'
 import { createLog, type Log } from './runtime/log.ts'
 import { addProcessMetrics, Metrics } from './runtime/metrics.ts'
 import { stopSignal } from './runtime/signals.ts'
+import { ServiceHealth } from './services/health.ts'
 import { HostPorts } from './services/host-ports.ts'
+import { leaveKubeProxy } from './services/leave-kube-proxy.ts'
 import { ServiceModel } from './services/model.ts'
 import type { ServiceRows } from './services/rows.ts'
 import { createServices } from './services/services.ts'
@@ -245,6 +247,13 @@ async function start(
   pods.start(jobs)
   masquerade.start(jobs)
   services.start(jobs)
+  if (isServing) {
+    const healthPorts = new ServiceHealth({
+      ...{ ...kernel, ...config, rows: serviceRows, sync: () => services.sync() },
+      node: () => nodes.get(nodeName),
+    })
+    healthPorts.start(jobs)
+  }
   await cni.replay().catch((error: unknown) => {
     log.error({ error }, 'a queued DEL failed; it is tried again')
   })
@@ -339,6 +348,12 @@ async function start(
     await datapath.endMigration()
     log.info({ tookMs: Math.round(clock.monotonicMs() - startedAt) }, 'ready')
   })
+  if (isServing && config.cleanKubeProxy) {
+    jobs.start('leave kube-proxy', async (signal) => {
+      await health.whenReady(signal)
+      await leaveKubeProxy({ isServing: () => services.state().isServing, log }, signal)
+    })
+  }
 }
 
 /** Comes with the agent: in one folder with the other built parts, or where the source tree has it. */

@@ -23,6 +23,7 @@ import type { Log } from '../runtime/log.ts'
 import { Reconciler } from '../state/reconcile.ts'
 import type { RowStatus } from '../state/row-status.ts'
 import { type Source, Table } from '../state/table.ts'
+import type { Sync } from './health-answers.ts'
 import { NodeAddressTarget } from './node-address-target.ts'
 import { computeNodeAddresses, NodeAddresses, type NodePortAddresses } from './node-addresses.ts'
 import { ProgrammingLatency } from './programming-latency.ts'
@@ -120,6 +121,9 @@ export class Services {
   readonly #nodeAddresses: Reconciler<object, unknown>
   readonly #ranges: Reconciler<object, unknown>
   readonly #rules: Reconciler<ServiceRules, unknown>
+  /** Since when the oldest change waits, by the monotonic clock; undefined: all are written. */
+  #waitingSinceMs: number | undefined
+  #lastSyncAt: number | undefined
 
   constructor(deps: ServicesDeps) {
     this.#deps = deps
@@ -127,6 +131,7 @@ export class Services {
     const { maps, config } = datapath
     const { refreshMs = REFRESH_MS, crashPoint } = deps
     this.#isOn = mode === 'ebpf'
+    this.#waitingSinceMs = clock.monotonicMs()
     this.#wanted = this.#isOn ? rows : nobody()
     this.#sources = this.#isOn ? [rows, ...deps.sources] : []
     this.#sctp = new SctpServices(this.#wanted)
@@ -190,6 +195,17 @@ export class Services {
     }
   }
 
+  /** How far the maps are behind, for health checks: the first complete list counts as one change. */
+  sync(): Sync {
+    const { clock } = this.#deps
+    const since = this.#waitingSinceMs
+    const at = this.#lastSyncAt
+    return {
+      ...(since === undefined ? {} : { waitingMs: clock.monotonicMs() - since }),
+      ...(at === undefined ? {} : { lastAt: at }),
+    }
+  }
+
   /** Those that are not in the maps as they should be, in words. */
   problems(): string[] {
     return this.#rows
@@ -238,11 +254,16 @@ export class Services {
 
   async #time(signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps
-    for (let revision = this.#wanted.revision; !signal.aborted; ) {
-      revision = await this.#wanted.changed(revision, signal)
+    for (const source of this.#sources) await whenReady(source, signal)
+    while (!signal.aborted) {
+      const { revision } = this.#wanted
       const startedAt = clock.monotonicMs()
+      this.#waitingSinceMs ??= startedAt
       await this.#rows.settled()
       this.syncs.observe({}, (clock.monotonicMs() - startedAt) / 1000)
+      this.#waitingSinceMs = undefined
+      this.#lastSyncAt = clock.now()
+      await this.#wanted.changed(revision, signal)
     }
   }
 
