@@ -1,5 +1,5 @@
 // Which addresses from outside a Service may have: none that is a node's, a pod's or of the service ranges, and external ones only where
-// the operator allows them. Who may write Services could else take any address's traffic (CVE-2020-8554).
+// the operator allows them. Who may write Services could else take any address's traffic (CVE-2020-8554). ADR 0084.
 import { formatPrefix, networkOf, parseIp, parsePrefix } from '@sinabro/node-netlink'
 import type { NodeRow } from '../cluster/rows.ts'
 import { isGlobalUnicast } from '../cluster/unicast.ts'

@@ -55,7 +55,7 @@ export class Claims {
   }
 }
 
-/** Who was there first, the same on every node. */
+/** Who was there first, the same on every node. ADR 0084. */
 function compare(a: Claimant, b: Claimant): number {
   if (a.isAssigned !== b.isAssigned) return a.isAssigned ? -1 : 1
   if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1

@@ -1,5 +1,5 @@
 // Keeps what the maps must say of all Services up to what the cluster says: a changed Service or EndpointSlice computes its own Service
-// anew and no other, however many there are.
+// anew and no other, however many there are. ADR 0083.
 //
 // new ServiceModel(deps)   works from the moment all of its sources are complete; its rows are then marked ready
 //   .problems              what it refused

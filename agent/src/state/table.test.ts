@@ -25,6 +25,19 @@ test('upsert() tells what changed, with what was there before, and nothing when 
   expect(table.revision).toBe(2)
 })
 
+test('upsertAll() is one change of what differs, and takes nothing away', () => {
+  const { table, seen } = watched()
+  const row = (name: string, n: number): Row => ({ name, list: [{ n }] })
+  expect(table.upsertAll([row('a', 1), row('b', 1)])).toBe(2)
+  expect(table.upsertAll([row('a', 1), row('b', 2), row('c', 1)])).toBe(2)
+  expect(table.upsertAll([row('a', 1)])).toBe(0)
+  expect(seen.map((changes) => changes.map(({ key }) => key))).toEqual([
+    ['a', 'b'],
+    ['b', 'c'],
+  ])
+  expect(table.size).toBe(3)
+})
+
 test('upsert() freezes the row, all the way down', () => {
   const { table } = watched()
   const row = { name: 'a', list: [{ n: 1 }] }
