@@ -67,7 +67,7 @@ static __always_inline __u64 flow__way_back(const struct flow *flow, const struc
 	__u32 generation = READ_ONCE(config->generation) - 1;
 
 	if (way__kind(flow->way) == WAY_STACK)
-		return way__make(WAY_STACK, 0, generation);
+		return way__make(WAY_STACK, flow->source_node, generation);
 	if (flow->source_incarnation)
 		return way__make(WAY_LOCAL, 0, generation);
 	if (flow->source_node)
@@ -81,7 +81,7 @@ static __always_inline __u32 flow__target_node(const struct flow *flow)
 {
 	__u64 way = flow->way;
 
-	return way__kind(way) == WAY_NODE || way__kind(way) == WAY_UPLINK ? way__node(way) : 0;
+	return way__kind(way) == WAY_OUT ? 0 : way__node(way);
 }
 
 /*
