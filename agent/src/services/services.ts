@@ -275,8 +275,11 @@ export class Services {
     }
     const startedAt = clock.monotonicMs()
     let wake = (): void => undefined
-    const sources = [...this.#sources, nodes, this.#addresses]
+    const sources = [...this.#sources, this.#addresses]
     const ends = sources.map((source) => source.subscribe(() => wake()))
+    const endOfNode = nodes.subscribe((changes) => {
+      if (changes.some(({ key }) => key === this.#deps.nodeName)) wake()
+    })
     try {
       while (!signal.aborted) {
         const woken = new AbortController()
@@ -288,7 +291,6 @@ export class Services {
           alive()
           // From here on only what the configuration says may change, and that is looked at now and then.
           for (const end of ends.splice(0)) end()
-          ends.push(nodes.subscribe(() => wake()))
         }
         const left = startedAt + PATIENCE_MS - clock.monotonicMs()
         if (waitsFor !== undefined && left <= 0) this.#complain(waitsFor)
@@ -296,7 +298,7 @@ export class Services {
         await clock.sleep(longestMs, AbortSignal.any([signal, woken.signal])).catch(() => undefined)
       }
     } finally {
-      for (const end of ends) end()
+      for (const end of [...ends, endOfNode]) end()
     }
   }
 
