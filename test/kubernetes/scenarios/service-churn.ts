@@ -29,20 +29,11 @@ async function churn(cluster: Cluster): Promise<string> {
     const living = new Map<string, Service>()
     const gone: Service[] = []
     for (let round = 0; round < ROUNDS; round++) {
-      const restarts =
-        round < ROUNDS - 1 ? Promise.all(cluster.nodes.map(restartAgent)) : rollAgents(cluster)
-      for (let number = 0; number < SERVICES; number++) {
-        const name = `churn-${round}-${number}`
-        living.set(name, await createService(space, name, { type: 'NodePort' }, 'web'))
-        // Half of those of the round before.
-        const old = `churn-${round - 1}-${number}`
-        const service = living.get(old)
-        if (number % 2 === 0 || service === undefined) continue
-        await space.kubectl('delete', 'service', old)
-        living.delete(old)
-        gone.push(service)
-      }
-      await restarts
+      const isLast = round === ROUNDS - 1
+      await Promise.all([
+        isLast ? rollAgents(cluster) : Promise.all(cluster.nodes.map(restartAgent)),
+        change(space, round, living, gone),
+      ])
       await load.check()
     }
     for (const { machine } of cluster.nodes) {
@@ -54,6 +45,25 @@ async function churn(cluster: Cluster): Promise<string> {
     await load.check()
     return `${living.size} live, ${gone.length} went, ${await load.answered()} requests answered, none lost`
   })
+}
+
+/** New ones come, and half of those of the round before go. */
+async function change(
+  space: Namespace,
+  round: number,
+  living: Map<string, Service>,
+  gone: Service[],
+): Promise<void> {
+  for (let number = 0; number < SERVICES; number++) {
+    const name = `churn-${round}-${number}`
+    living.set(name, await createService(space, name, { type: 'NodePort' }, 'web'))
+    const old = `churn-${round - 1}-${number}`
+    const service = living.get(old)
+    if (number % 2 === 0 || service === undefined) continue
+    await space.kubectl('delete', 'service', old)
+    living.delete(old)
+    gone.push(service)
+  }
 }
 
 async function nobodyAnswers({ cluster }: Namespace, services: readonly Service[]): Promise<void> {
