@@ -1,0 +1,139 @@
+// The agent dies, and comes back: services go on meanwhile, and afterwards the maps say what the manifests say.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Conversations } from '../lab/conversation.ts'
+import type { Lab, Pod } from '../lab/index.ts'
+import { greet, type Place, Upload } from '../lab/talk.ts'
+import { TCP_PORT } from '../lab/traffic.ts'
+import { WHO_PORT } from '../lab/who.ts'
+import {
+  AGENT,
+  addServers,
+  clusterIPs,
+  dial,
+  endpointOf,
+  FAMILIES,
+  raiseWithServices,
+  removeService,
+  unhooked,
+  untilAnsweredBy,
+  WEB_PORT,
+  writeService,
+} from './service-stage.ts'
+
+const BYTES = 16 << 20
+const MIB_PER_SEC = 8
+const STEADY = 10
+const LATE = 11
+/** Of the services that come and go at once. */
+const FIRST = 20
+const COUNT = 200
+const KILLS = 4
+const MOST_KILL_MS = 400
+
+/** Also the ports of transfers and of conversations, which talk to one port wherever they go. */
+const PORTS = [
+  { name: 'web', port: WEB_PORT, targetPort: 8080 },
+  { name: 'transfer', port: TCP_PORT, targetPort: TCP_PORT },
+  { name: 'who', port: WHO_PORT, targetPort: WHO_PORT },
+  { name: 'who-udp', port: WHO_PORT, targetPort: WHO_PORT, protocol: 'UDP' },
+] as const
+
+let lab: Lab
+let client: Pod
+let a: Pod
+let b: Pod
+
+beforeAll(async () => {
+  lab = await raiseWithServices('restart')
+  ;[client, a] = (await addServers(lab, 1, 'client', 'a')) as [Pod, Pod]
+  ;[b] = (await addServers(lab, 2, 'b')) as [Pod]
+  writeService(lab, STEADY, [endpointOf(a), endpointOf(b)], { ports: PORTS })
+  await untilAnsweredBy(client, clusterIPs(STEADY)[4], ['a', 'b'])
+  await untilAnsweredBy(client, clusterIPs(STEADY)[6], ['a', 'b'])
+})
+
+afterAll(() => lab?.down())
+
+async function restart(): Promise<void> {
+  const { agent } = lab.node(1)
+  agent.start(AGENT)
+  await agent.waitReady()
+}
+
+describe.each(['sockets', 'packets'] as const)('%s', (seen) => {
+  const from = (): Place => (seen === 'sockets' ? client : unhooked(client))
+
+  test('transfers live through kill -9, and new connections need no agent', async () => {
+    const transfers = FAMILIES.map(
+      (family) => new Upload(from(), clusterIPs(STEADY)[family], BYTES, MIB_PER_SEC),
+    )
+    for (const transfer of transfers) await transfer.reached(2)
+    await lab.node(1).agent.kill('SIGKILL')
+    for (const family of FAMILIES) {
+      await untilAnsweredBy(from(), clusterIPs(STEADY)[family], ['a', 'b'])
+    }
+    await restart()
+    for (const transfer of transfers) {
+      const report = await transfer.report()
+      expect(report.received).toEqual({ bytes: BYTES, sha256: report.sha256 })
+    }
+  })
+
+  test('what changed while the agent was away is true when it is back', async () => {
+    const at = clusterIPs(LATE)
+    writeService(lab, LATE, [endpointOf(a)])
+    await untilAnsweredBy(from(), at[4], ['a'])
+    await lab.node(1).agent.kill('SIGKILL')
+    writeService(lab, LATE, [endpointOf(b)])
+    writeService(lab, LATE + 1, [endpointOf(a)])
+    expect((await greet(from(), at[6], WEB_PORT)).server).toBe('a')
+    await restart()
+    for (const family of FAMILIES) {
+      await untilAnsweredBy(from(), at[family], ['b'])
+      await untilAnsweredBy(from(), clusterIPs(LATE + 1)[family], ['a'])
+    }
+    await lab.node(1).agent.kill('SIGKILL')
+    for (const number of [LATE, LATE + 1]) removeService(lab, number)
+    await restart()
+    await expect.poll(() => dial(from(), at[4]), { timeout: 20_000 }).toBe('silent')
+  })
+
+  test('a conversation keeps its backend while others come and it leaves the list', async () => {
+    for (const protocol of ['tcp', 'udp'] as const) {
+      using held = new Conversations(from(), protocol, clusterIPs(STEADY)[4])
+      const opened = await held.open(6)
+      expect(opened).not.toContain(null)
+      writeService(lab, STEADY, [endpointOf(b)], { ports: PORTS })
+      await untilAnsweredBy(from(), clusterIPs(STEADY)[4], ['b'])
+      if (protocol === 'tcp') expect(await held.ask()).toEqual(opened)
+      writeService(lab, STEADY, [endpointOf(a), endpointOf(b)], { ports: PORTS })
+      await untilAnsweredBy(from(), clusterIPs(STEADY)[4], ['a', 'b'])
+    }
+  })
+})
+
+test(`killed in the middle of ${COUNT} services coming and going, the next agent ends in the same state`, async () => {
+  const { agent } = lab.node(1)
+  const numbers = Array.from({ length: COUNT }, (_, i) => FIRST + i)
+  let answering: Pod = a
+  for (let kill = 0; kill < KILLS; kill++) {
+    answering = kill % 2 === 0 ? a : b
+    for (const number of numbers) writeService(lab, number, [endpointOf(answering)])
+    await sleep((MOST_KILL_MS * kill) / KILLS) // somewhere in the middle of its work is the test
+    await agent.kill('SIGKILL')
+    agent.start(AGENT)
+    await agent.waitReady()
+  }
+  for (const number of numbers.filter((n) => n % 17 === 0)) {
+    for (const family of FAMILIES) {
+      await untilAnsweredBy(client, clusterIPs(number)[family], [answering.name])
+    }
+  }
+  for (const number of numbers) removeService(lab, number)
+  await agent.kill('SIGKILL')
+  await restart()
+  const at = clusterIPs(FIRST)[4]
+  await expect.poll(() => dial(client, at), { timeout: 20_000 }).toBe('silent')
+  await untilAnsweredBy(client, clusterIPs(STEADY)[4], ['a', 'b'])
+})
