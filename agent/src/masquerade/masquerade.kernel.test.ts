@@ -87,9 +87,15 @@ async function start(change: Partial<MasqueradeDeps> = {}): Promise<Rooms> {
 const kept = ({ datapath }: Rooms, prefix: string): boolean =>
   datapath.maps.ipcache.get(parseKey(prefix))?.flags === IPCACHE_STACK
 
-function service(cluster: Cluster, name: string, ...addresses: string[]): void {
+function service(
+  cluster: Cluster,
+  name: string,
+  clusterIP: string,
+  ...externalIPs: string[]
+): void {
   const metadata = { namespace: 'shop', name }
-  cluster.services.upsert(decodeService({ metadata, spec: { clusterIPs: addresses } }))
+  const spec = { clusterIPs: [clusterIP], externalIPs }
+  cluster.services.upsert(decodeService({ metadata, spec }))
 }
 
 test('the programsâ€™ part is turned on only when the Services are known, and every row is there by then', async () => {
@@ -123,6 +129,15 @@ test('a Service that comes or goes is in the map or not; one that claims a podâ€
   expect(kept(room, '10.244.2.7/32')).toBe(false)
   room.cluster.services.remove('shop/web')
   await expect.poll(() => kept(room, '10.200.0.1/32'), PATIENTLY).toBe(false)
+})
+
+test('Services that our programs serve are not left to the kernel, nor waited for', async () => {
+  const room = await start({ isServing: true })
+  service(room.cluster, 'web', '10.200.0.1')
+  await room.health.whenReady(AbortSignal.timeout(10_000))
+  expect(room.datapath.config.has(CONFIG_MASQUERADE)).toBe(true)
+  expect(kept(room, '10.244.0.0/16')).toBe(true)
+  for (const prefix of ['10.96.0.0/12', '10.200.0.1/32']) expect(kept(room, prefix)).toBe(false)
 })
 
 test('a range that a node had and another setting keeps changes hands both ways', async () => {

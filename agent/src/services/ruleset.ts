@@ -1,4 +1,4 @@
-// What of services is left to nftables: answers to packets that nobody serves, and SCTP, which our programs do not translate. Pure.
+// What of services is left to nftables: answers to packets that nobody serves, and SCTP, which our programs do not translate. Pure (ADR 0087).
 
 import { SB_REFUSE } from '../marks.ts'
 import { formatRemoval } from '../masquerade/ruleset.ts'
