@@ -208,7 +208,7 @@ async function start(
     reservedPorts: config.reservedPorts,
     nodes,
     services: cluster.services,
-    isServing,
+    serving: isServing ? services.serving : undefined,
     exempt: new ExemptAddresses(exemptions, pods.live, datapath),
     uplinks: overlay.uplinkSource,
     datapath,

@@ -16,6 +16,7 @@ import { join2, nodeRow, type Running, TestNode } from '../overlay/testing/nodes
 import { systemClock } from '../runtime/clock.ts'
 import { Jobs } from '../runtime/jobs.ts'
 import { silentLog } from '../runtime/log.ts'
+import { Table } from '../state/table.ts'
 import { ExemptAddresses, Exemptions } from './exemptions.ts'
 import { createMasquerade, type Masquerade, type MasqueradeDeps } from './masquerade.ts'
 import { createNft } from './nft.ts'
@@ -131,9 +132,13 @@ test('a Service that comes or goes is in the map or not; one that claims a podâ€
   await expect.poll(() => kept(room, '10.200.0.1/32'), PATIENTLY).toBe(false)
 })
 
-test('Services that our programs serve are not left to the kernel, nor waited for', async () => {
-  const room = await start({ isServing: true })
+test('Services that our programs serve are not left to the kernel, and masquerading waits for that', async () => {
+  const serving = new Table<{ key: string }>('Services that are served', ({ key }) => key)
+  const room = await start({ serving })
   service(room.cluster, 'web', '10.200.0.1')
+  await expect.poll(() => kept(room, '10.244.0.0/16'), PATIENTLY).toBe(true)
+  expect(room.datapath.config.has(CONFIG_MASQUERADE)).toBe(false)
+  serving.markReady()
   await room.health.whenReady(AbortSignal.timeout(10_000))
   expect(room.datapath.config.has(CONFIG_MASQUERADE)).toBe(true)
   expect(kept(room, '10.244.0.0/16')).toBe(true)

@@ -36,8 +36,8 @@ export interface MasqueradeDeps extends MasqueradeSettings {
   readonly nodes: Table<NodeRow>
   /** Read in mode ebpf only, and while somebody else serves them. */
   readonly services: Table<ServiceRow>
-  /** Our programs know service addresses: they are not left to the kernel. */
-  readonly isServing?: boolean
+  /** Our programs serve them, once this is ready: they are not left to the kernel, and nobody takes them for the outside before. */
+  readonly serving?: Source | undefined
   readonly exempt: ExemptAddresses
   readonly uplinks: Uplinks
   readonly datapath: Pick<Datapath, 'maps' | 'config' | 'lastSweep' | 'dropUplinkEgress'>
@@ -86,12 +86,12 @@ export class Masquerade {
 
   constructor(deps: MasqueradeDeps) {
     this.#deps = deps
-    const { mode, nodes, services, exempt, table, uplinks, isServing = false } = deps
+    const { mode, nodes, services, exempt, table, uplinks, serving } = deps
     const { datapath, log, clock, health } = deps
     const { maps, config } = datapath
     const { refreshMs = REFRESH_MS, tunnelPort } = deps
     const common = { log, clock, health, refreshMs }
-    this.#sources = mode === 'ebpf' && !isServing ? [nodes, services] : [nodes]
+    this.#sources = mode === 'ebpf' ? [nodes, serving ?? services] : [nodes]
     this.#rules = new Reconciler({
       ...common,
       target: new MasqueradeTarget(table, deps.nft ?? createNft()),
@@ -114,8 +114,8 @@ export class Masquerade {
       target: new KeepTarget(maps),
       desired: () => {
         if (mode !== 'ebpf') return []
-        if (isServing) return computeKeeps(nodes.values(), [], { ...deps, serviceCIDRs: [] })
-        return computeKeeps(nodes.values(), addressesOf(services), deps)
+        if (serving === undefined) return computeKeeps(nodes.values(), addressesOf(services), deps)
+        return computeKeeps(nodes.values(), [], { ...deps, serviceCIDRs: [] })
       },
       sources: this.#sources,
     })
@@ -206,9 +206,10 @@ export class Masquerade {
 
   /** What an earlier agent's programs translated is looked for at uplinks until the last such flow has ended. */
   #endTranslation(): void {
-    const { datapath, log, isServing = false } = this.#deps
+    const { datapath, log, serving } = this.#deps
     const { config, lastSweep } = datapath
-    if (isServing || !config.has(CONFIG_TRANSLATED) || lastSweep?.translated !== 0) return
+    if (serving !== undefined || !config.has(CONFIG_TRANSLATED) || lastSweep?.translated !== 0)
+      return
     config.setFlags(CONFIG_TRANSLATED, 0)
     datapath.dropUplinkEgress()
     log.info('the last flow that our programs translated has ended')

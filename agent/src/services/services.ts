@@ -111,6 +111,9 @@ export class Services {
   /** Batches of changes, until the last map was written. */
   readonly syncs = new Histogram(SYNC_BUCKETS_SEC)
   readonly latency: ProgrammingLatency
+  /** Ready while new connections to Services are translated by our programs. */
+  readonly serving: Source
+  readonly #onServing = new Set<() => void>()
   readonly #isOn: boolean
   readonly #wanted: Table<ServiceRows>
   readonly #sources: readonly Source[]
@@ -131,6 +134,17 @@ export class Services {
     const { maps, config } = datapath
     const { refreshMs = REFRESH_MS, crashPoint } = deps
     this.#isOn = mode === 'ebpf'
+    const onServing = this.#onServing
+    this.serving = {
+      name: 'Services that are served',
+      get isReady() {
+        return config.has(CONFIG_SERVICES)
+      },
+      subscribe(listener) {
+        onServing.add(listener)
+        return () => onServing.delete(listener)
+      },
+    }
     this.#waitingSinceMs = clock.monotonicMs()
     this.#wanted = this.#isOn ? rows : nobody()
     this.#sources = this.#isOn ? [rows, ...deps.sources] : []
@@ -318,6 +332,7 @@ export class Services {
     config.setFlags(CONFIG_TRANSLATED, CONFIG_TRANSLATED)
     config.setFlags(CONFIG_SERVICES, CONFIG_SERVICES)
     config.bumpGeneration()
+    for (const listener of [...this.#onServing]) listener()
     const { services, backends } = this.state()
     this.#deps.log.info({ services, backends }, 'Services are served by our programs')
     return undefined
