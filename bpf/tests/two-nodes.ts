@@ -331,8 +331,8 @@ export class TwoNodes {
   }
 
   /** UDP: what a datagram to a port of nobody is answered with. */
-  refused(pod: PodSpec, address: string): string {
-    return this.exec(pod, ...talker, 'refused', address, '9').trim()
+  refused(pod: PodSpec, address: string, port = 9): string {
+    return this.exec(pod, ...talker, 'refused', address, `${port}`).trim()
   }
 
   /** What ping printed, also if nothing came back. */
