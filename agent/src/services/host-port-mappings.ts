@@ -73,7 +73,10 @@ function parseOne(value: unknown, where: string): PortMapping | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new PortMappingError(`${where}: expected an object, found ${show(value)}`)
   }
-  const members = value as Readonly<Record<string, unknown>>
+  // containerd's library gives its Go names, HostPort and so on, and reference plug-ins take either.
+  const members = Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [name[0]?.toLowerCase() + name.slice(1), member]),
+  )
   const hostPort = portOf(members, 'hostPort', where, 0)
   // As Kubernetes says that there is none.
   if (hostPort === 0) return undefined

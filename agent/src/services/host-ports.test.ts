@@ -25,6 +25,10 @@ test('parsePortMappings() takes what runtimes write, and leaves out what has no 
     { hostPort: 90, containerPort: 90, protocol: 'SCTP', hostIP: '127.0.0.1' },
     { hostPort: 91, containerPort: 90, protocol: 'TCP' },
   ])
+  const ofContainerd = { HostPort: 80, ContainerPort: 8080, Protocol: 'tcp', HostIP: '' }
+  expect(parsePortMappings([ofContainerd])).toEqual([
+    { hostPort: 80, containerPort: 8080, protocol: 'TCP' },
+  ])
   expect(parsePortMappings(undefined)).toEqual([])
   expect(parsePortMappings(null)).toEqual([])
 })
