@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util'
 import { captureOne, decodeVxlan } from './capture.ts'
 import { Conversations } from './conversation.ts'
+import { SERVICE_RANGES, showService } from './demo-service.ts'
 import { LabError } from './errors.ts'
 import { addFarHost } from './far-host.ts'
 import { Lab } from './lab.ts'
@@ -20,6 +21,7 @@ const KILL_AT_MIB = 4
 const RESTART_AT_MIB = 12
 const DATAGRAMS = 100
 const DATAGRAM_BYTES = 1200
+const SERVICES = ['--services', 'ebpf', '--service-cidrs', SERVICE_RANGES]
 
 let problems = 0
 let step = 0
@@ -40,7 +42,7 @@ function check(isGood: boolean, text: string): void {
 
 async function tour(lab: Lab): Promise<void> {
   heading('Two nodes on one machine, an agent on each')
-  for (const node of lab.nodes) node.agent.start()
+  for (const node of lab.nodes) node.agent.start({ args: SERVICES })
   const start = performance.now()
   await withProgress('agents', Promise.all(lab.nodes.map((node) => node.agent.waitReady())))
   for (const { name, plan } of lab.nodes) {
@@ -69,6 +71,9 @@ async function tour(lab: Lab): Promise<void> {
 
   heading('kill -9 of an agent in the middle of a transfer')
   await withProgress('transfer', killDuringTransfer(lab.node(1), a, c))
+
+  heading('A service with three backends on two nodes; one is killed while others connect')
+  await showService(lab, a, [b, c, d], check)
 
   heading('A pod is deleted and its address is free again')
   await deletePod(lab.node(2), d)
@@ -182,7 +187,7 @@ async function killDuringTransfer(node: LabNode, from: Pod, to: Pod): Promise<vo
   say(`${node.name}'s agent killed when ${transfer.mib} of ${STEADY_BYTES >> 20} MiB were sent`)
   check(await ping(from, to.address(4)), 'a new ping passes without an agent')
   await transfer.reached(RESTART_AT_MIB)
-  node.agent.start()
+  node.agent.start({ args: SERVICES })
   await node.agent.waitReady()
   say(`started again, ready at ${transfer.mib} MiB`)
   const report = await transfer.report()
