@@ -27,9 +27,16 @@ export interface BatchCall {
   readonly count: Uint8Array
 }
 
+/** Entries one behind the other, as the kernel gives them. */
+export interface Batch {
+  readonly count: number
+  readonly keys: Uint8Array
+  readonly values: Uint8Array
+}
+
 export interface BatchTaken {
-  /** May be none though more follow. */
-  readonly rows: Row[]
+  /** May be empty though more follow. */
+  readonly batch: Batch
   readonly isLast: boolean
 }
 
@@ -66,22 +73,26 @@ export class BatchReader {
     if (call.from === null && isUnsupported(result)) return undefined
     if (result === -ENOSPC) {
       this.#room *= 2 // one bucket of the hash holds more than that
-      return { rows: [], isLast: false }
+      return { batch: NOTHING, isLast: false }
     }
-    if (result === -EINTR) return { rows: [], isLast: false }
+    if (result === -EINTR) return { batch: NOTHING, isLast: false }
     if (result !== -ENOENT) check(result, this.#op)
     this.#from = call.next
-    return { rows: this.#rowsOf(call), isLast: result === -ENOENT }
+    const { keys, values, count } = call
+    return { batch: { count: u32Of(count), keys, values }, isLast: result === -ENOENT }
   }
 
-  #rowsOf({ keys, values, count }: BatchCall): Row[] {
+  /** Each with bytes of its own. */
+  rowsOf({ keys, values, count }: Batch): Row[] {
     const [k, v] = [this.#keySize, this.#valueBytes]
-    return Array.from({ length: u32Of(count) }, (_, i) => [
+    return Array.from({ length: count }, (_, i) => [
       keys.slice(i * k, (i + 1) * k),
       values.slice(i * v, (i + 1) * v),
     ])
   }
 }
+
+const NOTHING: Batch = { count: 0, keys: new Uint8Array(), values: new Uint8Array() }
 
 /** Equal parts one behind the other. */
 export function joined(parts: readonly Uint8Array[], size: number): Uint8Array {

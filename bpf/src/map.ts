@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises'
 import { Descriptor } from './descriptor.ts'
 import { BpfError, check } from './error.ts'
 import { mapTypeNumber } from './kernel-info.ts'
-import { BatchReader, isUnsupported, joined, u32Bytes, u32Of } from './map-batch.ts'
+import { type Batch, BatchReader, isUnsupported, joined, u32Bytes, u32Of } from './map-batch.ts'
 import { type MapInfo, type MapSpec, mapInfoOf, type Row, type UpdateMode } from './map-info.ts'
 import { native } from './native.ts'
 import { joinPerCpu, perCpuBytes, possibleCpus, splitPerCpu } from './per-cpu.ts'
@@ -163,7 +163,7 @@ export class BpfMap {
         const result = native().mapLookupBatch(this.fd, from, next, keys, values, count)
         const taken = reader.take(call, result)
         if (taken === undefined) break
-        yield* taken.rows
+        yield* reader.rowsOf(taken.batch)
         if (taken.isLast) return
       }
       this.#hasBatch = false
@@ -176,6 +176,12 @@ export class BpfMap {
    * the event loop goes on.
    */
   async *chunks(): AsyncGenerator<Row[], void, undefined> {
+    const reader = this.#reader()
+    for await (const batch of this.batches()) yield reader.rowsOf(batch)
+  }
+
+  /** The same without an object for each entry: for a caller that looks at each once. The bytes are the caller's. */
+  async *batches(): AsyncGenerator<Batch, void, undefined> {
     if (this.#hasBatch) {
       const reader = this.#reader()
       for (;;) {
@@ -184,7 +190,7 @@ export class BpfMap {
         const result = await native().mapReadBatch(this.fd, from, next, keys, values, count)
         const taken = reader.take(call, result)
         if (taken === undefined) break
-        if (taken.rows.length > 0) yield taken.rows
+        if (taken.batch.count > 0) yield taken.batch
         if (taken.isLast) return
       }
       this.#hasBatch = false
@@ -192,11 +198,21 @@ export class BpfMap {
     let rows: Row[] = []
     for (const row of this.#singly()) {
       if (rows.push(row) < CHUNK_ROWS) continue
-      yield rows
+      yield this.#batchOf(rows)
       rows = []
       await setImmediate()
     }
-    if (rows.length > 0) yield rows
+    if (rows.length > 0) yield this.#batchOf(rows)
+  }
+
+  #batchOf(rows: readonly Row[]): Batch {
+    const keys = rows.map(([key]) => key)
+    const values = rows.map(([, value]) => value)
+    return {
+      count: rows.length,
+      keys: joined(keys, this.info.keySize),
+      values: joined(values, this.#valueBytes),
+    }
   }
 
   /** One value per possible CPU out of a whole one, as entries() gives it. */

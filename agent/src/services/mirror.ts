@@ -1,6 +1,7 @@
 // The service maps as the kernel has them, read whole: what a start adopts, and what a refresh holds against what was written.
 import { setImmediate } from 'node:timers/promises'
-import { backend as backendCodec, type Service, type ServiceKey } from '@sinabro/libbpf-ts/layouts'
+import { u32 } from '@sinabro/libbpf-ts'
+import { backend, type Service, type ServiceKey, slot, slotKey } from '@sinabro/libbpf-ts/layouts'
 import type { DatapathMaps } from '../datapath/maps.ts'
 import { Backends } from './backends.ts'
 import { nameOf } from './compute.ts'
@@ -36,18 +37,21 @@ export async function readMirror(maps: ServiceMaps, signal: AbortSignal): Promis
     highest: { service: 0, list: 0, backend: 0 },
   }
   const { headers, lists, backends, ranges, highest } = mirror
-  for await (const rows of maps.backends.map.chunks()) {
+  for await (const { count, keys, values } of maps.backends.map.batches()) {
     signal.throwIfAborted()
-    for (const [key, bytes] of rows) {
-      const id = new DataView(key.buffer, key.byteOffset).getUint32(0, true)
-      if (bytes.length === backendCodec.size) backends.put(id, bytes)
+    const ids = viewOf(keys)
+    for (let at = 0; at < count; at++) {
+      const id = u32.read(ids, at * u32.size)
+      backends.put(id, values.subarray(at * backend.size, (at + 1) * backend.size))
       highest.backend = Math.max(highest.backend, id)
     }
   }
-  for await (const rows of maps.slots.chunks()) {
+  for await (const { count, keys, values } of maps.slots.map.batches()) {
     signal.throwIfAborted()
-    for (const [key, slot] of rows) {
-      if (!readSlot(lists, key, slot)) maps.slots.delete(key)
+    const [ofKeys, ofValues] = [viewOf(keys), viewOf(values)]
+    for (let at = 0; at < count; at++) {
+      const key = slotKey.read(ofKeys, at * slotKey.size)
+      if (!readSlot(lists, key, slot.read(ofValues, at * slot.size))) maps.slots.delete(key)
       highest.list = Math.max(highest.list, key.list)
     }
   }
@@ -66,6 +70,10 @@ export async function readMirror(maps: ServiceMaps, signal: AbortSignal): Promis
   await setImmediate()
   for (const { ids } of lists.values()) for (const id of ids) backends.hold(id)
   return mirror
+}
+
+function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, byteLength)
 }
 
 export function addRange(ranges: Map<number, Set<string>>, service: number, range: string): void {
