@@ -1,17 +1,13 @@
 // Leaving kube-proxy on a real kernel: its rules of every mode are found and go, others' stay, and a connection that it translated lives through.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { NetworkNamespace } from '@sinabro/node-netlink'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createTool } from '../masquerade/nft.ts'
-import {
-  findProxyRules,
-  formatProxyRules,
-  type ProxyWorld,
-  parseSaved,
-  removeProxyRules,
-} from './kube-proxy.ts'
+import { findProxyRules, formatProxyRules, isProxyChain, removeProxyRules } from './kube-proxy.ts'
+import { type NetfilterWorld, parseSaved } from './netfilter-chains.ts'
+import { portmapChain, removePortmapChains } from './portmap.ts'
 
 let node: NetworkNamespace
 let others: NetworkNamespace[]
@@ -25,7 +21,7 @@ function inside(netns: NetworkNamespace, command: string, input = ''): string {
   return execFileSync(program, args, { input, encoding: 'utf8' })
 }
 
-const world: ProxyWorld = {
+const world: NetfilterWorld = {
   run: (program, args, script = '') =>
     createTool(program, enter(node))(args, script, AbortSignal.timeout(20_000)),
   procNet: (name) => {
@@ -146,6 +142,60 @@ test('a chain that somebody else jumps to keeps all of them, and the kernel says
   expect(await texts()).toContain('iptables-nft table ip nat (5 chains)')
 })
 
+test.each([
+  ['iptables-nft', 'ip6tables-nft'],
+  ['iptables-legacy', 'ip6tables-legacy'],
+])(
+  'chains of portmap for pods that are ours go, in %s and %s; those of other pods stay',
+  async (...programs) => {
+    const pod = (containerId: string) => ({
+      key: { network: 'sinabro', containerId, ifname: 'eth0' },
+    })
+    const [ours, others] = [portmapChain(pod('a')), portmapChain(pod('b'))]
+    const rules = `*nat
+:CNI-HOSTPORT-DNAT - [0:0]
+:${ours} - [0:0]
+:${others} - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT
+-A CNI-HOSTPORT-DNAT -p tcp -m comment --comment "dnat name: sinabro id: a" -m multiport --dports 80 -j ${ours}
+-A CNI-HOSTPORT-DNAT -p tcp -m comment --comment "dnat name: sinabro id: b" -m multiport --dports 81 -j ${others}
+-A ${ours} -p tcp -m tcp --dport 80 -j ACCEPT
+COMMIT
+`
+    for (const program of programs) inside(node, `${program}-restore`, rules)
+    expect(await removePortmapChains(world, [pod('a')])).toEqual({ removed: 2, unseen: [] })
+    expect(await removePortmapChains(world, [pod('a')])).toEqual({ removed: 0, unseen: [] })
+    for (const program of programs) {
+      const left = inside(node, `${program}-save`)
+      expect(left).not.toContain(ours)
+      expect(left.match(new RegExp(`-j ${others}|-j CNI-HOSTPORT-DNAT`, 'g'))).toHaveLength(2)
+    }
+  },
+)
+
+const PORTMAP = '/usr/lib/cni/portmap'
+test('what the real portmap makes for a pod is found and goes', async (ctx) => {
+  ctx.skip(
+    !existsSync(PORTMAP),
+    `${PORTMAP} is not here: Debian has it in containernetworking-plugins`,
+  )
+  const key = { network: 'sinabro', containerId: 'abc', ifname: 'eth0' }
+  const config = {
+    ...{ cniVersion: '1.0.0', name: key.network, type: 'portmap' },
+    runtimeConfig: { portMappings: [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }] },
+    prevResult: {
+      cniVersion: '1.0.0',
+      interfaces: [{ name: 'eth0', sandbox: '/x' }],
+      ips: [{ address: '10.0.0.5/32', interface: 0 }],
+    },
+  }
+  const call = 'CNI_CONTAINERID=abc CNI_NETNS=/x CNI_IFNAME=eth0 CNI_PATH=/usr/lib/cni CNI_COMMAND'
+  inside(node, `ip link set lo up; ${call}=ADD ${PORTMAP}`, JSON.stringify(config))
+  expect(inside(node, 'iptables-save')).toContain(`-j ${portmapChain({ key })}`)
+  expect(await removePortmapChains(world, [{ key }])).toMatchObject({ removed: 1 })
+  expect(inside(node, 'iptables-save')).not.toContain(portmapChain({ key }))
+})
+
 test('a connection that kube-proxy has translated lives through; new ones are not translated any more', async () => {
   const client = NetworkNamespace.create()
   const server = NetworkNamespace.create()
@@ -181,7 +231,7 @@ test('a connection that kube-proxy has translated lives through; new ones are no
 })
 
 test('parseSaved() reads a jump behind a comment that speaks of one', () => {
-  const { jumps } = parseSaved(IPTABLES.slice(IPTABLES.indexOf('*nat')))
+  const { jumps } = parseSaved(IPTABLES.slice(IPTABLES.indexOf('*nat')), isProxyChain)
   expect(jumps).toHaveLength(3)
 })
 

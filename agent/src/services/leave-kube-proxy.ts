@@ -1,15 +1,17 @@
-// At a start that asks for it: what kube-proxy has left in the kernel goes, once our programs serve everything.
+// What others have left in the kernel goes once our programs serve everything: rules of portmap, and if asked for those of kube-proxy.
 import { readFileSync } from 'node:fs'
 import { createTool } from '../masquerade/nft.ts'
 import type { Log } from '../runtime/log.ts'
-import { formatProxyRules, type ProxyWorld, removeProxyRules } from './kube-proxy.ts'
+import { formatProxyRules, removeProxyRules } from './kube-proxy.ts'
+import type { NetfilterWorld } from './netfilter-chains.ts'
+import { type PodOfPortmap, removePortmapChains } from './portmap.ts'
 
 export interface LeaveOptions {
   /** New connections to Services are translated by our programs. */
   readonly isServing: () => boolean
   readonly log: Log
   /** The node, if it is not this process's. */
-  readonly world?: ProxyWorld
+  readonly world?: NetfilterWorld
 }
 
 /** Ten thousand Services have some 6 MB of chains. */
@@ -35,7 +37,20 @@ export async function leaveKubeProxy(
   if (unseen.length > 0) log.warn({ unseen }, 'could not look for all that kube-proxy leaves')
 }
 
-function nodeOf(signal: AbortSignal): ProxyWorld {
+/** Rules for host ports of pods that are ours to serve by now. @throws Error as above */
+export async function leavePortmap(
+  { isServing, log, world, pods }: LeaveOptions & { readonly pods: readonly PodOfPortmap[] },
+  signal: AbortSignal,
+): Promise<void> {
+  if (!isServing()) {
+    throw new Error('the rules of portmap stay until our programs serve all host ports')
+  }
+  const { removed, unseen } = await removePortmapChains(world ?? nodeOf(signal), pods)
+  if (removed > 0) log.info({ removed }, 'removed chains of portmap: host ports are ours')
+  if (unseen.length > 0) log.warn({ unseen }, 'could not look for all that portmap leaves')
+}
+
+function nodeOf(signal: AbortSignal): NetfilterWorld {
   return {
     run: (program, args, script = '') => {
       const inTime = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)])
