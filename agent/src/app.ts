@@ -44,7 +44,7 @@ import { addProcessMetrics, Metrics } from './runtime/metrics.ts'
 import { stopSignal } from './runtime/signals.ts'
 import { ServiceHealth } from './services/health.ts'
 import { HostPorts } from './services/host-ports.ts'
-import { leaveKubeProxy } from './services/leave-kube-proxy.ts'
+import { leaveKubeProxy, leavePortmap } from './services/leave-kube-proxy.ts'
 import { ServiceModel } from './services/model.ts'
 import type { ServiceRows } from './services/rows.ts'
 import { createServices } from './services/services.ts'
@@ -233,6 +233,7 @@ async function start(
     stateDir,
     bootId: era.bootId,
     hasHostPorts: isServing,
+    missingHostPorts: (allocation) => hostPorts?.missing(allocation, datapath.maps.services) ?? [],
     install: {
       socket,
       stateDir,
@@ -348,12 +349,18 @@ async function start(
     await datapath.endMigration()
     log.info({ tookMs: Math.round(clock.monotonicMs() - startedAt) }, 'ready')
   })
-  if (isServing && config.cleanKubeProxy) {
-    jobs.start('leave kube-proxy', async (signal) => {
-      await health.whenReady(signal)
-      await leaveKubeProxy({ isServing: () => services.state().isServing, log }, signal)
-    })
-  }
+  if (!isServing) return
+  const leaving = { isServing: () => services.state().isServing, log }
+  jobs.start('leave portmap', async (signal) => {
+    await health.whenReady(signal)
+    const withPorts = ipam.list().filter(({ portMappings }) => portMappings !== undefined)
+    if (withPorts.length > 0) await leavePortmap({ ...leaving, pods: withPorts }, signal)
+  })
+  if (!config.cleanKubeProxy) return
+  jobs.start('leave kube-proxy', async (signal) => {
+    await health.whenReady(signal)
+    await leaveKubeProxy(leaving, signal)
+  })
 }
 
 /** Comes with the agent: in one folder with the other built parts, or where the source tree has it. */

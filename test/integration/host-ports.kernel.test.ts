@@ -87,6 +87,7 @@ test('the conflist has no portmap; the record keeps the ports, and a new agent s
   await node.agent.waitReady()
   await answers()
   expect(await whatIsWrong(node)).toEqual([])
+  await web.check()
 })
 
 test('a second pod with the port is refused with code 107, another address or protocol is not', async () => {

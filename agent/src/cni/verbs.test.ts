@@ -184,6 +184,17 @@ describe('host ports', () => {
     await add(asking('d', port))
   })
 
+  test('are looked for by CHECK', async () => {
+    const deps = { ipam, pods, hostNamespace: elsewhere, bootId: BOOT, log: silentLog }
+    let missing = ['80/TCP']
+    verbs = new Verbs({ ...deps, hasHostPorts: true, missingHostPorts: () => missing })
+    await add(asking('a', port))
+    const check = () => verbs.check(request(20, asking('a', port)), never)
+    await expect(check()).rejects.toMatchObject({ cniCode: codes.checkFailed })
+    missing = []
+    await check()
+  })
+
   test('are left to portmap where they are not ours', async () => {
     const deps = { ipam, pods, hostNamespace: elsewhere, bootId: BOOT, log: silentLog }
     verbs = new Verbs({ ...deps, hasHostPorts: false })

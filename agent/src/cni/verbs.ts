@@ -50,6 +50,8 @@ export interface VerbsDeps {
   readonly hostNamespace: NetworkNamespace
   /** Host ports are ours: those that a pod of this node has are given to no other. */
   readonly hasHostPorts: boolean
+  /** What of an attachment's host ports is not served, in words. */
+  readonly missingHostPorts?: (allocation: Allocation) => readonly string[]
   /** Of this boot: /proc/sys/kernel/random/boot_id. */
   readonly bootId: string
   readonly log: Log
@@ -198,6 +200,11 @@ export class Verbs {
       }
       using netns = openPodNamespace(request.netns, hostNamespace)
       await pods.check(allocation, netns)
+      const missing = this.#deps.missingHostPorts?.(allocation) ?? []
+      if (missing.length > 0) {
+        const message = `${text}: host ports that are not served: ${missing.join(', ')}`
+        throw new CniError(codes.checkFailed, message)
+      }
     })
   }
 

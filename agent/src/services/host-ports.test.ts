@@ -1,4 +1,5 @@
 // Host ports: what is read of a runtime's list and refused of it, the rows of pods, and who has a port that two want.
+import { SERVICE_HOST_PORT } from '@sinabro/libbpf-ts/layouts'
 import { expect, test } from 'vitest'
 import { Table } from '../state/table.ts'
 import {
@@ -117,6 +118,11 @@ test('HostPorts follows pods that come and go, and leaves to a NodePort what is 
   pods = [pod('a', mapping), pod('b')]
   tell()
   expect(rows.get('hostport:default/a')?.ports).toHaveLength(2)
+  const written = new Map([['0.0.0.0', { flags: SERVICE_HOST_PORT }]])
+  const map = { get: ({ addr }: { addr: string }) => written.get(addr) }
+  expect(hostPorts.missing(pod('a', mapping), map)).toEqual([':: port 30080/TCP'])
+  written.set('::', { flags: SERVICE_HOST_PORT })
+  expect(hostPorts.missing(pod('a', mapping), map)).toEqual([])
   const service: ServiceRows = {
     key: 'default/web',
     addresses: [],

@@ -1,4 +1,5 @@
 // Ports of the node that lead to pods of it: rows of services made from what is on disk of each pod, unless a NodePort has the port.
+import { SERVICE_HOST_PORT, type Service, type ServiceKey } from '@sinabro/libbpf-ts/layouts'
 import type { Allocation } from '../ipam/allocation.ts'
 import type { Change, Table } from '../state/table.ts'
 import type { PortMapping } from './host-port-mappings.ts'
@@ -21,6 +22,9 @@ export interface HostPortsOptions {
   readonly rows: Table<ServiceRows>
   readonly nodeName: string
 }
+
+/** Those of the map; SCTP is for rules of nftables. */
+const PROTO: Readonly<Partial<Record<Protocol, number>>> = { TCP: 6, UDP: 17 }
 
 type IsFree = (port: number, protocol: Protocol, family: 4 | 6) => boolean
 
@@ -47,6 +51,24 @@ export class HostPorts {
   /** Host ports that a NodePort has, in words. */
   problems(): readonly string[] {
     return this.#problems
+  }
+
+  /** Of a pod's ports those that the map does not lead to it, in words. A port that a NodePort has is none of them. */
+  missing(
+    pod: PodWithPorts,
+    services: { get(key: ServiceKey): Pick<Service, 'flags'> | undefined },
+  ): string[] {
+    const ports = this.#options.rows.get(HOST_PORT_KEY + nameOf(pod))?.ports ?? []
+    return ports.flatMap(({ protocol, frontends }) => {
+      const proto = PROTO[protocol]
+      if (proto === undefined) return []
+      return frontends
+        .filter(({ address: addr, port }) => {
+          const flags = services.get({ addr, port, proto })?.flags ?? 0
+          return (flags & SERVICE_HOST_PORT) === 0
+        })
+        .map(({ address, port }) => `${address} port ${port}/${protocol}`)
+    })
   }
 
   /** Says whether the Service's NodePorts are others now. */
