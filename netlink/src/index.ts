@@ -27,6 +27,15 @@ export { DecodeError } from './codec/decode-error.ts'
 export { Reader } from './codec/reader.ts'
 export { pad, struct } from './codec/struct.ts'
 export { Writer } from './codec/writer.ts'
+export { SocketDiag, type SocketDiagOptions } from './diag/socket-diag.ts'
+export {
+  ANY_COOKIE,
+  type DiagProtocol,
+  type InetSocket,
+  type SocketEnd,
+  type SocketFilter,
+  type SocketState,
+} from './diag/socket-message.ts'
 export { type ExtAck, isCode, NetlinkError, ParseError } from './error.ts'
 export type { GenericFamily, GenericGroup, GenericOperation } from './generic/family.ts'
 export { GenericMonitor, type GenericMonitorOptions } from './generic/generic-monitor.ts'

@@ -13,12 +13,7 @@ import {
   probeTcx,
   probeTunnelLocal,
 } from '@sinabro/libbpf-ts'
-import {
-  NetlinkClient,
-  NetlinkError,
-  NetlinkSocket,
-  type RouteNetlink,
-} from '@sinabro/node-netlink'
+import { ANY_COOKIE, NetlinkError, type RouteNetlink, SocketDiag } from '@sinabro/node-netlink'
 import type { FeatureName } from './table.ts'
 
 /** `netlink` is in a namespace of its own, made for this. */
@@ -67,13 +62,7 @@ function isDenied(error: unknown): boolean {
   return error instanceof NetlinkError && (error.code === 'EPERM' || error.code === 'EACCES')
 }
 
-/** NETLINK_SOCK_DIAG and SOCK_DESTROY of linux/sock_diag.h. */
-const SOCK_DIAG = 4
-const SOCK_DESTROY = 21
-const AF_INET = 2
-const IPPROTO_UDP = 17
-
-/** On a socket of our own: of one that is not there the kernel says the same as of a command it does not have. */
+/** On a socket of our own. */
 async function probeSocketDestroy(): Promise<boolean> {
   const socket = createSocket('udp4')
   socket.on('error', () => {
@@ -81,34 +70,21 @@ async function probeSocketDestroy(): Promise<boolean> {
   })
   socket.bind({ port: 0, address: '127.0.0.1', exclusive: true })
   await once(socket, 'listening')
-  const client = new NetlinkClient(new NetlinkSocket({ protocol: SOCK_DIAG }))
+  using diag = SocketDiag.open()
   try {
-    return await takes(
-      client.change({
-        type: SOCK_DESTROY,
-        op: 'SOCK_DESTROY',
-        encode: (writer) => writer.bytes(destroyRequest(socket.address().port)),
-      }),
-    )
+    return await diag.destroy({
+      family: 4,
+      protocol: 'udp',
+      local: socket.address(),
+      remote: { address: '0.0.0.0', port: 0 },
+      ifindex: 0,
+      cookie: ANY_COOKIE,
+    })
   } catch (error) {
-    if (isDenied(error)) return false
+    // Whatever it says: refused to the kernel or to us, it is not to be had.
+    if (error instanceof NetlinkError) return false
     throw error
   } finally {
-    client.close()
     socket.close()
   }
-}
-
-/** `struct inet_diag_req_v2` for whatever UDP socket is bound to this port of 127.0.0.1. */
-function destroyRequest(port: number): Uint8Array {
-  const bytes = new Uint8Array(56)
-  const view = new DataView(bytes.buffer)
-  bytes[0] = AF_INET
-  bytes[1] = IPPROTO_UDP
-  // States: all. Cookie: none.
-  bytes.fill(0xff, 4, 8)
-  bytes.fill(0xff, 48, 56)
-  view.setUint16(8, port)
-  bytes.set([127, 0, 0, 1], 12)
-  return bytes
 }
