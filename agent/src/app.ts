@@ -48,6 +48,7 @@ import { leaveKubeProxy, leavePortmap } from './services/leave-kube-proxy.ts'
 import { ServiceModel } from './services/model.ts'
 import type { ServiceRows } from './services/rows.ts'
 import { createServices } from './services/services.ts'
+import { StaleSockets } from './services/stale-sockets.ts'
 import { Table } from './state/table.ts'
 import type { Rooms } from './tell/rooms.ts'
 import { registerRooms } from './tell/routes.ts'
@@ -185,6 +186,13 @@ async function start(
       })
     : undefined
   const hostPorts = isServing ? new HostPorts({ ipam, rows: serviceRows, nodeName }) : undefined
+  const staleSockets = new StaleSockets({
+    find: () => datapath.staleSockets(),
+    hostNamespace,
+    pods: () => pods.live.values(),
+    clock,
+    log,
+  })
   const services = createServices({
     ...kernel,
     mode: config.services,
@@ -198,6 +206,7 @@ async function start(
     ranges: cluster.serviceCIDRs,
     ownAddresses: () => overlay.plan().self?.ownAddresses,
     sockets: datapath,
+    onWritten: () => staleSockets.lookSoon(),
     attached: () => pods.settled(),
     table: NFT_SERVICES_TABLE,
   })
@@ -255,6 +264,7 @@ async function start(
     })
     healthPorts.start(jobs)
   }
+  if (isServing && features.has('socket_destroy')) staleSockets.start(jobs)
   await cni.replay().catch((error: unknown) => {
     log.error({ error }, 'a queued DEL failed; it is tried again')
   })

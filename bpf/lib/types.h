@@ -347,6 +347,21 @@ struct udp_peer {
 };
 _Static_assert(sizeof(struct udp_peer) == 28, "udp_peer");
 
+/* -- Record of sb_stale: a connected UDP socket whose backend is none any more. ------------------- */
+
+struct stale_socket {
+	__u64 netns;			/* cookie of its namespace */
+	__u64 cookie;			/* of the socket */
+	struct addr local;
+	struct addr remote;
+	__be16 local_port;
+	__be16 remote_port;
+	__u32 ifindex;			/* it is bound to; 0 = none */
+	__u16 family;			/* AF_INET or AF_INET6, whose addresses may be IPv4 */
+	__u8 pad[6];
+};
+_Static_assert(sizeof(struct stale_socket) == 64, "stale_socket");
+
 /* -- sb_svc_config: array of one row. Written by the agent. ------------------------------------- */
 
 struct service_config {

@@ -287,6 +287,20 @@ export const udpPeer = struct('udp_peer', {
   backendId: u32,
 })
 
+/** What sb_stale writes of a connected UDP socket whose backend is none any more. `family` is AF_INET or AF_INET6. */
+export const staleSocket = struct('stale_socket', {
+  netns: u64,
+  cookie: u64,
+  local: addr,
+  remote: addr,
+  localPort: be16,
+  remotePort: be16,
+  ifindex: u32,
+  family: u16,
+  pad: pad(6),
+})
+export type StaleSocket = Infer<typeof staleSocket>
+
 /** The one row (key 0) of sb_svc_config. Sources that are all zero ('::') are none. */
 export const serviceConfig = struct('service_config', {
   hostNetns: u64,
@@ -491,5 +505,6 @@ export const LAYOUTS = [
   sockPeer,
   udpPeerKey,
   udpPeer,
+  staleSocket,
   serviceConfig,
 ] as const

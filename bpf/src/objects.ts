@@ -13,6 +13,7 @@ export const OBJECTS = [
   'to_uplink_l3',
   'sweep',
   'sockets',
+  'stale_sockets',
 ] as const
 export type ObjectName = (typeof OBJECTS)[number]
 

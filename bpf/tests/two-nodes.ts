@@ -131,7 +131,7 @@ export class LiveNode {
 
   async load(): Promise<void> {
     mkdirSync(join(this.#bpffs.path, 'links'))
-    for (const name of OBJECTS.filter((one) => one !== 'sockets')) {
+    for (const name of OBJECTS.filter((one) => !/sockets$/.test(one))) {
       const object = BpfObject.open(objectPath(name), {
         pinDir: join(this.#bpffs.path, 'maps'),
         maxEntries: { sb_flows: 4096 },

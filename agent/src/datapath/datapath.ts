@@ -1,5 +1,5 @@
 // The eBPF side of this node: programs loaded onto pinned maps, attached where pods and the overlay need them, swept and counted.
-import type { BpfProgram, TcMode } from '@sinabro/libbpf-ts'
+import { BpfIterator, type BpfProgram, type TcMode } from '@sinabro/libbpf-ts'
 import {
   CONFIG_CSUM_IPV6,
   CONFIG_FIB_SOURCE,
@@ -11,6 +11,9 @@ import {
   ENDPOINT_NODE_OWN,
   ENDPOINT_SHAPED,
   type Endpoint,
+  MAP_NAMES,
+  type StaleSocket,
+  staleSocket,
 } from '@sinabro/libbpf-ts/layouts'
 import { NetworkNamespace, type RouteNetlink } from '@sinabro/node-netlink'
 import type { Features } from '../features/features.ts'
@@ -175,10 +178,11 @@ export class Datapath {
   /** Those that this process loaded. */
   get programs(): readonly BpfProgram[] {
     const { fromPod, toPod, fromOverlay, toOverlay, sweep } = this.#objects
-    const { fromUplink, toUplink, fromUplinkL3, toUplinkL3, sockets } = this.#objects
+    const { fromUplink, toUplink, fromUplinkL3, toUplinkL3, sockets, staleSockets } = this.#objects
     const onUplinks = [fromUplink, toUplink, fromUplinkL3, toUplinkL3]
     const onSockets = sockets === undefined ? [] : Object.values(sockets)
-    return [fromPod, toPod, fromOverlay, toOverlay, ...onUplinks, ...onSockets, sweep]
+    const onStale = staleSockets === undefined ? [] : [staleSockets]
+    return [fromPod, toPod, fromOverlay, toOverlay, ...onUplinks, ...onSockets, ...onStale, sweep]
   }
 
   get lastSweep(): SweepResult | undefined {
@@ -271,6 +275,16 @@ export class Datapath {
   /** Sockets that have a backend keep it. False if nothing was attached. */
   detachSockets(): Promise<boolean> {
     return this.#cgroupHooks.detach()
+  }
+
+  /** Connected UDP sockets of the whole node whose backend is none of their service any more. */
+  async staleSockets(): Promise<StaleSocket[]> {
+    const { staleSockets: program } = this.#objects
+    if (program === undefined) return []
+    using iterator = BpfIterator.open({ program, map: this.#objects.map(MAP_NAMES.sockets) })
+    const found: StaleSocket[] = []
+    for await (const records of iterator.records(staleSocket)) found.push(...records)
+    return found
   }
 
   /** For people: where sockets are, or would be, attached to. @throws DatapathError cgroup */

@@ -48,6 +48,7 @@ export interface LoadedObjects {
   readonly sweep: BpfProgram
   /** Where services are ours to serve. */
   readonly sockets: SocketPrograms | undefined
+  readonly staleSockets: BpfProgram | undefined
   map(name: string): BpfMap
   close(): void
 }
@@ -92,7 +93,9 @@ export async function loadObjects({
     const fromUplinkL3 = await load('from_uplink_l3')
     const toUplinkL3 = await load('to_uplink_l3')
     const sweep = await load('sweep')
-    const sockets = servicesMax === undefined ? undefined : socketPrograms(await load('sockets'))
+    const isServing = servicesMax !== undefined
+    const sockets = isServing ? socketPrograms(await load('sockets')) : undefined
+    const stale = isServing ? await load('stale_sockets') : undefined
     return {
       fromPod: fromPod.program('sb_from_pod'),
       toPod: toPod.program('sb_to_pod'),
@@ -104,6 +107,7 @@ export async function loadObjects({
       toUplinkL3: toUplinkL3.program('sb_to_uplink_l3'),
       sweep: sweep.program('sb_sweep'),
       sockets,
+      staleSockets: stale?.program('sb_stale'),
       map(name) {
         for (const object of opened) {
           const map = object.maps.find(({ info }) => info.name === name)

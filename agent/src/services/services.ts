@@ -51,6 +51,8 @@ export interface ServicesDeps {
   /** This node's own in the pod network; undefined while they are not known. */
   readonly ownAddresses: () => readonly string[] | undefined
   readonly sockets: SocketHooks
+  /** After each batch of changes that is in the maps. */
+  readonly onWritten?: () => void
   /** Until every pod has the programs of this agent. */
   readonly attached: () => Promise<void>
   readonly datapath: Pick<Datapath, 'maps' | 'config'>
@@ -277,6 +279,7 @@ export class Services {
       this.syncs.observe({}, (clock.monotonicMs() - startedAt) / 1000)
       this.#waitingSinceMs = undefined
       this.#lastSyncAt = clock.now()
+      this.#deps.onWritten?.()
       await this.#wanted.changed(revision, signal)
     }
   }
