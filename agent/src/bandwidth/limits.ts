@@ -1,4 +1,5 @@
 // What a pod may send and be sent per second, as the runtime asks for it: CNI conventions, capability `bandwidth`. Pure.
+import { membersByName } from '../cni/member-names.ts'
 
 /** To the pod is ingress, from it egress. A direction that is absent has no limit. */
 export interface Bandwidth {
@@ -28,7 +29,7 @@ export function parseBandwidth(value: unknown): Bandwidth | undefined {
   if (typeof value !== 'object' || Array.isArray(value)) {
     throw new LimitError(`expected an object, found ${show(value)}`)
   }
-  const members = value as Readonly<Record<string, unknown>>
+  const members = membersByName(value)
   const ingress = limitOf(members, 'ingress')
   const egress = limitOf(members, 'egress')
   if (ingress === undefined && egress === undefined) return undefined

@@ -1,5 +1,6 @@
 // Which ports of the node lead to a pod, as the runtime asks for it: CNI conventions, capability `portMappings`. Pure.
 import { canonicalIp, isIp } from '@sinabro/node-netlink'
+import { membersByName } from '../cni/member-names.ts'
 import type { Protocol } from './rows.ts'
 
 export interface PortMapping {
@@ -73,10 +74,7 @@ function parseOne(value: unknown, where: string): PortMapping | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new PortMappingError(`${where}: expected an object, found ${show(value)}`)
   }
-  // containerd's library gives its Go names, HostPort and so on, and reference plug-ins take either.
-  const members = Object.fromEntries(
-    Object.entries(value).map(([name, member]) => [name[0]?.toLowerCase() + name.slice(1), member]),
-  )
+  const members = membersByName(value)
   const hostPort = portOf(members, 'hostPort', where, 0)
   // As Kubernetes says that there is none.
   if (hostPort === 0) return undefined
