@@ -41,16 +41,14 @@ static __always_inline int overlay__address(struct __sk_buff *skb, const struct 
 	return CONTINUE;
 }
 
-/* The short way to another node. PASS_NODE, or what else became of it. */
-static __always_inline int overlay__send(struct __sk_buff *skb, const struct packet *p,
-					 const struct config *config, const struct node *node)
+/* The short way to another node, whatever the length. PASS_NODE, or what else became of it. */
+static __always_inline int overlay__go(struct __sk_buff *skb, const struct packet *p,
+				       const struct config *config, const struct node *node)
 {
-	int outcome = hop__check(skb, p, node->mtu);
+	int outcome;
 
 	if (unlikely(!config->overlay_ifindex))	/* a redirect to nowhere would drop without a word */
 		return DROP_NO_NODE;
-	if (outcome != CONTINUE)
-		return outcome;
 	outcome = hop__count(skb, p);
 	if (outcome != CONTINUE)
 		return outcome;
@@ -63,6 +61,15 @@ static __always_inline int overlay__send(struct __sk_buff *skb, const struct pac
 	redirect__note(skb, REDIRECT_DEVICE, config->overlay_ifindex);
 	bpf_redirect(config->overlay_ifindex, 0);
 	return PASS_NODE;
+}
+
+/* The same for what fits. */
+static __always_inline int overlay__send(struct __sk_buff *skb, const struct packet *p,
+					 const struct config *config, const struct node *node)
+{
+	int outcome = hop__check(skb, p, node->mtu);
+
+	return outcome == CONTINUE ? overlay__go(skb, p, config, node) : outcome;
 }
 
 /* The outer source of a packet that came out of our tunnel. */

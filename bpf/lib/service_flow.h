@@ -240,6 +240,16 @@ static __always_inline bool service_flow__is_nodes(const struct packet *p, const
 	       !addr__equal(&flow->to.daddr, &p->key.daddr);
 }
 
+/* Too long for the tunnel, but routers on the way may cut it up, and so may whoever carries the tunnel: the kernel
+ * could not send the pieces in the node's own name. */
+static __always_inline bool service_flow__may_be_cut(struct __sk_buff *skb, const struct packet *p)
+{
+	const struct iphdr *ip = (void *)(long)skb->data + L2_LEN;
+
+	return !(p->flags & PACKET_IPV6) && (void *)(ip + 1) <= (void *)(long)skb->data_end &&
+	       !(ip->frag_off & bpf_htons(0x4000));
+}
+
 /*
  * By its row. `is_sending` as for arrive(). CONTINUE if the row does not hold any more; then nothing was done.
  * Answers on the stack way stay as they are: they are rewritten where they leave the stack.
@@ -281,6 +291,9 @@ __rare int service_flow__send(struct __sk_buff *skb, const struct packet *p, con
 		mtu = node->mtu;
 	}
 	outcome = hop__check(skb, p, mtu);
+	if (unlikely(outcome == PASS_STACK_MTU && kind == WAY_NODE && service_flow__is_nodes(p, flow) &&
+		     service_flow__may_be_cut(skb, p)))
+		outcome = CONTINUE;
 	if (unlikely(outcome == CONTINUE && service_flow__is_piece(p, flow)))
 		outcome = PASS_STACK;
 	to = &flow->to;
@@ -309,7 +322,7 @@ __rare int service_flow__send(struct __sk_buff *skb, const struct packet *p, con
 		outcome = hop__take(skb, p, 0);
 		return outcome == CONTINUE ? outside__redirect(skb, way) : outcome;
 	}
-	return kind == WAY_NODE ? overlay__send(skb, p, config, node) :
+	return kind == WAY_NODE ? overlay__go(skb, p, config, node) :
 				  uplink__send(skb, p, config, node);
 }
 

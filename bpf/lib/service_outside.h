@@ -31,6 +31,30 @@ __rare int service_outside__admit(struct __sk_buff *skb, const struct packet *p,
 	return service__admits(service, &p->key.saddr) ? CONTINUE : DROP_SOURCE_RANGE;
 }
 
+/* By which uplink answers leave: it is to be known when the first of them is an ICMP error. The row says so; or
+ * that it is to be looked up by the first. */
+__rare int service_outside__place_answers(struct __sk_buff *skb, const struct packet *p,
+					  const struct config *config)
+{
+	struct serving *serving = serving__get();
+	struct flow_key backend;
+	__u32 generation;
+
+	if (!serving || !p || !config)
+		return DROP_NOT_READY;
+	generation = READ_ONCE(config->generation);
+	backend = serving->packet.key;
+	flow_key__reverse(&serving->packet.key, &p->key);
+	if (outside__route(skb, &serving->packet, config, &serving->out, true) == ROUTE_OUT) {
+		serving->opening.way_back = way__make(WAY_OUT, serving->out.ifindex, generation);
+		serving->back_mtu = serving->out.mtu;
+	} else {
+		serving->opening.way_back = way__make(WAY_OUT, 0, generation - 1);
+	}
+	serving->packet.key = backend;
+	return CONTINUE;
+}
+
 /* Says of the flow in the making how both directions go. CONTINUE, or a drop. */
 __rare int service_outside__place(struct __sk_buff *skb, const struct packet *p, const struct config *config)
 {
@@ -38,7 +62,6 @@ __rare int service_outside__place(struct __sk_buff *skb, const struct packet *p,
 	struct serving *serving = serving__get();
 	const struct addr *name;
 	struct opening *o;
-	__u64 answers;
 
 	if (!serving || !own || !p || !config)
 		return DROP_NOT_READY;
@@ -47,22 +70,18 @@ __rare int service_outside__place(struct __sk_buff *skb, const struct packet *p,
 	serving->mtu = 0;
 	serving->back_mtu = 0;
 	name = p->flags & PACKET_IPV6 ? &own->source6 : &own->source4;
-	/* Of an old generation: by which uplink answers leave is looked up by the first of them. */
-	answers = way__make(WAY_OUT, 0, READ_ONCE(config->generation) - 1);
-
 	o->way = service_flow__way_to(&serving->packet.key.daddr, config);
-	o->way_back = answers;
 	switch (way__kind(o->way)) {
 	case WAY_LOCAL:
 		o->target_incarnation = endpoint__incarnation(endpoint__find(&serving->packet.key.daddr));
-		return CONTINUE;
+		return service_outside__place_answers(skb, p, config);
 	case WAY_NODE:
 	case WAY_UPLINK:
 		if (addr__is_zero(name))
 			break;
 		o->target_node = way__node(o->way);
 		serving->packet.key.saddr = *name;
-		return CONTINUE;
+		return service_outside__place_answers(skb, p, config);
 	case WAY_STACK:
 		break;
 	default:
@@ -75,7 +94,7 @@ __rare int service_outside__place(struct __sk_buff *skb, const struct packet *p,
 		o->way = way__make(WAY_OUT, serving->out.ifindex, READ_ONCE(config->generation));
 		serving->mtu = serving->out.mtu;
 		serving->packet.key.saddr = serving->out.source;
-		return CONTINUE;
+		return service_outside__place_answers(skb, p, config);
 	}
 	/* The node itself has that address, or its rules lend the client another: sb_to_uplink sees the
 	 * answers. */

@@ -56,6 +56,17 @@ export class FarHost {
     }
   }
 
+  /** Where the host is. */
+  get netns(): string {
+    return this.#far
+  }
+
+  /** The router knows that the node has this address, too. */
+  route(address: string): void {
+    const via = OWN[address.includes(':') ? 1 : 0]
+    ip(this.#router, 'route', 'add', address, 'via', via)
+  }
+
   close(): void {
     for (const child of this.#children) child.kill('SIGKILL')
     for (const netns of [this.#router, this.#far]) {

@@ -80,7 +80,7 @@ describe.each(families)('IPv$family', (actors) => {
       packetOut: reached(proto, backend),
       maps: {
         sb_flows: {
-          added: begun(actors, { where: 'here', proto, backend, service: to }),
+          added: begun(actors, { where: 'here', proto, backend, service: to }, outside.uplink),
         },
         sb_counters: counted('from_uplink', 'PASS_LOCAL'),
       },
@@ -198,7 +198,13 @@ describe.each(families)('IPv$family', (actors) => {
           { sport: CLIENT_PORT, dport: BACKEND_PORT },
         ),
         maps: {
-          sb_flows: { added: begun(actors, { where: 'here', proto: UDP, backend: a, client: c }) },
+          sb_flows: {
+            added: begun(
+              actors,
+              { where: 'here', proto: UDP, backend: a, client: c },
+              outside.uplink,
+            ),
+          },
           sb_counters: counted('from_uplink', 'PASS_LOCAL'),
         },
       },
@@ -328,7 +334,9 @@ describe.each(families)('IPv$family', (actors) => {
           sb_counters: counted('from_uplink', 'PASS_LOCAL'),
           sb_flows: {
             changed: [[key, {}]],
-            added: begun(actors, { where: 'here', proto: UDP, backend: a }).slice(1),
+            added: begun(actors, { where: 'here', proto: UDP, backend: a }, outside.uplink).slice(
+              1,
+            ),
             removed: [back],
           },
         },
@@ -359,12 +367,16 @@ describe.each(families)('IPv$family', (actors) => {
       await once(child.stdout, 'data')
       world.check({ what: 'its answer', program, maps: row(), packet: ask(), expect: foreign })
       const other = { sport: CLIENT_PORT + 1, dport: NODE_PORT }
-      const [[key, value], [back, backValue]] = begun(actors, {
-        where: 'here',
-        proto: UDP,
-        backend: a,
-        clientPort: other.sport,
-      })
+      const [[key, value], [back, backValue]] = begun(
+        actors,
+        {
+          where: 'here',
+          proto: UDP,
+          backend: a,
+          clientPort: other.sport,
+        },
+        outside.uplink,
+      )
       world.check({
         what: 'who else asks',
         program,

@@ -9,7 +9,16 @@ import {
   IPCACHE_SERVICES,
   SERVICE_ADDRESS,
 } from '../src/layouts.ts'
-import { ip, type Layer, packet, payload, portUnreachable, tooBig, udp } from '../testing/index.ts'
+import {
+  ip,
+  ip4,
+  type Layer,
+  packet,
+  payload,
+  portUnreachable,
+  tooBig,
+  udp,
+} from '../testing/index.ts'
 import { Outside, UPLINK_MTU } from './outside.ts'
 import { firstFragment, laterFragment, links, udpPacket } from './packets.ts'
 import { BACKEND_PORT, CLIENT_PORT, NODE_PORT, served } from './service-outside-rows.ts'
@@ -242,6 +251,13 @@ describe.each(families)('IPv$family', (actors) => {
       to: { saddr: service, daddr: stranger, sport: NODE_PORT, dport: CLIENT_PORT },
     })
     const rows = served(actors, tunnel)
+    const whole = (src: string, dst: string, ports: typeof asks, size: number, ttl: number) =>
+      packet(
+        links.wire,
+        family === 4 ? ip4({ src, dst, ttl, isDontFragment: true }) : ip({ src, dst, ttl }),
+        udp(ports),
+        payload(size),
+      )
     for (const [outcome, size, ttl] of [
       ['PASS_STACK_MTU', long, 64],
       ['PASS_STACK_TTL', 20, 1],
@@ -250,10 +266,10 @@ describe.each(families)('IPv$family', (actors) => {
         what: outcome,
         program,
         maps: { sb_flows: rows },
-        packet: udpPacket(links.wire, { src: stranger, dst: service, ttl }, asks, size),
+        packet: whole(stranger, service, asks, size, ttl),
         expect: {
           verdict: 'next',
-          packetOut: udpPacket(links.wire, { src: stranger, dst: c, ttl }, gets, size),
+          packetOut: whole(stranger, c, gets, size, ttl),
           ctx: { mark: SB_DONE },
           maps: {
             sb_flows: { added: [[keyOf(lent), row]], changed: [[rows[0][0], {}]] },
@@ -272,6 +288,27 @@ describe.each(families)('IPv$family', (actors) => {
         },
       })
     }
+  })
+
+  test('what routers may cut up goes on whole: the tunnel is cut up', (ctx) => {
+    ctx.skip(family === 6, 'no router cuts IPv6 up')
+    const rows = served(actors, tunnel)
+    world.check({
+      what: 'too long',
+      program,
+      maps: { sb_flows: rows },
+      packet: udpPacket(links.wire, { src: stranger, dst: service }, asks, 1472),
+      expect: {
+        verdict: 'redirect',
+        redirect: overlay,
+        packetOut: udpPacket(links.out, { src: own1, dst: c, ttl: 63 }, gets, 1472),
+        ctx: { mark: SB_DONE },
+        maps: {
+          sb_flows: { changed: [[rows[0][0], {}]] },
+          sb_counters: counted('from_uplink', 'PASS_NODE'),
+        },
+      },
+    })
   })
 
   test('what is too long for a pod of this node the kernel sends on, or tells the client', () => {

@@ -93,12 +93,12 @@ function pair(actors: Actors, served: Served, changes: Judged = {}) {
   return { key: keyOf(key), row, back: keyOf(back), backRow }
 }
 
-/** Both rows as the first packet leaves them. */
-export function begun(actors: Actors, served: Served) {
-  const { key, row, back, backRow } = pair(actors, served)
+/** Both rows as the first packet leaves them; answers are to leave by that uplink. */
+export function begun(actors: Actors, served: Served, uplink: number) {
+  const { key, row, back, backRow } = pair(actors, served, { answeredBy: uplink })
   return [
     [key, flowExpected(row)],
-    [back, flowExpected(backRow)],
+    [back, flowExpected({ ...backRow, flags: (backRow.flags ?? 0) & ~FLOW_SEEN })],
   ] as const
 }
 

@@ -183,7 +183,7 @@ describe.each(families)('IPv$family', (actors) => {
               packetOut: sent(make, true),
               ctx: { mark },
               maps: {
-                sb_flows: { added: begun(actors, { ...flow, proto }) },
+                sb_flows: { added: begun(actors, { ...flow, proto }, outside.uplink) },
                 sb_counters: counted('from_uplink', outcome),
               },
             },
