@@ -35,6 +35,7 @@ test('every metric can be read from real rooms', async () => {
         state: () => ({ ports: { first: 40_000, last: 40_099 }, reserved: [] }) as never,
       },
       services: {
+        sync: () => ({ lastAt: 1_500 }),
         syncs: new Histogram(),
         latency: { histogram: new Histogram() } as never,
         state: () =>
@@ -56,6 +57,7 @@ test('every metric can be read from real rooms', async () => {
       'sinabro_map_capacity{map="sb_flows"} 1024',
       'sinabro_masquerade_ports_capacity 100',
       'sinabro_masquerade_flow_rows 0',
+      'kubeproxy_sync_proxy_rules_last_timestamp_seconds 1.5',
       'sinabro_services 3',
       'sinabro_service_map_entries{map="sb_backends"} 5',
       'sinabro_service_map_full_total{map="sb_slots"} 1',

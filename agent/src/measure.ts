@@ -16,7 +16,7 @@ import type { Rooms } from './tell/rooms.ts'
 
 export interface Measured extends Pick<Rooms, 'ipam' | 'cluster'> {
   readonly masquerade: Pick<Masquerade, 'pools' | 'state'>
-  readonly services: Pick<Services, 'state' | 'syncs' | 'latency'>
+  readonly services: Pick<Services, 'state' | 'sync' | 'syncs' | 'latency'>
   readonly datapath: Pick<Datapath, 'counters' | 'lastSweep' | 'maps'>
   readonly recorder: Pick<Recorder, 'totals' | 'conditions'>
   readonly calls: CniCalls
@@ -56,7 +56,7 @@ export function addRoomMetrics(metrics: Metrics, measured: Measured): void {
   addApiServerMetrics(metrics, measured)
 }
 
-/** The first two under kube-proxy's names, so that dashboards made for it go on. */
+/** The first three under kube-proxy's names, so that dashboards made for it go on. */
 function addServiceMetrics(metrics: Metrics, { services }: Measured): void {
   metrics.add({
     kind: 'histogram',
@@ -69,6 +69,15 @@ function addServiceMetrics(metrics: Metrics, { services }: Measured): void {
     name: 'kubeproxy_network_programming_duration_seconds',
     help: 'From what happened to an endpoint, as its EndpointSlice says, until the maps of this node say it.',
     read: () => services.latency.histogram.samples(),
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'kubeproxy_sync_proxy_rules_last_timestamp_seconds',
+    help: 'When the maps last were as the cluster says; absent before.',
+    read: () => {
+      const { lastAt } = services.sync()
+      return lastAt === undefined ? [] : [{ value: lastAt / 1000 }]
+    },
   })
   metrics.add({
     kind: 'gauge',
