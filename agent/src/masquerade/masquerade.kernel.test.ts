@@ -145,6 +145,13 @@ test('Services that our programs serve are not left to the kernel, and masquerad
   for (const prefix of ['10.96.0.0/12', '10.200.0.1/32']) expect(kept(room, prefix)).toBe(false)
 })
 
+test('ports are there for Services, whoever masquerades', async () => {
+  const serving = new Table<{ key: string }>('Services that are served', ({ key }) => key)
+  const { datapath } = await start({ mode: 'nftables', serving })
+  expect(datapath.config.value).toMatchObject({ portMin: 40_000, portMax: 40_999 })
+  expect(datapath.config.has(CONFIG_MASQUERADE)).toBe(false)
+})
+
 test('a range that a node had and another setting keeps changes hands both ways', async () => {
   const clusterCIDRs = ['10.244.3.0/24']
   const room = await start({ clusterCIDRs })

@@ -123,6 +123,10 @@ export class Masquerade {
     const fixed = [...deps.reservedPorts, ...tunnel]
     this.pools = new Pools(maps)
     this.#reserved = new ReservedPorts(maps, deps.settings, fixed)
+    // Services take ports from the same range, whoever masquerades.
+    if (mode === 'ebpf' || serving !== undefined) {
+      config.change({ portMin: deps.ports.first, portMax: deps.ports.last })
+    }
     // Of another mode's agent: what it translated goes on, nothing new is.
     if (mode !== 'ebpf') config.setFlags(CONFIG_MASQUERADE, 0)
     else if (!config.has(CONFIG_MASQUERADE)) health.starting(COMPONENT, 'waits for its maps')
@@ -196,7 +200,6 @@ export class Masquerade {
       this.#judgedMoves = moves
     }
     if (mode !== 'ebpf') return this.#endTranslation()
-    config.change({ portMin: ports.first, portMax: ports.last })
     if (this.#missing() !== undefined || config.has(CONFIG_MASQUERADE)) return
     // Replies are looked for before there is anything to reply to.
     config.setFlags(CONFIG_TRANSLATED, CONFIG_TRANSLATED)
