@@ -77,6 +77,12 @@ test('decodeService() finds no address in a headless Service, an external name a
   expect(decode({ type: 'LoadBalancer', clusterIP: '' }).clusterIPs).toEqual([])
 })
 
+test('decodeService() finds no address in a Service that is labelled headless', () => {
+  const labels = { 'service.kubernetes.io/headless': '' }
+  const spec = { clusterIP: '10.96.0.9' }
+  expect(decodeService({ metadata: { ...metadata, labels }, spec }).clusterIPs).toEqual([])
+})
+
 test('decodeService() sees whose it is', () => {
   const labels = { 'service.kubernetes.io/service-proxy-name': 'other' }
   expect(decodeService({ metadata: { ...metadata, labels }, spec: {} }).proxyName).toBe('other')

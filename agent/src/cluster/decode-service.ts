@@ -5,6 +5,8 @@ import type { IngressRow, ServicePortRow, ServiceRow } from './rows.ts'
 
 const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const
 const PROXY_NAME = 'service.kubernetes.io/service-proxy-name'
+/** With any value: nobody serves it, although it may have addresses. */
+const HEADLESS = 'service.kubernetes.io/headless'
 /** `sessionAffinityConfig.clientIP.timeoutSeconds` where it is not said: three hours. */
 const AFFINITY_SEC = 10_800
 
@@ -19,6 +21,7 @@ export function decodeService(value: unknown): ServiceRow {
   const spec = service.at('spec')
   const type = spec.at('type').isAbsent ? 'ClusterIP' : spec.at('type').oneOf(TYPES)
   const proxyName = metadata.at('labels').at(PROXY_NAME).optionalString()
+  const isHeadless = !metadata.at('labels').at(HEADLESS).isAbsent
   const trafficDistribution = spec.at('trafficDistribution').optionalString()
   const isInternalLocal = isLocal(spec.at('internalTrafficPolicy'))
   const isExternalLocal = isLocal(spec.at('externalTrafficPolicy'))
@@ -30,7 +33,7 @@ export function decodeService(value: unknown): ServiceRow {
     namespace,
     name,
     type,
-    clusterIPs: type === 'ExternalName' ? [] : decodeClusterIPs(spec),
+    clusterIPs: type === 'ExternalName' || isHeadless ? [] : decodeClusterIPs(spec),
     externalIPs: orNone(spec.at('externalIPs').addresses()),
     ingress: orNone(decodeIngress(service.at('status').at('loadBalancer').at('ingress'))),
     ports: spec.at('ports').list().map(decodeServicePort),
