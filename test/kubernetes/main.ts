@@ -34,7 +34,7 @@ const USAGE = `npm run test:kubernetes -- [COMMAND] [OPTIONS]        (Kubernetes
   --ipv4 | --ipv6      one family alone; --dual, which is the default, both
   --cni NAME           ${NETWORK_NAMES.join(', ')}
   --containerd 2       containerd 2 from its modules instead of Debian's
-  --kube-proxy MODE    nftables (the default) or iptables; none: services by sinabro
+  --kube-proxy MODE    nftables or iptables; none, the default with our image: services are ours
   --wider              upstream's ${WIDER.count} other specs of the network instead of the ${CONFORMANCE.count} of conformance; on a cluster with both families
   --focus RE --skip RE those whose names match, instead of either
   --processes N        of upstream's specs at a time (4)
@@ -61,7 +61,7 @@ function readOptions() {
         ipv6: { type: 'boolean', default: false },
         cni: { type: 'string', default: 'sinabro' },
         containerd: { type: 'string', default: 'debian' },
-        'kube-proxy': { type: 'string', default: 'nftables' },
+        'kube-proxy': { type: 'string' },
         wider: { type: 'boolean', default: false },
         focus: { type: 'string' },
         skip: { type: 'string' },
@@ -81,7 +81,8 @@ function readOptions() {
 type Options = ReturnType<typeof readOptions>['values']
 
 function clusterOptions(options: Options): ClusterOptions {
-  const { nodes, dual, ipv4, ipv6, containerd, 'kube-proxy': proxy } = options
+  const { nodes, dual, ipv4, ipv6, containerd, cni } = options
+  const proxy = options['kube-proxy'] ?? (cni === 'sinabro' ? 'none' : 'nftables')
   if ([dual, ipv4, ipv6].filter(Boolean).length > 1) {
     throw new UsageError('one of --dual, --ipv4 and --ipv6')
   }

@@ -21,7 +21,7 @@ export interface NetworkPlan {
   /** First address of each service range: the API server in the cluster's own eyes. */
   readonly apiServices: readonly string[]
   readonly dnsService: string
-  /** Where Services may have external addresses. */
+  /** Where Services may have external addresses; upstream's specs take theirs from the first. */
   readonly externalRanges: readonly string[]
 }
 
@@ -36,7 +36,7 @@ export function networkPlan(families: Families): NetworkPlan {
     podRanges: both('10.240.0.0/12', 'fd00:10:240::/52'),
     serviceRanges: both('10.96.0.0/16', 'fd00:10:96::/112'),
     apiServices: both('10.96.0.1', 'fd00:10:96::1'),
-    externalRanges: both('198.51.100.0/24', '2001:db8:51::/64'),
+    externalRanges: both('203.0.113.0/24', '2001:db8:113::/64'),
     dnsService: both('10.96.0.10', 'fd00:10:96::a')[0] ?? '',
   }
 }

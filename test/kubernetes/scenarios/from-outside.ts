@@ -18,7 +18,7 @@ const APP = 'web'
 /** What a cloud's controller would have given. */
 const BALANCER = ['198.18.0.80', '2001:db8:18::80']
 /** What an operator gave, of the ranges that the agents allow, and of none. */
-const EXTERNAL = ['198.51.100.80', '2001:db8:51::80']
+const EXTERNAL = ['203.0.113.80', '2001:db8:113::80']
 const STOLEN = ['192.0.2.80', '2001:db8:2::80']
 
 function ofFamilies({ plan }: Cluster, addresses: readonly string[]): string[] {
