@@ -24,7 +24,7 @@ const withPorts = (...portMappings: object[]) => ({ plugin: { runtimeConfig: { p
 const addressOf = (family: 4 | 6) => node.plan.internalIps[family === 4 ? 0 : 1] ?? ''
 
 beforeAll(async () => {
-  lab = await raise(NAME, { nodes: 1, agent: { args: SERVICES } })
+  lab = await raise(NAME, { nodes: 2, agent: { args: SERVICES } })
   node = lab.node(1)
   far = await addFarHost(lab)
   web = await node.addPod('web', withPorts(tcp, udp))
@@ -58,15 +58,20 @@ async function answers(): Promise<void> {
   }
 }
 
-test('a host port answers outside, with the client’s own address, and pods of the node, both protocols and families', async () => {
+test('a host port answers outside, with the client’s own address, and pods of both nodes, both protocols and families', async () => {
   await answers()
   const client = await node.addPod('client')
+  const remote = await lab.node(2).addPod('remote')
   for (const family of FAMILIES) {
     const { client: seen } = await greet(far, addressOf(family), tcp.hostPort)
     expect(seen).toContain(far.address(family))
-    expect(await greet(client, addressOf(family), tcp.hostPort)).toMatchObject({ server: 'web' })
+    for (const from of [client, remote, web, nodePlace(lab, 2)]) {
+      const heard = await greet(from, addressOf(family), tcp.hostPort)
+      expect(heard, from.name).toMatchObject({ server: 'web' })
+    }
   }
   await client.remove()
+  await remote.remove()
 })
 
 test('the node’s own processes reach it too, by loopback as well', async () => {

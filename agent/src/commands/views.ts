@@ -75,7 +75,7 @@ RUNS and AVERAGE count only while the kernel measures, which costs about 20 ns p
 const FLOWS_HELP = `
 One line for each connection that the flow table of this node holds, oldest rows included until they expire. WAY is how its packets
 leave: 'local' into a pod here, a node's name to that node, 'out' by an uplink under the address in AS, 'stack' through the kernel's
-routing. STATE of TCP is 'opening' without an answer, 'established', 'closing' when one side has finished, 'closed'; of anything else
+routing. BACKEND is who answers where TO is a service's address; what a socket chose before its first packet shows the backend alone. STATE of TCP is 'opening' without an answer, 'established', 'closing' when one side has finished, 'closed'; of anything else
 'unreplied' or 'replied'.
 
 --watch goes on until it is interrupted; with -o json each line is an object, which has 'isGone' when its connection is gone.
