@@ -18,6 +18,14 @@ export const FAULTS = 'faults'
 /** What its file asks for: in `npm test` it would hold up everybody by a minute. */
 export const FAULTS_SWITCH = 'SINABRO_VM_FAULTS'
 
+/** What has to do with sockets, wherever it is: a suite of its own. */
+const SOCKET_FILES = [
+  'bpf/tests/sockets*.kernel.test.ts',
+  'agent/src/datapath/sockets.kernel.test.ts',
+  'agent/src/services/stale-sockets.kernel.test.ts',
+  'netlink/src/diag/*.kernel.test.ts',
+]
+
 /** The longest first: two run at a time. Each suite is one process. */
 export const SUITES: readonly Suite[] = [
   { name: VERIFIER, files: ['bpf/build'] },
@@ -45,7 +53,10 @@ export const SUITES: readonly Suite[] = [
     name: 'agent',
     files: ['agent/src/**/*.kernel.test.ts'],
     // Its rooms that ask the kernel for nothing that differs.
-    without: ['overlay', 'ipam', 'doctor'].map((room) => `agent/src/${room}/*.kernel.test.ts`),
+    without: [
+      ...['overlay', 'ipam', 'doctor'].map((room) => `agent/src/${room}/*.kernel.test.ts`),
+      ...SOCKET_FILES,
+    ],
     // An agent killed at one point of each thing it does: what it leaves at the others, its code says on any kernel.
     only: /^(?!.*(at point pods\.(?!unwire\.pair)|killed at (pods\.(?!settings)|migrate\.(?!pin))))/,
   },
@@ -53,13 +64,15 @@ export const SUITES: readonly Suite[] = [
     name: 'vectors',
     files: ['bpf/tests/**/*.kernel.test.ts', 'bpf/testing/*.kernel.test.ts'],
     // `cost` measures, and in emulation there is nothing to measure.
-    without: ['bpf/tests/live*.kernel.test.ts', 'bpf/tests/cost.kernel.test.ts'],
+    without: ['bpf/tests/live*.kernel.test.ts', 'bpf/tests/cost.kernel.test.ts', ...SOCKET_FILES],
   },
   {
     name: 'netlink',
     files: ['netlink/src/**/*.kernel.test.ts'],
+    without: SOCKET_FILES,
     env: { SINABRO_ROUTES: '10000' },
   },
+  { name: 'sockets', files: SOCKET_FILES },
   { name: 'live', files: ['bpf/tests/live*.kernel.test.ts'] },
   { name: 'binding', files: ['bpf/src/*.kernel.test.ts'] },
   { name: FAULTS, files: ['test/vm/faults.kernel.test.ts'] },
