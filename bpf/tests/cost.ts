@@ -7,14 +7,16 @@ import {
   CONFIG_TRANSLATED,
   FLOW_SEEN,
   flowKey,
+  NODE_ADDR_NODE_PORTS,
   uplink,
 } from '../src/layouts.ts'
 import { probeChecksumIpv6 } from '../src/probe.ts'
-import { u32 } from '../src/struct.ts'
+import { addr, u32 } from '../src/struct.ts'
 import { TypedMap } from '../src/typed-map.ts'
 import { encodeSkBuff, TestNode, testObject } from '../testing/index.ts'
 import { Outside } from './outside.ts'
-import { links, udpPacket } from './packets.ts'
+import { links, tcpPacket, udpPacket } from './packets.ts'
+import { SERVICES } from './service-rows.ts'
 import {
   base,
   type FlowSpec,
@@ -69,6 +71,8 @@ interface Case {
   readonly isMasqueraded?: boolean
   /** On a node without a tunnel. */
   readonly isNative?: boolean
+  /** Of a node that is asked for services; not this time. */
+  readonly isServing?: boolean
 }
 
 const UDP = 17
@@ -92,6 +96,7 @@ const cases: readonly Case[] = families.flatMap((actors) => {
     { sport: 50000, dport: TUNNEL_PORT },
   )
   const toNode = udpPacket(links.wire, { src: stranger, dst: node1 }, ports)
+  const connected = tcpPacket(links.wire, { src: stranger, dst: node1 }, ports, ['ack'], 20)
   const answer = { sport: ports.dport, dport: ports.sport }
   const masqueraded = udpPacket(links.fromA, { src: node1, dst: stranger, ttl: 63 }, ports)
   const nodesOwn = udpPacket(links.wire, { src: node1, dst: stranger }, { ...ports, sport: 999 })
@@ -142,6 +147,22 @@ const cases: readonly Case[] = families.flatMap((actors) => {
       before: toNode,
       after: toNode,
       verdict: NEXT,
+    },
+    {
+      path: 'outside to node, beside services',
+      object: 'from_uplink',
+      before: toNode,
+      after: toNode,
+      verdict: NEXT,
+      isServing: true,
+    },
+    {
+      path: 'outside to node, beside services, a connection',
+      object: 'from_uplink',
+      before: connected,
+      after: connected,
+      verdict: NEXT,
+      isServing: true,
     },
     {
       path: 'pod to another node without a tunnel',
@@ -261,6 +282,7 @@ async function measure(one: Case, { repeat, rounds }: CostOptions): Promise<Cost
       ...commonRows,
       ...(one.isNative === true ? nativeRows : {}),
       ...(one.isMasqueraded === true ? { sb_config: [[0, masquerading()]] } : {}),
+      ...(one.isServing === true ? { sb_config: [[0, { ...readyConfig, flags: SERVICES }]] } : {}),
       sb_flows: [
         [yardstick, flowRow({ kind: 'stack' })],
         ...(row === undefined ? [] : bothRows(row)),
@@ -284,6 +306,10 @@ async function measure(one: Case, { repeat, rounds }: CostOptions): Promise<Cost
   if (outside !== undefined && object === 'from_pod') {
     const uplinks = new TypedMap(node.map('sb_uplinks'), u32, uplink)
     for (const [index, value] of outside.uplinks) uplinks.set(index, value)
+  }
+  if (one.isServing === true) {
+    const addresses = new TypedMap(node.map('sb_node_addrs'), addr, u32)
+    for (const { node1 } of families) addresses.set(node1, NODE_ADDR_NODE_PORTS)
   }
   const packet = { data: one.before, ctx: encodeSkBuff({}), netns: outside?.netns }
   const ns = (program: string, expected?: number) => {
