@@ -16,6 +16,9 @@ import { OptionError, parseOptions } from './options.ts'
 import { packetCost } from './packet-cost.ts'
 import { podToPod } from './pod-to-pod.ts'
 import { type BenchRow, formatRows } from './row.ts'
+import { serviceFirstPacket } from './service-first-packet.ts'
+import { serviceRate } from './service-rate.ts'
+import { serviceMemory, serviceSync } from './service-sync.ts'
 
 const benches: readonly Bench[] = [
   cniStart,
@@ -26,6 +29,10 @@ const benches: readonly Bench[] = [
   masqueradeRate,
   masqueradePool,
   flowSweep,
+  serviceFirstPacket,
+  serviceRate,
+  serviceSync,
+  serviceMemory,
   netlink,
   agentMemory,
   agentStart,

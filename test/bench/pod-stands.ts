@@ -107,7 +107,7 @@ async function raise(
   }
 }
 
-async function podIn({ machine }: LabNode, netns: string): Promise<BenchPod> {
+export async function podIn({ machine }: LabNode, netns: string): Promise<BenchPod> {
   const inside = { netns }
   await machine.exec(['ip', 'link', 'set', 'lo', 'up'], inside)
   const { stdout } = await machine.exec(['ip', '-j', '-4', 'address', 'show', 'eth0'], inside)
