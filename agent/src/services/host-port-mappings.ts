@@ -27,10 +27,7 @@ export function parsePortMappings(value: unknown): readonly PortMapping[] {
   if (value.length > MOST_MAPPINGS) {
     throw new PortMappingError(`expected at most ${MOST_MAPPINGS}, found ${value.length}`)
   }
-  const mappings = value.flatMap((one: unknown, at) => parseOne(one, `[${at}]`) ?? [])
-  const inside = mappings.find((one, at) => findClash([one], mappings.slice(0, at)) !== undefined)
-  if (inside === undefined) return mappings
-  throw new PortMappingError(`${formatPortMapping(inside)} is asked for twice`)
+  return value.flatMap((one: unknown, at) => parseOne(one, `[${at}]`) ?? [])
 }
 
 /** The first that both want: the same port and protocol on an address that both have. */

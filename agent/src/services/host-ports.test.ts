@@ -43,7 +43,6 @@ test.each([
   [[{ ...good, containerPort: 0 }], '[0].containerPort: expected a port, found 0'],
   [[{ ...good, protocol: 'icmp' }], '[0].protocol: expected tcp, udp or sctp, found "icmp"'],
   [[{ ...good, hostIP: 'eth0' }], '[0].hostIP: expected an address, found "eth0"'],
-  [[good, good], ':80 to 8080/TCP is asked for twice'],
   [Array(1025).fill(good), 'expected at most 1024, found 1025'],
 ])('parsePortMappings(%j) is refused', (value, message) => {
   expect(() => parsePortMappings(value)).toThrow(message)
@@ -98,6 +97,22 @@ test('computeHostPorts() has a row for each family of a mapping, towards this po
       ...{ address: 'fd00::5', port: 8080, isTerminating: false, isOnThisNode: true },
       ...{ nodeName: 'n1', pod: 'default/web' },
     },
+  ])
+})
+
+test('computeHostPorts() takes the first of two mappings for one place, and an address beside all of them', () => {
+  const any: PortMapping = { hostPort: 80, containerPort: 8080, protocol: 'TCP' }
+  const others = [
+    { ...any, containerPort: 1 },
+    { ...any, hostIP: '0.0.0.0', containerPort: 2 },
+    { ...any, hostIP: '127.0.0.1', containerPort: 3 },
+  ]
+  const { ports } = computeHostPorts(pod('web', any, ...others), 'n1', () => true)
+  const places = ports.map(({ frontends, internal }) => [frontends[0]?.address, internal[0]?.port])
+  expect(places).toEqual([
+    ['0.0.0.0', 8080],
+    ['127.0.0.1', 3],
+    ['::', 8080],
   ])
 })
 

@@ -113,6 +113,8 @@ export class HostPorts {
 /** Pure. `isFree`: no Service has the port on the node's addresses. */
 export function computeHostPorts(pod: PodWithPorts, nodeName: string, isFree: IsFree): ServiceRows {
   const key = HOST_PORT_KEY + nameOf(pod)
+  // Of two mappings for one place the first counts.
+  const places = new Set<string>()
   const ports = pod.addresses.flatMap((podAddress) => {
     const family = podAddress.includes(':') ? 6 : 4
     return (pod.portMappings ?? []).flatMap((mapping): ServicePort[] => {
@@ -120,6 +122,9 @@ export function computeHostPorts(pod: PodWithPorts, nodeName: string, isFree: Is
       const address = frontendOf(mapping, family)
       if (address === undefined) return []
       if (!isLoopback(address) && !isFree(hostPort, protocol, family)) return []
+      const place = `${hostPort}/${protocol}/${address}`
+      if (places.has(place)) return []
+      places.add(place)
       const backend: Backend = {
         address: podAddress,
         port: containerPort,
@@ -131,7 +136,7 @@ export function computeHostPorts(pod: PodWithPorts, nodeName: string, isFree: Is
       const list = [backend]
       return [
         {
-          key: `${key}/${hostPort}/${protocol}/${address}`,
+          key: `${key}/${place}`,
           portName: String(hostPort),
           protocol,
           family,
