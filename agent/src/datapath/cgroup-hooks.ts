@@ -82,13 +82,6 @@ export class CgroupHooks {
     return wasThere
   }
 
-  /** For people. */
-  describe(): string {
-    const root = this.#root()
-    const whose = cgroupId(root) === MACHINE_ROOT_ID ? "the machine's root" : 'a part of it'
-    return `${root}, ${whose}`
-  }
-
   #root(): string {
     const { root: asked } = this.#options
     if (asked !== undefined) return asked

@@ -287,11 +287,6 @@ export class Datapath {
     return found
   }
 
-  /** For people: where sockets are, or would be, attached to. @throws DatapathError cgroup */
-  socketsPlace(): string {
-    return this.#cgroupHooks.describe()
-  }
-
   /** Of the node's namespace, for `sb_svc_config`. */
   hostNetnsCookie(): bigint {
     if (this.#netns !== undefined) return this.#netns.cookie()
