@@ -92,7 +92,8 @@ enum outcome {
 	DROP_LAST = 47,			/* the largest number that a drop can have */
 
 	/* Passed on, again. */
-	PASS_SERVICE = 48,		/* a socket's peer is a backend in place of a service */
+	PASS_SERVICE = 48,		/* a socket's peer is a backend in place of a service; at an uplink: the
+					 * node's own backend answers in its service's name */
 	PASS_REFUSED = 49,		/* nobody serves it: who asks is told so */
 
 	OUTCOMES_MAX = 64,

@@ -92,7 +92,11 @@ export const OUTCOMES: readonly Outcome[] = [
     'to a service whose backends must be on this node, and none is',
   ),
 
-  pass(48, 'PASS_SERVICE', "a socket's peer is a backend in place of a service"),
+  pass(
+    48,
+    'PASS_SERVICE',
+    "a backend in place of a service for a socket, or the node's own answering as one",
+  ),
   pass(49, 'PASS_REFUSED', 'to a service without endpoints: the sender is told'),
 ]
 
