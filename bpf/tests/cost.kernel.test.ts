@@ -4,6 +4,6 @@ import { measureCosts } from './cost.ts'
 
 test('each case of the cost benchmark does what its packet must do', async () => {
   const costs = await measureCosts({ repeat: 100, rounds: 1 })
-  expect(costs.length).toBe(34)
+  expect(costs.length).toBe(40)
   for (const { path, ns } of costs) expect(ns, path).toSatisfy(Number.isFinite)
 })

@@ -13,9 +13,10 @@ import {
 import { probeChecksumIpv6 } from '../src/probe.ts'
 import { addr, u32 } from '../src/struct.ts'
 import { TypedMap } from '../src/typed-map.ts'
-import { encodeSkBuff, TestNode, testObject } from '../testing/index.ts'
+import { encodeSkBuff, type Layer, TestNode, testObject } from '../testing/index.ts'
 import { Outside } from './outside.ts'
-import { links, tcpPacket, udpPacket } from './packets.ts'
+import { links, type Ports, type Route, tcpPacket, udpPacket as udpOf } from './packets.ts'
+import { BACKEND, standing } from './service-flows.ts'
 import { SERVICES } from './service-rows.ts'
 import {
   base,
@@ -67,6 +68,8 @@ interface Case {
   readonly verdict: number
   readonly mark?: number
   readonly row?: readonly [source: string, target: string, spec: RowSpec]
+  /** Rows of a flow to a service. */
+  readonly served?: ReturnType<typeof standing>
   /** Pod a's flow to the stranger leaves under the node's address, and keeps its port. */
   readonly isMasqueraded?: boolean
   /** On a node without a tunnel. */
@@ -80,11 +83,14 @@ const ports = { sport: 40000, dport: 53 }
 const NEXT = -1
 const REDIRECT = 7
 /** BENCH_BYTES and BENCH_WRONG of bench.h. */
-const BENCH_BYTES = 56
+const BENCH_BYTES = 64
 const BENCH_WRONG = 100
 
+/** Longer than what is restored. */
+const udpPacket = (link: Layer, route: Route, ports: Ports) => udpOf(link, route, ports, 24)
+
 const cases: readonly Case[] = families.flatMap((actors) => {
-  const { family, a, b, c, stranger, node1, node2 } = actors
+  const { family, a, b, c, service, stranger, node1, node2 } = actors
   const from = (dst: string) => udpPacket(links.fromA, { src: a, dst }, ports)
   const both = { sourceIncarnation: INCARNATION_A, targetIncarnation: INCARNATION_B }
   const toA = { targetIncarnation: INCARNATION_A, sourceNode: NODE_2 }
@@ -101,6 +107,24 @@ const cases: readonly Case[] = families.flatMap((actors) => {
   const masqueraded = udpPacket(links.fromA, { src: node1, dst: stranger, ttl: 63 }, ports)
   const nodesOwn = udpPacket(links.wire, { src: node1, dst: stranger }, { ...ports, sport: 999 })
   const fromStranger = udpPacket(links.toA, { src: stranger, dst: a }, ports)
+  const toBackend = { ...ports, dport: BACKEND }
+  const served = (target: string, row: RowSpec, backRow: RowSpec) =>
+    standing({
+      out: { source: a, target: service, proto: UDP, ...ports },
+      seen: { source: a, target, proto: UDP, ...toBackend },
+      row,
+      backRow,
+    })
+  const servedHere = served(
+    b,
+    { kind: 'local', ...both },
+    { kind: 'local', sourceIncarnation: INCARNATION_B, targetIncarnation: INCARNATION_A },
+  )
+  const servedThere = served(
+    c,
+    { kind: 'node', node: NODE_2, sourceIncarnation: INCARNATION_A },
+    { kind: 'local', ...toA },
+  )
   return [
     {
       path: 'pod to pod on this node',
@@ -224,6 +248,30 @@ const cases: readonly Case[] = families.flatMap((actors) => {
       isMasqueraded: true,
     },
     {
+      path: 'pod to service, a pod of this node',
+      object: 'from_pod',
+      before: from(service),
+      after: udpPacket(links.toB, { src: a, dst: b, ttl: 63 }, toBackend),
+      verdict: REDIRECT,
+      served: servedHere,
+    },
+    {
+      path: 'pod to service, a pod of another node',
+      object: 'from_pod',
+      before: from(service),
+      after: udpPacket(links.out, { src: a, dst: c, ttl: 63 }, toBackend),
+      verdict: REDIRECT,
+      served: servedThere,
+    },
+    {
+      path: 'service to pod, from another node',
+      object: 'from_overlay',
+      before: udpPacket(links.in, { src: c, dst: a }, { sport: BACKEND, dport: ports.sport }),
+      after: udpPacket(links.toA, { src: service, dst: a, ttl: 63 }, answer),
+      verdict: REDIRECT,
+      served: servedThere,
+    },
+    {
       path: 'pod to stack',
       object: 'from_pod',
       before: from(stranger),
@@ -286,6 +334,7 @@ async function measure(one: Case, { repeat, rounds }: CostOptions): Promise<Cost
       sb_flows: [
         [yardstick, flowRow({ kind: 'stack' })],
         ...(row === undefined ? [] : bothRows(row)),
+        ...(one.served ?? []),
         ...(outside?.standing(flowOut(one.family), ports.sport) ?? []),
       ],
     },
