@@ -63,7 +63,7 @@ static __always_inline __u32 rewrite__checksum_at(const struct packet *p)
 	return 0;
 }
 
-/* Most flows keep their port. */
+/* Where the transport header is not where it mostly is, or has an id for a port. */
 __rare int rewrite__port(struct __sk_buff *skb, const struct packet *p, __be16 from, __be16 to,
 			 bool is_source)
 {
@@ -88,10 +88,33 @@ __rare int rewrite__port(struct __sk_buff *skb, const struct packet *p, __be16 f
 	return CONTINUE;
 }
 
+enum port_written {
+	PORT_NOT_WRITTEN,
+	PORT_WRITTEN,
+	PORT_UNSUMMED,			/* … of a datagram without a checksum */
+};
+
+/* The port alone, in place: a third of what helpers take. Its checksum is to follow. */
+static __always_inline enum port_written rewrite__write_port(const struct packet *p, void *l4, void *end,
+							     __be16 port, bool is_source)
+{
+	struct udphdr *udp = l4;	/* TCP has its ports there, too */
+
+	if (unlikely((void *)(udp + 1) > end) ||
+	    (p->key.proto != IPPROTO_TCP && p->key.proto != IPPROTO_UDP))
+		return PORT_NOT_WRITTEN;
+	if (is_source)
+		udp->source = port;
+	else
+		udp->dest = port;
+	return p->key.proto == IPPROTO_UDP && !udp->check ? PORT_UNSUMMED : PORT_WRITTEN;
+}
+
 static __always_inline int rewrite(struct __sk_buff *skb, const struct packet *p,
 				   const struct config *config, const struct addr *addr,
-				   __be16 port, bool is_source)
+				   __be16 port, bool is_source, bool may_write)
 {
+	enum port_written written = PORT_NOT_WRITTEN;
 	const struct addr *old = is_source ? &p->key.saddr : &p->key.daddr;
 	__be16 old_port = is_source ? p->key.sport : p->key.dport;
 	bool has_transport = !(p->flags & PACKET_FRAGMENT_LATER) && rewrite__checksum_at(p);
@@ -105,6 +128,8 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct packet *p
 
 		if (unlikely((void *)(ip + 1) > end))
 			return DROP_TRUNCATED;
+		if (may_write && port != old_port && has_transport && p->l4 == L2_LEN + sizeof(*ip))
+			written = rewrite__write_port(p, ip + 1, end, port, is_source);
 		gain = sum__gain_ipv6(old, addr);
 		__builtin_memcpy(is_source ? &ip->saddr : &ip->daddr, addr, sizeof(*addr));
 		/* No checksum of IPv6's own makes up for the address: the transport's does, and the sum
@@ -120,6 +145,8 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct packet *p
 
 		if (unlikely((void *)(ip + 1) > end))
 			return DROP_TRUNCATED;
+		if (may_write && port != old_port && has_transport && p->l4 == L2_LEN + sizeof(*ip))
+			written = rewrite__write_port(p, ip + 1, end, port, is_source);
 		gain = sum__gain_ipv4(old->w[3], addr->w[3]);
 		if (is_source)
 			ip->saddr = addr->w[3];
@@ -134,8 +161,15 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct packet *p
 	if (likely(p->key.proto != IPPROTO_ICMP) &&	/* which has no pseudo header */
 	    unlikely(bpf_l4_csum_replace(skb, p->l4 + rewrite__checksum_at(p), 0, gain, flags)))
 		return DROP_TRUNCATED;
-	if (unlikely(port != old_port))
+	if (port == old_port)
+		return CONTINUE;
+	if (unlikely(written == PORT_NOT_WRITTEN))
 		return rewrite__port(skb, p, old_port, port, is_source);
+	if (unlikely(written == PORT_UNSUMMED))	/* nothing else makes up for the port */
+		bpf_csum_update(skb, sum__gain16(old_port, port));
+	else if (unlikely(bpf_l4_csum_replace(skb, p->l4 + rewrite__checksum_at(p), old_port, port,
+					      flags & BPF_F_MARK_MANGLED_0 | sizeof(port))))
+		return DROP_TRUNCATED;
 	return CONTINUE;
 }
 
@@ -147,17 +181,17 @@ static __always_inline int rewrite__source(struct __sk_buff *skb, const struct p
 					   const struct config *config,
 					   const struct translation *to)
 {
-	return rewrite(skb, p, config, &to->saddr, to->sport, true);
+	return rewrite(skb, p, config, &to->saddr, to->sport, true, false);
 }
 
 static __always_inline int rewrite__destination(struct __sk_buff *skb, const struct packet *p,
 						const struct config *config,
 						const struct translation *to)
 {
-	return rewrite(skb, p, config, &to->daddr, to->dport, false);
+	return rewrite(skb, p, config, &to->daddr, to->dport, false, false);
 }
 
-/* Whichever end differs. */
+/* Whichever end differs. A service has another port than its backend, mostly. */
 static __always_inline int rewrite__both(struct __sk_buff *skb, const struct packet *p,
 					 const struct config *config,
 					 const struct translation *to)
@@ -165,9 +199,9 @@ static __always_inline int rewrite__both(struct __sk_buff *skb, const struct pac
 	int outcome = CONTINUE;
 
 	if (to->sport != p->key.sport || !addr__equal(&to->saddr, &p->key.saddr))
-		outcome = rewrite__source(skb, p, config, to);
+		outcome = rewrite(skb, p, config, &to->saddr, to->sport, true, true);
 	if (outcome == CONTINUE &&
 	    (to->dport != p->key.dport || !addr__equal(&to->daddr, &p->key.daddr)))
-		outcome = rewrite__destination(skb, p, config, to);
+		outcome = rewrite(skb, p, config, &to->daddr, to->dport, false, true);
 	return outcome;
 }

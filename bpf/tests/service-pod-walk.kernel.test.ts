@@ -143,7 +143,14 @@ describe.each(families)('IPv$family', (actors) => {
         at: one,
         program: 'sb_from_pod',
         packet: tcpPacket(links.fromA, { src: a, dst: address }, asked, ['ack', 'fin']),
-        maps: { sb_slots: [[{ list: 1, slot: 0 }, { backend: 0, weight: 0 }]] },
+        maps: {
+          sb_slots: [
+            [
+              { list: 1, slot: 0 },
+              { backend: 0, weight: 0 },
+            ],
+          ],
+        },
         expect: {
           verdict: 'redirect',
           redirect: overlay,
