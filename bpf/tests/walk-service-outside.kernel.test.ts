@@ -52,9 +52,8 @@ describe.each(families)('IPv$family', (actors) => {
     return await loadWorld({ rows: { ...rows, sb_config, sb_uplinks }, netns })
   }
   const asked = tcpPacket(links.wire, { src: stranger, dst: node1 }, asks, ['syn'])
-  const finished = (device: 'to_overlay' | 'to_uplink', at: World) => ({
+  const finished = (device: 'to_overlay' | 'to_uplink') => ({
     what: `${device} finds it finished`,
-    at,
     program: `sb_${device}`,
     ctx: { mark: SB_DONE },
     expect: {
@@ -90,7 +89,7 @@ describe.each(families)('IPv$family', (actors) => {
         packet: tcpPacket(links.fromA, { src: a, dst: stranger }, answers, ['syn', 'ack']),
         expect: {
           verdict: 'redirect',
-          redirect: { kind: 'neighbour', ifindex: outside.uplink },
+          redirect: { kind: 'neighbour' as const, ifindex: outside.uplink },
           packetOut: tcpPacket(links.fromA, { src: node1, dst: stranger, ttl: 63 }, isAnswered, [
             'syn',
             'ack',
@@ -102,7 +101,7 @@ describe.each(families)('IPv$family', (actors) => {
           },
         },
       },
-      finished('to_uplink', one),
+      { ...finished('to_uplink'), at: one },
     ])
   })
 
@@ -131,7 +130,7 @@ describe.each(families)('IPv$family', (actors) => {
           },
         },
       },
-      finished('to_overlay', one),
+      { ...finished('to_overlay'), at: one },
       {
         what: 'node 2 takes it out of the tunnel and into c',
         at: two,
@@ -173,7 +172,7 @@ describe.each(families)('IPv$family', (actors) => {
         program: 'vector_from_overlay',
         expect: {
           verdict: 'redirect',
-          redirect: { kind: 'neighbour', ifindex: outside.uplink },
+          redirect: { kind: 'neighbour' as const, ifindex: outside.uplink },
           packetOut: tcpPacket(links.in, { src: node1, dst: stranger, ttl: 62 }, isAnswered, [
             'syn',
             'ack',
@@ -185,7 +184,7 @@ describe.each(families)('IPv$family', (actors) => {
           },
         },
       },
-      finished('to_uplink', one),
+      { ...finished('to_uplink'), at: one },
     ])
   })
 })
