@@ -111,10 +111,19 @@ export async function untilAnsweredBy(
   })
 }
 
+/** How long one waits for an answer that shall come, and for one that shall not; on a busy machine a shell alone takes a second. */
+const PATIENCE_SEC = 15
+export const SILENCE_SEC = 4
+
 /** What a connection that is not answered comes to: `refused`, `silent` or whatever the shell said. */
-export async function dial(from: Place, address: string, port = WEB_PORT): Promise<string> {
+export async function dial(
+  from: Place,
+  address: string,
+  port = WEB_PORT,
+  patienceSec = PATIENCE_SEC,
+): Promise<string> {
   const script = 'exec 3<>"/dev/tcp/$0/$1" && echo connected'
-  const argv = ['timeout', '2', 'bash', '-c', script, address, String(port)]
+  const argv = ['timeout', String(patienceSec), 'bash', '-c', script, address, String(port)]
   const options = { ...from.inside, canFail: true }
   const { status, stdout, stderr } = await from.machine.exec(argv, options)
   if (status === 124) return 'silent'

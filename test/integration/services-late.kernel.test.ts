@@ -12,7 +12,9 @@ import {
   endpointOf,
   FAMILIES,
   raiseWithServices,
+  SILENCE_SEC,
   untilAnsweredBy,
+  WEB_PORT,
   writeService,
 } from './service-stage.ts'
 
@@ -83,7 +85,9 @@ test('sockets from before are answered, and connections to pods go on', async ()
 test('programs at one node’s sockets never see those of another', async () => {
   const other = await lab.node(2).addPod('other')
   for (const family of FAMILIES) {
-    expect(await dial(other, clusterIPs(SERVICE)[family])).not.toBe('connected')
+    expect(await dial(other, clusterIPs(SERVICE)[family], WEB_PORT, SILENCE_SEC)).not.toBe(
+      'connected',
+    )
   }
   await restart(2, AGENT)
   for (const family of FAMILIES) {
@@ -94,7 +98,9 @@ test('programs at one node’s sockets never see those of another', async () => 
 test('given back, services are nobody’s again and nothing is left attached', async () => {
   await restart(1, WITHOUT)
   for (const family of FAMILIES) {
-    expect(await dial(client, clusterIPs(SERVICE)[family])).not.toBe('connected')
+    expect(await dial(client, clusterIPs(SERVICE)[family], WEB_PORT, SILENCE_SEC)).not.toBe(
+      'connected',
+    )
   }
   const { stdout } = await lab.node(1).exec(['ls', '-R', '/sys/fs/bpf/sinabro'])
   expect(stdout).not.toMatch(/connect[46]|sendmsg[46]/)

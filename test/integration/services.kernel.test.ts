@@ -16,6 +16,7 @@ import {
   NODE_PORT,
   PORTS,
   raiseWithServices,
+  SILENCE_SEC,
   unhooked,
   untilAnsweredBy,
   WEB_PORT,
@@ -116,7 +117,7 @@ describe.each(['sockets', 'packets'] as const)('a pod whose %s are seen', (seen)
     test('is dropped at an address that no service has', async () => {
       const names = ['from_pod/service_address'] as const
       const counts = await grown(lab.node(1), names, async () => {
-        expect(await dial(from(), at(NOBODY))).toBe('silent')
+        expect(await dial(from(), at(NOBODY), WEB_PORT, SILENCE_SEC)).toBe('silent')
       })
       expect(counts[names[0]]).toBeGreaterThan(0)
     })
@@ -176,7 +177,7 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     const outside = { machine: lab.outside, name: 'outside' }
     const client = family === 4 ? '172.18.0.254' : 'fd18::fe'
     expect(await greet(outside, nodeAddress(2), NODE_PORT + 10)).toEqual({ server: 'b', client })
-    expect(await dial(outside, nodeAddress(1), NODE_PORT + 10)).toBe('silent')
+    expect(await dial(outside, nodeAddress(1), NODE_PORT + 10, SILENCE_SEC)).toBe('silent')
   })
 })
 

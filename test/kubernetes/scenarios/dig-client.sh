@@ -10,7 +10,7 @@ repeat() {
 			count=$((count + 1))
 			[ $((count % 10)) -ne 0 ] || echo "$1 ok $count"
 			;;
-		*) echo "$1 lost $(date +%T.%3N) $2 ${said//$'\n'/ }" ;;
+		*) echo "$1 lost $(date +%T) $2 ${said//$'\n'/ }" ;;
 		esac
 		sleep 0.02
 	done

@@ -15,7 +15,7 @@ repeat() {
 			count=$((count + 1))
 			[ $((count % 10)) -ne 0 ] || echo "$1 ok $count"
 		else
-			echo "$1 lost $(date +%T.%3N) $2 $3 ${why##*: }"
+			echo "$1 lost $(date +%T) $2 $3 ${why##*: }"
 		fi
 		sleep 0.02
 	done

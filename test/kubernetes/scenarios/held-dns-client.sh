@@ -15,7 +15,7 @@ repeat() {
 			[ $((count % 10)) -ne 0 ] || echo "$1 ok $count"
 		elif [ "$status" -gt 128 ]; then
 			silent=$((silent + 1))
-			[ "$silent" -ne 5 ] || echo "$1 lost $(date +%T.%3N) $2 silent"
+			[ "$silent" -ne 5 ] || echo "$1 lost $(date +%T) $2 silent"
 		else
 			exec 3>&-
 			exec 3<>"/dev/udp/$2/$3"
