@@ -26,6 +26,7 @@ struct expiry {
 	__u32 hz;
 	bool is_pressed;		/* the table is all but full */
 	bool is_recount;		/* the walk counts openers' flows */
+	bool is_stale;			/* this one goes, used or not */
 };
 
 /* NULL before the agent has said: then nothing expires. */
@@ -115,7 +116,7 @@ static __always_inline __u32 expiry__judge(const struct flow_key *key, const str
 	struct flow_key other_key = {};
 	const struct flow *other;
 
-	if ((__s32)idle < (__s32)grace)
+	if ((__s32)idle < (__s32)grace && !expiry->is_stale)
 		return 0;
 	flow__other_key(&other_key, key, flow);
 	other = flow__find(&other_key);
@@ -124,9 +125,9 @@ static __always_inline __u32 expiry__judge(const struct flow_key *key, const str
 	/* One direction alone keeps both: a stream without answers is still one flow. */
 	if (other && (__s32)(now - READ_ONCE(other->seen)) < (__s32)idle)
 		idle = now - READ_ONCE(other->seen);
-	if ((__s32)idle < (__s32)grace)
+	if ((__s32)idle < (__s32)grace && !expiry->is_stale)
 		return 0;
-	if (!flow__is_orphan(key, flow) &&
+	if (!expiry->is_stale && !flow__is_orphan(key, flow) &&
 	    idle < clock__ticks(expiry__idle_sec(expiry, key, flow, other), expiry->hz))
 		return 0;
 	/* By its key once more: what we hold may have moved, or be another flow's row by now. */

@@ -9,6 +9,7 @@
 #include "bpf.h"
 #include "expiry.h"
 #include "pools.h"
+#include "services.h"
 
 /* Rows of one read: 1 to 3 ms. */
 #define SLICE_ROWS 4096
@@ -69,6 +70,57 @@ static __always_inline void pool__recount(const struct flow_key *back)
 		bpf_map_update_elem(&sb_pools, &key, &first, BPF_NOEXIST);
 }
 
+/* -- Datagrams to a service follow its list: connections stay where they are. -- */
+
+struct backend_search {
+	struct addr addr;
+	__be16 port;
+	__u32 list;
+	bool is_found;
+};
+
+/* Longer lists are not looked through. */
+#define STALE_BACKENDS_MAX 4096
+
+static long backend__compare(__u32 index, struct backend_search *search)
+{
+	const struct backend *backend = backend__find(list__backend_at(search->list, index + 1));
+
+	search->is_found = backend && backend->port == search->port &&
+			   addr__equal(&backend->addr, &search->addr);
+	return search->is_found;
+}
+
+/* A flow of datagrams whose service is gone, or whose backend is none of it any more. */
+__rare int flow__is_stale(const struct flow_key *key, const struct flow *flow)
+{
+	const struct config *config = config__get();
+	struct backend_search search = {};
+	const struct service *service;
+	__u32 backends;
+
+	if (!key || !flow || !config || !(config->flags & CONFIG_SERVICES))
+		return false;
+	if (key->proto != IPPROTO_UDP ||
+	    (flow->flags & (FLOW_SERVICE | FLOW_OPENER)) != (FLOW_SERVICE | FLOW_OPENER))
+		return false;
+	search.addr = flow->to.daddr;
+	search.port = flow->to.dport;
+	/* It has stepped aside for one to a service: ADR 0077. */
+	if (search.port == key->dport && addr__equal(&search.addr, &key->daddr))
+		return false;
+	service = service__find(&key->daddr, key->dport, key->proto);
+	if (!service || service->flags & SERVICE_ADDRESS)
+		return true;
+	search.list = flow->source_incarnation ? service->internal : service->external;
+	backends = list__backend_at(search.list, 0);
+	if (backends > STALE_BACKENDS_MAX)
+		return false;
+	bpf_loop(backends, backend__compare, &search, 0);
+	/* A list that shrinks under us moves its last one. */
+	return !search.is_found && backends == list__backend_at(search.list, 0);
+}
+
 static __always_inline void begin(struct sweep *pass, __u64 session)
 {
 	const struct opened *opened = opened__get();
@@ -97,6 +149,7 @@ static __always_inline void visit(struct sweep *pass, const struct flow_key *key
 		.hz = pass->hz,
 		.is_pressed = pass->is_pressed,
 		.is_recount = true,
+		.is_stale = flow__is_stale(key, flow),
 	};
 	__u32 removed;
 
