@@ -7,6 +7,7 @@ import {
 } from '@sinabro/libbpf-ts/layouts'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type Cluster, createCluster } from '../cluster/cluster.ts'
+import type { NodeRow } from '../cluster/rows.ts'
 import { createNft } from '../masquerade/nft.ts'
 import { parseKey } from '../overlay/prefix.ts'
 import { join2, nodeRow, type Running, TestNode } from '../overlay/testing/nodes.ts'
@@ -163,6 +164,29 @@ test('after a restart old rows serve until everything is known again, then what 
       [...before].find(([one]) => one.port === key.port && one.addr === key.addr)?.[1],
     ).toEqual(row)
   }
+})
+
+test('node ports stay at its addresses until the next agent knows its own node', async () => {
+  const first = await start()
+  first.rows.markReady()
+  await first.health.whenReady(AbortSignal.timeout(10_000))
+  await first.stop()
+  rooms.pop()
+
+  const nodes = new Table<NodeRow>('nodes', ({ name }) => name)
+  const next = await start({ nodes })
+  const { nodeAddrs } = next.datapath.maps
+  // Ranges are looked at beside the addresses.
+  for (const cidr of ['fd96::/112', 'fd97::/112', 'fd98::/112']) {
+    next.cluster.serviceCIDRs.upsert({ name: cidr.slice(0, 4), cidrs: [cidr] })
+    await expect.poll(() => range(next, cidr), PATIENTLY).toBe(IPCACHE_SERVICES)
+    expect(nodeAddrs.get('172.31.0.1')).toBe(3)
+  }
+  nodes.upsert(nodeRow(1))
+  nodes.markReady()
+  next.rows.markReady()
+  await expect.poll(() => next.sockets, PATIENTLY).toEqual(['attached true'])
+  expect(nodeAddrs.get('172.31.0.1')).toBe(3)
 })
 
 test('turned off, nothing is left but flows that are translated', async () => {

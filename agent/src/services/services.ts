@@ -166,7 +166,7 @@ export class Services {
     this.#nodeAddresses = new Reconciler({
       ...common,
       target: new NodeAddressTarget(maps),
-      desired: () => (this.#isOn ? this.#computeAddresses() : []),
+      desired: () => (this.#isOn && this.#isNodeKnown() ? this.#computeAddresses() : []),
       sources: this.#isOn ? [nodes, this.#addresses] : [],
     }) as Reconciler<object, unknown>
     this.#ranges = new Reconciler({
@@ -180,7 +180,7 @@ export class Services {
     this.#rules = new Reconciler({
       ...common,
       target: new NftTableTarget({ name: 'service rules', table, nft, format }),
-      desired: () => (this.#isOn ? [this.#computeRules()] : []),
+      desired: () => (this.#isOn && this.#isNodeKnown() ? [this.#computeRules()] : []),
       sources: this.#isOn ? [this.#sctp, nodes, this.#addresses] : [],
     }) as Reconciler<ServiceRules, unknown>
     if (!this.#isOn) config.setFlags(CONFIG_SERVICES, 0)
@@ -237,6 +237,11 @@ export class Services {
       ['service ranges', this.#ranges.statuses()],
       ['service rules', this.#rules.statuses()],
     ])
+  }
+
+  /** Until then rows would say that node ports are at none of its addresses, over those of an earlier agent. */
+  #isNodeKnown(): boolean {
+    return this.#deps.nodes.isReady && this.#addresses.isReady
   }
 
   #computeAddresses() {
