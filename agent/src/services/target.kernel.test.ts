@@ -5,6 +5,7 @@ import { Health } from '../runtime/health.ts'
 import { silentLog } from '../runtime/log.ts'
 import { Reconciler } from '../state/reconcile.ts'
 import { Table } from '../state/table.ts'
+import { computePorts } from './compute.ts'
 import type { Backend, Frontend, ServiceRows } from './rows.ts'
 import { ServiceTarget, type ServiceTargetDeps } from './target.ts'
 import {
@@ -31,6 +32,8 @@ afterEach(() => {
 
 const many = (count: number, from = 1): Backend[] =>
   Array.from({ length: count }, (_, i) => backendAt(from + i))
+/** Of ports of one Service. */
+const KEYS = [':/TCP/4', ':http/TCP/4', ':http/TCP/4/external', ':web/TCP/4']
 const nodePort = (port: number): Frontend => ({ kind: 'NodePort', address: '0.0.0.0', port })
 
 async function started(change: Partial<ServiceTargetDeps> = {}): Promise<ServiceTarget> {
@@ -189,31 +192,95 @@ test('killed between any two writes: packets find no gap, and the next start men
   }
 })
 
+test.each([
+  ['a port outside of its own goes', ['http', 'http/external'], ['http', 'http']],
+  ['a port outside of its own comes', ['http', 'http'], ['http', 'http/external']],
+  ['a port gets a name', ['', ''], ['http', 'http']],
+  ['two ports change places', ['http', 'web'], ['web', 'http']],
+])('headers stay while they go from port to port of one Service: %s', async (_, before, after) => {
+  let look = (): void => undefined
+  const target = await started({ crashPoint: () => look() })
+  await target.update(split(before))
+  const served = { '10.96.0.1 80 6': { internal: { length: 3 } } }
+  const servedOutside = { '0.0.0.0 30080 6': { internal: { length: 3 }, external: { length: 2 } } }
+  look = () => expect(readAll(maps).headers).toMatchObject({ ...served, ...servedOutside })
+  await target.update(split(after))
+  expect(readAll(maps)).toEqual(await fresh([split(after)]))
+  expect(await target.list(signal)).toContainEqual(expect.objectContaining({ isIntact: true }))
+})
+
+/** A Service with a cluster address and a node port, each of the port with that key. */
+function split([inside = '', outside = '']: readonly string[]): ServiceRows {
+  const row = serviceAt(1, many(3), { external: many(2, 5) }, [nodePort(30_080)])
+  const [whole] = row.ports
+  if (whole === undefined) throw new Error('no port')
+  const frontends = [...whole.frontends]
+  const ports = [...new Set([inside, outside])].map((key) => ({
+    ...{ ...whole, key, portName: key },
+    frontends: frontends.filter((_, at) => [inside, outside][at] === key),
+  }))
+  return { ...row, ports }
+}
+
+test('a header that is in no map at all is written by a refresh', async () => {
+  const target = await started()
+  const row = serviceAt(1, many(1))
+  await target.update(row)
+  maps.services.delete({ addr: '10.96.0.1', port: 80, proto: 6 })
+  for (let refresh = 0; refresh < 2; refresh++) {
+    const actuals = await target.list(signal)
+    expect(actuals).toContainEqual({ key: row.key, row, isIntact: false })
+  }
+})
+
 test('after a thousand random changes the maps are as if they were written afresh', async () => {
   const random = seeded(20_261_121)
   const pick = (below: number): number => Math.floor(random() * below)
-  const target = await started({ crashPoint: () => void readAll(maps) })
   const rows = new Map<string, ServiceRows>()
+  let lasting: string[] = []
+  const crashPoint = (): void => {
+    const { headers } = readAll(maps)
+    const lost = lasting.filter((name) => headers[name] === undefined)
+    if (lost.length > 0) throw new Error(`nobody serves ${lost} for a moment`)
+  }
+  const target = await started({ crashPoint })
+  const namesOf = (key: string): string[] => {
+    const found = rows.get(key)
+    return found === undefined
+      ? []
+      : computePorts(found).flatMap(({ headers }) => headers.map(({ name }) => name))
+  }
   for (let change = 0; change < 1000; change++) {
     const n = 1 + pick(6)
     if (pick(6) === 0) {
       rows.delete(`shop/s${n}`)
+      lasting = []
       await target.remove({ key: `shop/s${n}`, row: undefined, isIntact: true })
       continue
     }
     const some = (): Backend[] => many(40).filter(() => pick(8) === 0)
-    const row = serviceAt(
-      n,
-      some(),
-      {
-        ...(pick(2) === 0 ? { affinitySec: 60 } : {}),
-        ...(pick(3) === 0 ? { external: some() } : {}),
-        ...(pick(3) === 0 ? { sourceRanges: [`192.0.${pick(3)}.0/24`] } : {}),
-      },
-      pick(2) === 0 ? [nodePort(30_000 + n)] : [],
+    const balanced: Frontend = { kind: 'LoadBalancer', address: `198.51.100.${n}`, port: 80 }
+    const whole = serviceAt(
+      ...([n, [], {}, [nodePort(30_000 + n), balanced].filter(() => pick(2) === 0)] as const),
     )
-    rows.set(row.key, row)
-    await target.update(row)
+    // Who has which of them changes: ports are renamed, divided and put together again.
+    const keys = whole.ports.flatMap(({ frontends }) =>
+      frontends.map(() => KEYS[pick(KEYS.length)]),
+    )
+    const ports = whole.ports.flatMap((port) =>
+      [...new Set(keys)].map((key = '') => ({
+        ...{ ...port, key, internal: some(), external: some() },
+        frontends: port.frontends.filter((_, at) => keys[at] === key),
+        ...(pick(2) === 0 ? { affinitySec: 60 } : {}),
+        ...(pick(3) === 0 ? { sourceRanges: [`192.0.${pick(3)}.0/24`] } : {}),
+      })),
+    )
+    const before = namesOf(whole.key)
+    rows.set(whole.key, { ...whole, ports })
+    const after = new Set(namesOf(whole.key))
+    lasting = before.filter((name) => after.has(name))
+    await target.update({ ...whole, ports })
+    if (change % 20 === 0) expect(readAll(maps)).toEqual(await fresh([...rows.values()]))
   }
   expect(readAll(maps)).toEqual(await fresh([...rows.values()]))
 }, 60_000)

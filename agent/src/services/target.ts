@@ -146,7 +146,14 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
     const addresses = computeAddresses(row).filter(claim)
     owned.addresses = [...new Set([...owned.addresses, ...addresses.map(({ name }) => name)])]
     try {
-      for (const port of ports) await this.#writePort(owned, ...port)
+      const later: [Port, WantedPort][] = []
+      for (const port of ports) {
+        await this.#writePort(owned, ...port)
+        if (this.#hasLost(owned, ...port)) later.push(port)
+        else await this.#tidyPort(owned, ...port)
+      }
+      // By now all that they had is where another of its ports leads.
+      for (const port of later) await this.#tidyPort(owned, ...port)
       await rows.writeHeaders(row.key, addresses, ({ flags }) => ({ ...ADDRESS, flags }))
       owned.addresses = await this.#keepHeaders(owned, owned.addresses, addresses)
       const going = owned.ports.filter(({ key }) => !wanted.some((port) => port.key === key))
@@ -165,6 +172,8 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
     if (owned === undefined) return
     await this.#turn()
     owned.row = undefined
+    const headers = owned.ports.flatMap((port) => port.headers)
+    await this.#keepHeaders(owned, headers, [])
     for (const port of owned.ports) await this.#removePort(owned, port)
     await this.#keepHeaders(owned, owned.addresses, [])
     await this.#listed().rows.dropIdle()
@@ -190,8 +199,13 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
       ...{ id: port.id, flags, affinitySec, internal: port.internal },
       external: isInternal ? port.internal : outside,
     }))
-    port.headers = await this.#keepHeaders(owned, port.headers, headers)
-    // What no header leads to any more.
+  }
+
+  /** Takes away headers that it has no more, and then what none leads to any more. */
+  async #tidyPort(owned: Owned, port: Port, wanted: WantedPort): Promise<void> {
+    const { rows } = this.#listed()
+    const { external, hasMembers, sourceRanges, headers } = wanted
+    port.headers = await this.#keepHeaders(owned, this.#ownHeaders(owned, port), headers)
     await rows.dropRanges(port.id, sourceRanges)
     if (external === undefined && port.external !== 0) {
       await this.#removeList(port.external)
@@ -199,6 +213,18 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
     }
     if (hasMembers) return
     for (const list of [port.internal, port.external]) await rows.dropMembers(list)
+  }
+
+  /** Whether another port of the Service has one of its headers from now on: until that is written, packets are led here. */
+  #hasLost(owned: Owned, port: Port, { headers }: WantedPort): boolean {
+    const own = new Set(this.#ownHeaders(owned, port))
+    return port.headers.some((one) => !own.has(one) && headers.every(({ name }) => name !== one))
+  }
+
+  /** Those that no other port of the Service may have by now. */
+  #ownHeaders({ ports }: Owned, port: Port): string[] {
+    const others = new Set(ports.flatMap((one) => (one === port ? [] : one.headers)))
+    return port.headers.filter((name) => !others.has(name))
   }
 
   /** With its numbers: as they are, as an earlier agent left them, or new ones. */
@@ -267,7 +293,7 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
   }
 
   async #removePort(owned: Owned, port: Port): Promise<void> {
-    await this.#keepHeaders(owned, port.headers, [])
+    await this.#keepHeaders(owned, this.#ownHeaders(owned, port), [])
     await this.#listed().rows.dropRanges(port.id)
     for (const list of [port.internal, port.external]) await this.#removeList(list)
     this.#taken.services.delete(port.id)
@@ -310,7 +336,7 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
 function isSame({ ports, addresses }: Owned, written: Mirror, actual: Mirror): boolean {
   const isSameHeader = (name: string): boolean => {
     const [one, other] = [written, actual].map(({ headers }) => headers.get(name)?.row)
-    return JSON.stringify(one) === JSON.stringify(other)
+    return one !== undefined && JSON.stringify(one) === JSON.stringify(other)
   }
   const isSameBackend = (id: number): boolean => {
     const [one, other] = [written, actual].map(({ backends }) => backends.bytesOf(id))
