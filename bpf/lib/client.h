@@ -7,12 +7,14 @@
 #include "ipcache.h"
 #include "parse.h"
 
-/* The kernel would take it from an uplink, and answers do not lead back into this node. */
+/* The kernel would take it from an uplink, and answers do not lead back into this node. By the loopback the node
+ * asks itself. */
 static __always_inline bool client__is_outside(const struct packet *p, const struct config *config)
 {
 	__u32 node;
 
-	if (addr__is_untracked(&p->key.saddr) || endpoint__find(&p->key.saddr))
+	if (addr__is_untracked(&p->key.saddr) || addr__is_untracked(&p->key.daddr) ||
+	    endpoint__find(&p->key.saddr))
 		return false;
 	switch (ipcache__range(&p->key.saddr, config->own_node, &node)) {
 	case RANGE_OWN:

@@ -150,6 +150,15 @@ describe.each(families)('IPv$family', (actors) => {
     }
   })
 
+  test('what the node asks itself by the loopback, nobody asks from outside', () => {
+    const loopback = family === 4 ? '127.0.0.1' : '::1'
+    const packet = ask(loopback)
+    const hostIP = row({ address: loopback, flags: SERVICE_HOST_PORT })
+    const nodePort = { ...row(), sb_node_addrs: [[loopback, NODE_ADDR_NODE_PORTS] as const] }
+    world.check({ what: 'a host port', program, maps: hostIP, packet, expect: foreign })
+    world.check({ what: 'a node port', program, maps: nodePort, packet, expect: foreign })
+  })
+
   test('nobody asks in a name that the node would not take from outside', () => {
     const sources = [
       ['the node itself', node1],
