@@ -14,7 +14,7 @@ static __always_inline bool client__is_outside(const struct packet *p, const str
 	__u32 node;
 
 	if (addr__is_untracked(&p->key.saddr) || addr__is_untracked(&p->key.daddr) ||
-	    endpoint__find(&p->key.saddr))
+	    endpoint__find(&p->key.saddr) || node_addr__find(&p->key.saddr))
 		return false;
 	switch (ipcache__range(&p->key.saddr, config->own_node, &node)) {
 	case RANGE_OWN:

@@ -13,11 +13,27 @@ struct {
 	__type(value, struct endpoint);
 } sb_endpoints SEC(".maps");
 
+/* Answers: is this an address of the node where services are asked for? Most are in no pod range, and not in
+ * sb_endpoints. Written by the agent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct addr);
+	__type(value, __u32);
+} sb_node_addrs SEC(".maps");
+
 static __always_inline const struct endpoint *endpoint__find(const struct addr *addr)
 {
 	struct addr key = *addr;	/* Linux 6.1 takes no argument of a global function as key */
 
 	return bpf_map_lookup_elem(&sb_endpoints, &key);
+}
+
+static __always_inline const __u32 *node_addr__find(const struct addr *addr)
+{
+	struct addr key = *addr;
+
+	return bpf_map_lookup_elem(&sb_node_addrs, &key);
 }
 
 static __always_inline bool endpoint__is_pod(const struct endpoint *endpoint)

@@ -8,6 +8,7 @@
 #include "addr.h"
 #include "clock.h"
 #include "config.h"
+#include "endpoints.h"
 
 /* Answers: is this address and port a service's? Written by the agent, after the rows it leads to. */
 struct {
@@ -36,14 +37,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct backend);
 } sb_backends SEC(".maps");
-
-/* Answers: is this an address of the node where services are asked for? Written by the agent. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__type(key, struct addr);
-	__type(value, __u32);
-} sb_node_addrs SEC(".maps");
 
 /* Answers: may this source ask this service from outside? Written by the agent. */
 struct {
@@ -99,7 +92,7 @@ static __always_inline const struct service *service__find(const struct addr *ad
 
 	if (service)	/* by all zero only those are found that stand for others */
 		return unlikely(!addr->w[3] && !addr->w[0] && !addr->w[1]) ? NULL : service;
-	own = bpf_map_lookup_elem(&sb_node_addrs, &key.addr);
+	own = node_addr__find(addr);
 	if (own) {
 		addr__any(&key.addr, addr);
 		service = bpf_map_lookup_elem(&sb_services, &key);

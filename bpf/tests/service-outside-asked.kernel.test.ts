@@ -168,6 +168,14 @@ describe.each(families)('IPv$family', (actors) => {
     for (const [what, source] of sources) {
       world.check({ what, program, maps: row(), packet: ask(node1, source), expect: foreign })
     }
+    const maps = { ...row(), sb_node_addrs: [node1, stranger].map((one) => [one, 1] as const) }
+    world.check({
+      what: 'the node, beside its pods',
+      program,
+      maps,
+      packet: ask(),
+      expect: foreign,
+    })
     for (const [what, source] of [
       ['a pod of this node', b],
       ['a pod of another', c],
