@@ -5,6 +5,7 @@
 #include "config.h"
 #include "endpoints.h"
 #include "gateway.h"
+#include "guard_tunnel.h"
 #include "ipcache.h"
 #include "parse.h"
 
@@ -185,18 +186,4 @@ static __always_inline int guard__icmp_error(struct __sk_buff *skb, const struct
 	if (!addr__equal(&receiver, &p->key.saddr))
 		return DROP_FOREIGN_ERROR;
 	return addr__is_loopback(&p->key.daddr) ? DROP_LOOPBACK : CONTINUE;
-}
-
-/*
- * A packet for the tunnel's port may go to pods only. Masqueraded by this node it would come to another
- * node from a node's address, and what is inside would be believed. CONTINUE or DROP_TUNNEL_PORT.
- */
-__rare int guard__tunnel_port(const struct packet *p, const struct config *config)
-{
-	if (!p || !config)
-		return DROP_NOT_READY;
-	if (!config->tunnel_port || endpoint__is_pod(endpoint__find(&p->key.daddr)) ||
-	    ipcache__remote_node(&p->key.daddr, config->own_node))
-		return CONTINUE;
-	return DROP_TUNNEL_PORT;
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "client.h"
+#include "guard_tunnel.h"
 #include "service_flow.h"
 
 /* A connection's first packet, or a datagram: of others the kernel says that there is no connection. */
@@ -62,6 +63,7 @@ __rare int service_outside__place(struct __sk_buff *skb, const struct packet *p,
 	struct serving *serving = serving__get();
 	const struct addr *name;
 	struct opening *o;
+	int outcome;
 
 	if (!serving || !own || !p || !config)
 		return DROP_NOT_READY;
@@ -69,6 +71,9 @@ __rare int service_outside__place(struct __sk_buff *skb, const struct packet *p,
 	__builtin_memset(o, 0, sizeof(*o));
 	serving->mtu = 0;
 	serving->back_mtu = 0;
+	outcome = guard__tunnel_port(&serving->packet, config);
+	if (outcome != CONTINUE)
+		return outcome;
 	name = p->flags & PACKET_IPV6 ? &own->source6 : &own->source4;
 	o->way = service_flow__way_to(&serving->packet.key.daddr, config);
 	switch (way__kind(o->way)) {
@@ -85,10 +90,6 @@ __rare int service_outside__place(struct __sk_buff *skb, const struct packet *p,
 	case WAY_STACK:
 		break;
 	default:
-		/* In the node's name it would be believed by another one. */
-		if (p->key.proto == IPPROTO_UDP && config->tunnel_port &&
-		    serving->packet.key.dport == config->tunnel_port)
-			return DROP_TUNNEL_PORT;
 		if (outside__route(skb, &serving->packet, config, &serving->out, false) != ROUTE_OUT)
 			break;
 		o->way = way__make(WAY_OUT, serving->out.ifindex, READ_ONCE(config->generation));

@@ -106,6 +106,7 @@ __rare int place(struct __sk_buff *skb, const struct config *config)
 	const struct service_config *services = service_config__get();
 	const struct endpoint *source;
 	struct packet *p;
+	int outcome;
 	__u64 way;
 
 	if (!serving || !services || !config)
@@ -122,8 +123,9 @@ __rare int place(struct __sk_buff *skb, const struct config *config)
 	serving->opening.target_incarnation =
 		endpoint__incarnation(endpoint__find(&p->key.daddr));
 	serving->opening.target_node = way__node(way);
-	if (!way && p->key.proto == IPPROTO_UDP && p->key.dport == config->tunnel_port)
-		return DROP_TUNNEL_PORT;	/* guard__tunnel_port, of the backend */
+	outcome = guard__tunnel_port(p, config);
+	if (outcome != CONTINUE)
+		return outcome;
 	if (!way && outside__is_ours(p, config, source) &&
 	    outside__route(skb, p, config, &serving->out, false) == ROUTE_OUT) {
 		p->key.saddr = serving->out.source;

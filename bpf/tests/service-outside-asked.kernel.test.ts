@@ -29,6 +29,7 @@ import {
   nativeRows,
   readyConfig,
   type Shapes,
+  TUNNEL_PORT,
   type World,
 } from './world.ts'
 
@@ -260,6 +261,21 @@ describe.each(families)('IPv$family', (actors) => {
     ] as const
     for (const [what, maps, bytes] of cases) {
       world.check({ what, program, maps, packet: bytes, expect: refused })
+    }
+  })
+
+  test('a backend where the tunnel’s packets come in is asked by nobody', () => {
+    for (const address of [actors.own1, node1, stranger]) {
+      world.check({
+        what: address,
+        program,
+        maps: row({ backends: [{ address, port: TUNNEL_PORT }] }),
+        packet: ask(),
+        expect: {
+          verdict: 'shot',
+          maps: { sb_counters: counted('from_uplink', 'DROP_TUNNEL_PORT') },
+        },
+      })
     }
   })
 

@@ -57,7 +57,7 @@ const range = ({ family, service: addr }: Actors): Rows<Shapes> => ({
 })
 
 describe.each(families)('IPv$family', (actors) => {
-  const { family, a, b, service: address, stranger, vacant } = actors
+  const { family, a, b, own1, service: address, stranger, vacant } = actors
   const route = { src: a, dst: address }
   const datagram = udpPacket(links.fromA, route, asked)
   const other = { ...asked, dport: 81 }
@@ -104,13 +104,14 @@ describe.each(families)('IPv$family', (actors) => {
 
   const inRange = (rows: Rows<Shapes>) => ({ ...range(actors), ...rows })
   const local = service(actors, [], SERVICE_INTERNAL_LOCAL)
-  const tunnelled = serving({
-    family,
-    address,
-    port: asked.dport,
-    proto: UDP,
-    backends: [{ address: stranger, port: TUNNEL_PORT }],
-  })
+  const tunnelled = (backend: string) =>
+    serving({
+      family,
+      address,
+      port: asked.dport,
+      proto: UDP,
+      backends: [{ address: backend, port: TUNNEL_PORT }],
+    })
   test.each([
     ['DROP_SERVICE_ADDRESS', 'a datagram to what no service has', datagram, inRange({})],
     [
@@ -143,7 +144,13 @@ describe.each(families)('IPv$family', (actors) => {
       laterFragment(links.fromA, route),
       inRange({}),
     ],
-    ['DROP_TUNNEL_PORT', 'a backend where other nodes listen for the tunnel', datagram, tunnelled],
+    [
+      'DROP_TUNNEL_PORT',
+      'a backend where other nodes listen for the tunnel',
+      datagram,
+      tunnelled(stranger),
+    ],
+    ['DROP_TUNNEL_PORT', 'a backend where this node does', datagram, tunnelled(own1)],
   ])('%s: %s', (reason, what, sent, rows) => {
     world.check({
       what,
