@@ -185,7 +185,6 @@ async function start(
         },
       })
     : undefined
-  const hostPorts = isServing ? new HostPorts({ ipam, rows: serviceRows, nodeName }) : undefined
   const staleSockets = new StaleSockets({
     find: () => datapath.staleSockets(),
     hostNamespace,
@@ -210,6 +209,10 @@ async function start(
     attached: () => pods.settled(),
     table: NFT_SERVICES_TABLE,
   })
+  const { addresses } = services
+  const hostPorts = isServing
+    ? new HostPorts({ ipam, rows: serviceRows, nodeName, addresses })
+    : undefined
   const masquerade = createMasquerade({
     mode: config.masquerade,
     table: NFT_TABLE,

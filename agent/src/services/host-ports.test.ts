@@ -10,7 +10,7 @@ import {
   parsePortMappings,
 } from './host-port-mappings.ts'
 import { computeHostPorts, HostPorts, type PodWithPorts } from './host-ports.ts'
-import type { ServiceRows } from './rows.ts'
+import type { Frontend, ServiceRows } from './rows.ts'
 
 test('parsePortMappings() takes what runtimes write, and leaves out what has no host port', () => {
   const list = [
@@ -116,52 +116,113 @@ test('computeHostPorts() takes the first of two mappings for one place, and an a
   ])
 })
 
-test('HostPorts follows pods that come and go, and leaves to a NodePort what is one', () => {
+/** Pods and addresses of a node, to be changed. */
+function world(addresses: readonly string[] | undefined) {
   const rows = new Table<ServiceRows>('services', ({ key }) => key)
-  let pods: PodWithPorts[] = []
-  let tell: () => void = () => undefined
-  const ipam = {
-    list: () => pods,
-    subscribe: (listener: () => void) => {
-      tell = listener
-      return () => undefined
-    },
+  const listeners: (() => void)[] = []
+  const now = { pods: [] as PodWithPorts[], addresses }
+  const subscribe = (listener: () => void) => {
+    listeners.push(listener)
+    return () => undefined
   }
-  const hostPorts = new HostPorts({ ipam, rows, nodeName: 'n1' })
+  const hostPorts = new HostPorts({
+    ...{ rows, nodeName: 'n1', ipam: { list: () => now.pods, subscribe } },
+    addresses: {
+      get isReady() {
+        return now.addresses !== undefined
+      },
+      list: () => now.addresses ?? [],
+      subscribe,
+    },
+  })
+  const set = (change: Partial<typeof now>): void => {
+    Object.assign(now, change)
+    for (const listener of listeners) listener()
+  }
+  const places = (key: string): string[] =>
+    rows.get(key)?.ports.flatMap(({ frontends }) => frontends.map(({ address }) => address)) ?? []
+  return { rows, hostPorts, set, places }
+}
+
+function serviceOn(kind: Frontend['kind'], address: string, port: number): ServiceRows {
+  return {
+    key: 'default/web',
+    addresses: [],
+    ports: [
+      {
+        ...{ key: 'default/web:http/TCP/4', portName: 'http', protocol: 'TCP', family: 4 },
+        frontends: [{ kind, address, port }],
+        ...{ internal: [], external: [], isInternalLocal: false, isExternalLocal: false },
+      },
+    ],
+  }
+}
+
+test('HostPorts follows pods that come and go, and leaves to a NodePort what is one', () => {
+  const { rows, hostPorts, set } = world([])
   const mapping: PortMapping = { hostPort: 30_080, containerPort: 80, protocol: 'TCP' }
   const loopback: PortMapping = { ...mapping, hostIP: '127.0.0.1' }
-  pods = [pod('a', mapping), pod('b')]
-  tell()
+  set({ pods: [pod('a', mapping), pod('b')] })
   expect(rows.get('hostport:default/a')?.ports).toHaveLength(2)
   const written = new Map([['0.0.0.0', { flags: SERVICE_HOST_PORT }]])
   const map = { get: ({ addr }: { addr: string }) => written.get(addr) }
   expect(hostPorts.missing(pod('a', mapping), map)).toEqual([':: port 30080/TCP'])
   written.set('::', { flags: SERVICE_HOST_PORT })
   expect(hostPorts.missing(pod('a', mapping), map)).toEqual([])
-  const service: ServiceRows = {
-    key: 'default/web',
-    addresses: [],
-    ports: [
-      {
-        ...{ key: 'default/web:http/TCP/4', portName: 'http', protocol: 'TCP', family: 4 },
-        frontends: [{ kind: 'NodePort', address: '0.0.0.0', port: 30_080 }],
-        ...{ internal: [], external: [], isInternalLocal: false, isExternalLocal: false },
-      },
-    ],
-  }
-  rows.upsert(service)
+  rows.upsert(serviceOn('NodePort', '0.0.0.0', 30_080))
   expect(rows.get('hostport:default/a')?.ports.map(({ family }) => family)).toEqual([6])
   expect(hostPorts.problems()).toEqual([
     'host port 30080/TCP of default/a is the NodePort of a Service, which keeps it: give the pod another',
   ])
-  pods = [pod('a', loopback)]
-  tell()
+  set({ pods: [pod('a', loopback)] })
   expect(rows.get('hostport:default/a')?.ports).toHaveLength(1)
   expect(hostPorts.problems()).toEqual([])
-  pods = [pod('a', mapping)]
+  set({ pods: [pod('a', mapping)] })
   rows.remove('default/web')
   expect(rows.get('hostport:default/a')?.ports).toHaveLength(2)
-  pods = []
-  tell()
+  set({ pods: [] })
   expect(rows.size).toBe(0)
+})
+
+test.each(['10.96.0.10', '169.254.169.254', 'fd00:96::10', '::ffff:192.0.2.1'])(
+  'a pod does not get the traffic of %s, which is not of the node, by naming it',
+  (hostIP) => {
+    const { hostPorts, set, places } = world(['127.0.0.1', '192.0.2.1'])
+    const taking: PortMapping = { hostPort: 53, containerPort: 53, protocol: 'UDP', hostIP }
+    const own: PortMapping[] = ['192.0.2.1', '127.0.0.1', '0.0.0.0', '::1', '::'].map((ip) => ({
+      ...taking,
+      hostIP: ip,
+    }))
+    set({ pods: [pod('a', taking, ...own)] })
+    expect(places('hostport:default/a').sort()).toEqual(own.map(({ hostIP: ip }) => ip).sort())
+    expect(hostPorts.problems()).toEqual([
+      `host port 53/UDP of default/a is not served: its hostIP ${hostIP} is no address of this node, and the traffic of any other is not the pod's to take; give it one that the node has, or none`,
+    ])
+  },
+)
+
+test('an address that comes to the node later has the host ports that name it, and loses them again', () => {
+  const { hostPorts, set, places } = world(undefined)
+  const hostIP = '192.0.2.7'
+  set({ pods: [pod('a', { hostPort: 80, containerPort: 80, protocol: 'TCP', hostIP })] })
+  expect([places('hostport:default/a'), hostPorts.problems()]).toEqual([[], []])
+  set({ addresses: ['192.0.2.1'] })
+  expect([places('hostport:default/a'), hostPorts.problems().length]).toEqual([[], 1])
+  set({ addresses: ['192.0.2.1', hostIP] })
+  expect([places('hostport:default/a'), hostPorts.problems()]).toEqual([[hostIP], []])
+  set({ addresses: ['192.0.2.1'] })
+  expect(places('hostport:default/a')).toEqual([])
+})
+
+test('an address of the node with a port of a Service stays the Service’s', () => {
+  const { rows, hostPorts, set, places } = world(['192.0.2.1'])
+  const mapping = { hostPort: 80, containerPort: 80, protocol: 'TCP', hostIP: '192.0.2.1' } as const
+  set({ pods: [pod('a', mapping)] })
+  rows.upsert(serviceOn('ExternalIP', '192.0.2.1', 80))
+  expect(places('hostport:default/a')).toEqual([])
+  expect(hostPorts.problems()).toEqual([
+    "host port 80/TCP of default/a is Service default/web's at 192.0.2.1, which keeps it: give the pod another",
+  ])
+  rows.upsert(serviceOn('ExternalIP', '192.0.2.1', 81))
+  expect([places('hostport:default/a'), hostPorts.problems()]).toEqual([['192.0.2.1'], []])
 })

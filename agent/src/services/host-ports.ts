@@ -1,8 +1,9 @@
-// Ports of the node that lead to pods of it: rows of services made from what is on disk of each pod, unless a NodePort has the port.
+// Ports of the node that lead to pods of it: rows of services made from what is on disk of each pod, unless a Service has the port there.
 import { SERVICE_HOST_PORT, type Service, type ServiceKey } from '@sinabro/libbpf-ts/layouts'
 import type { Allocation } from '../ipam/allocation.ts'
 import type { Change, Table } from '../state/table.ts'
-import type { PortMapping } from './host-port-mappings.ts'
+import { isAny, type PortMapping } from './host-port-mappings.ts'
+import type { NodeAddresses } from './node-addresses.ts'
 import type { Backend, Protocol, ServicePort, ServiceRows } from './rows.ts'
 
 /** Begins the keys of such rows; those of Services begin with a namespace, which has no colon. */
@@ -21,18 +22,27 @@ export interface HostPortsOptions {
   /** Those of Services are in it too, and only looked at. */
   readonly rows: Table<ServiceRows>
   readonly nodeName: string
+  /** No other than these is served, whatever a pod asks for. */
+  readonly addresses: Pick<NodeAddresses, 'isReady' | 'list' | 'subscribe'>
 }
 
 /** Those of the map; SCTP is for rules of nftables. */
 const PROTO: Readonly<Partial<Record<Protocol, number>>> = { TCP: 6, UDP: 17 }
 
-type IsFree = (port: number, protocol: Protocol, family: 4 | 6) => boolean
+type IsFree = (place: Place) => boolean
+
+interface Place extends Pick<PortMapping, 'hostPort' | 'protocol'> {
+  readonly address: string
+  readonly family: 4 | 6
+}
 
 export class HostPorts {
   readonly #options: HostPortsOptions
   readonly #keys = new Set<string>()
   /** Ports of each Service that has any. */
   readonly #nodePorts = new Map<string, ReadonlySet<string>>()
+  /** Single addresses that pods ask for. */
+  #asked: ReadonlySet<string> = new Set()
   #problems: readonly string[] = []
 
   /** The rows of all pods are in the table when it returns. */
@@ -45,15 +55,16 @@ export class HostPorts {
       if (isOther) this.#follow()
     })
     options.ipam.subscribe(() => this.#follow())
+    options.addresses.subscribe(() => this.#follow())
     this.#follow()
   }
 
-  /** Host ports that a NodePort has, in words. */
+  /** Host ports that are not served, in words. */
   problems(): readonly string[] {
     return this.#problems
   }
 
-  /** Of a pod's ports those that the map does not lead to it, in words. A port that a NodePort has is none of them. */
+  /** Of a pod's ports those that the map does not lead to it, in words. One that is not served at all is none of them. */
   missing(
     pod: PodWithPorts,
     services: { get(key: ServiceKey): Pick<Service, 'flags'> | undefined },
@@ -71,12 +82,13 @@ export class HostPorts {
     })
   }
 
-  /** Says whether the Service's NodePorts are others now. */
-  #note({ key, row }: Change<ServiceRows>): boolean {
+  /** Says whether the Service's NodePorts are others now, or it is where a pod asks to be. */
+  #note({ key, row, previous }: Change<ServiceRows>): boolean {
     if (key.startsWith(HOST_PORT_KEY)) return false
+    const isAsked = [row, previous].some((one) => placesOf(one, this.#asked).length > 0)
     const before = this.#nodePorts.get(key) ?? new Set()
     const now = nodePortsOf(row)
-    if (now.size === before.size && now.isSubsetOf(before)) return false
+    if (now.size === before.size && now.isSubsetOf(before)) return isAsked
     if (now.size === 0) this.#nodePorts.delete(key)
     else this.#nodePorts.set(key, now)
     return true
@@ -84,15 +96,19 @@ export class HostPorts {
 
   #follow(): void {
     const { ipam, rows, nodeName } = this.#options
-    const taken = new Set([...this.#nodePorts.values()].flatMap((ports) => [...ports]))
+    const pods = ipam.list()
+    this.#asked = singleAddressesOf(pods)
+    const refusalOf = this.#rules()
     const problems = new Set<string>()
     const wanted = new Map<string, ServiceRows>()
-    for (const pod of ipam.list()) {
-      const row = computeHostPorts(pod, nodeName, (port, protocol, family) => {
-        if (!taken.has(portText(port, protocol, family))) return true
-        problems.add(
-          `host port ${port}/${protocol} of ${nameOf(pod)} is the NodePort of a Service, which keeps it: give the pod another`,
-        )
+    for (const pod of pods) {
+      const row = computeHostPorts(pod, nodeName, (place) => {
+        const reason = refusalOf(place)
+        if (reason === undefined) return true
+        const { hostPort, protocol } = place
+        if (reason !== '') {
+          problems.add(`host port ${hostPort}/${protocol} of ${nameOf(pod)} ${reason}`)
+        }
         return false
       })
       if (row.ports.length > 0) wanted.set(row.key, row)
@@ -108,9 +124,37 @@ export class HostPorts {
       rows.upsert(row)
     }
   }
+
+  /** Why a place is not a pod's, in words; empty: it is not known yet. */
+  #rules(): (place: Place) => string | undefined {
+    const { rows, addresses } = this.#options
+    const nodePorts = new Set([...this.#nodePorts.values()].flatMap((ports) => [...ports]))
+    const own = new Set(addresses.list())
+    const holders = new Map<string, string>()
+    for (const row of this.#asked.size === 0 ? [] : rows.values()) {
+      if (row.key.startsWith(HOST_PORT_KEY)) continue
+      for (const place of placesOf(row, this.#asked)) holders.set(place, row.key)
+    }
+    return ({ address, hostPort, protocol, family }) => {
+      if (isLoopback(address)) return undefined
+      if (!isAny(address)) {
+        if (!addresses.isReady) return ''
+        if (!own.has(address)) {
+          return `is not served: its hostIP ${address} is no address of this node, and the traffic of any other is not the pod's to take; give it one that the node has, or none`
+        }
+        const holder = holders.get(placeText(address, hostPort, protocol))
+        if (holder !== undefined) {
+          return `is Service ${holder}'s at ${address}, which keeps it: give the pod another`
+        }
+      }
+      return nodePorts.has(portText(hostPort, protocol, family))
+        ? 'is the NodePort of a Service, which keeps it: give the pod another'
+        : undefined
+    }
+  }
 }
 
-/** Pure. `isFree`: no Service has the port on the node's addresses. */
+/** Pure. `isFree`: the pod may have the port there. */
 export function computeHostPorts(pod: PodWithPorts, nodeName: string, isFree: IsFree): ServiceRows {
   const key = HOST_PORT_KEY + nameOf(pod)
   // Of two mappings for one place the first counts.
@@ -121,7 +165,7 @@ export function computeHostPorts(pod: PodWithPorts, nodeName: string, isFree: Is
       const { hostPort, containerPort, protocol } = mapping
       const address = frontendOf(mapping, family)
       if (address === undefined) return []
-      if (!isLoopback(address) && !isFree(hostPort, protocol, family)) return []
+      if (!isFree({ address, hostPort, protocol, family })) return []
       const place = `${hostPort}/${protocol}/${address}`
       if (places.has(place)) return []
       places.add(place)
@@ -163,6 +207,21 @@ function isLoopback(address: string): boolean {
   return address === '::1' || address.startsWith('127.')
 }
 
+function singleAddressesOf(pods: readonly PodWithPorts[]): Set<string> {
+  const all = pods.flatMap(({ portMappings = [] }) => portMappings.map(({ hostIP }) => hostIP))
+  return new Set(all.filter((ip) => ip !== undefined).filter((ip) => !isAny(ip) && !isLoopback(ip)))
+}
+
+/** Where a Service is at one of these addresses. */
+function placesOf(row: ServiceRows | undefined, addresses: ReadonlySet<string>): string[] {
+  if (row === undefined || addresses.size === 0) return []
+  return row.ports.flatMap(({ frontends, protocol }) =>
+    frontends
+      .filter(({ address }) => addresses.has(address))
+      .map(({ address, port }) => placeText(address, port, protocol)),
+  )
+}
+
 function nodePortsOf(row: ServiceRows | undefined): ReadonlySet<string> {
   const ports = row?.ports ?? []
   return new Set(
@@ -172,6 +231,10 @@ function nodePortsOf(row: ServiceRows | undefined): ReadonlySet<string> {
         .map(({ port }) => portText(port, protocol, family)),
     ),
   )
+}
+
+function placeText(address: string, port: number, protocol: Protocol): string {
+  return `${address} ${port}/${protocol}`
 }
 
 function portText(port: number, protocol: Protocol, family: 4 | 6): string {

@@ -115,11 +115,12 @@ export class Services {
   readonly latency: ProgrammingLatency
   /** Ready while new connections to Services are translated by our programs. */
   readonly serving: Source
+  /** What the node's devices have; followed while Services are served. */
+  readonly addresses = new NodeAddresses()
   readonly #onServing = new Set<() => void>()
   readonly #isOn: boolean
   readonly #wanted: Table<ServiceRows>
   readonly #sources: readonly Source[]
-  readonly #addresses = new NodeAddresses()
   readonly #sctp: SctpServices
   readonly #target: ServiceTarget
   readonly #rows: Reconciler<ServiceRows, unknown>
@@ -167,7 +168,7 @@ export class Services {
       ...common,
       target: new NodeAddressTarget(maps),
       desired: () => (this.#isOn && this.#isNodeKnown() ? this.#computeAddresses() : []),
-      sources: this.#isOn ? [nodes, this.#addresses] : [],
+      sources: this.#isOn ? [nodes, this.addresses] : [],
     }) as Reconciler<object, unknown>
     this.#ranges = new Reconciler({
       ...common,
@@ -181,7 +182,7 @@ export class Services {
       ...common,
       target: new NftTableTarget({ name: 'service rules', table, nft, format }),
       desired: () => (this.#isOn && this.#isNodeKnown() ? [this.#computeRules()] : []),
-      sources: this.#isOn ? [this.#sctp, nodes, this.#addresses] : [],
+      sources: this.#isOn ? [this.#sctp, nodes, this.addresses] : [],
     }) as Reconciler<ServiceRules, unknown>
     if (!this.#isOn) config.setFlags(CONFIG_SERVICES, 0)
     else if (!config.has(CONFIG_SERVICES)) health.starting(PROGRAMS, 'waits for its maps')
@@ -191,7 +192,7 @@ export class Services {
     const { clock, netlink, hostNamespace, refreshMs = REFRESH_MS } = this.#deps
     if (this.#isOn) {
       const follow = { netns: hostNamespace, netlink, clock, refreshMs }
-      jobs.start('node addresses', (signal) => this.#addresses.run(follow, signal))
+      jobs.start('node addresses', (signal) => this.addresses.run(follow, signal))
       jobs.start('service syncs', (signal) => this.#time(signal))
     }
     jobs.start(ROWS, (signal) => this.#runRows(signal))
@@ -241,12 +242,12 @@ export class Services {
 
   /** Until then rows would say that node ports are at none of its addresses, over those of an earlier agent. */
   #isNodeKnown(): boolean {
-    return this.#deps.nodes.isReady && this.#addresses.isReady
+    return this.#deps.nodes.isReady && this.addresses.isReady
   }
 
   #computeAddresses() {
     const { nodes, nodeName, nodePortAddresses } = this.#deps
-    return computeNodeAddresses(this.#addresses.list(), nodePortAddresses, nodes.get(nodeName))
+    return computeNodeAddresses(this.addresses.list(), nodePortAddresses, nodes.get(nodeName))
   }
 
   #computeRanges() {
@@ -269,7 +270,9 @@ export class Services {
 
   /** All rows together, or none: what an earlier agent wrote is better than part of what is. */
   async #runRows(signal: AbortSignal): Promise<void> {
-    for (const source of this.#sources) await whenReady(source, signal)
+    // Without addresses of the node, host ports that name one would be taken away.
+    const sources = this.#isOn ? [...this.#sources, this.addresses] : []
+    for (const source of sources) await whenReady(source, signal)
     await this.#rows.run(signal)
   }
 
@@ -297,7 +300,7 @@ export class Services {
     }
     const startedAt = clock.monotonicMs()
     let wake = (): void => undefined
-    const sources = [...this.#sources, this.#addresses]
+    const sources = [...this.#sources, this.addresses]
     const ends = sources.map((source) => source.subscribe(() => wake()))
     const endOfNode = nodes.subscribe((changes) => {
       if (changes.some(({ key }) => key === this.#deps.nodeName)) wake()
@@ -329,7 +332,7 @@ export class Services {
     const { config } = this.#deps.datapath
     const unready = this.#sources.find((source) => !source.isReady)
     if (unready !== undefined) return `the first list of ${unready.name}`
-    if (!this.#addresses.isReady) return this.#addresses.name
+    if (!this.addresses.isReady) return this.addresses.name
     if (!this.#writeConfig()) return `the Node object ${this.#deps.nodeName}`
     if (config.has(CONFIG_SERVICES)) return undefined
     for (const one of [this.#rows, this.#nodeAddresses, this.#ranges, this.#rules]) {

@@ -356,3 +356,34 @@ function seeded(seed: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 }
+
+test('a Service takes what a host port has, whoever wrote first, and a host port nothing of a Service', async () => {
+  const service = serviceAt(1, many(2), {}, [nodePort(30_080)])
+  const [port] = service.ports
+  if (port === undefined) throw new Error('a port was expected')
+  const list = { internal: many(1, 9), external: many(1, 9) }
+  const asked: Frontend[] = [{ kind: 'HostPort', address: '0.0.0.0', port: 30_080 }]
+  const hostPort: ServiceRows = {
+    key: 'hostport:shop/pod',
+    addresses: [],
+    ports: [{ ...port, ...list, key: 'hostport:shop/pod/30080/TCP', frontends: asked }],
+  }
+  const target = await started()
+  await target.update(hostPort)
+  await target.update(service)
+  const { headers } = readAll(maps)
+  expect(headers).toEqual((await fresh([service])).headers)
+  // It is to be written again, which says whose it is and changes nothing.
+  expect(await target.find(hostPort.key)).toMatchObject({ row: undefined })
+  await expect(target.update(hostPort)).rejects.toThrow('0.0.0.0 30080 6 is that of shop/s1')
+  expect(readAll(maps).headers).toEqual(headers)
+  // An agent that starts anew and comes to the pod's row first.
+  const next = await started()
+  await next.update(hostPort)
+  await next.update(service)
+  expect(readAll(maps).headers).toEqual(headers)
+  await next.remove({ key: '', row: undefined, isIntact: true })
+  await next.remove({ key: service.key, row: service, isIntact: true })
+  await next.update(hostPort)
+  expect(readAll(maps)).toEqual(await fresh([hostPort]))
+})

@@ -4,6 +4,7 @@ import type { Service } from '@sinabro/libbpf-ts/layouts'
 import { type CrashPoint, noCrash } from '../ipam/crash-point.ts'
 import type { Target } from '../state/target.ts'
 import { computeAddresses, computePorts, type WantedHeader, type WantedPort } from './compute.ts'
+import { HOST_PORT_KEY } from './host-ports.ts'
 import { Ids } from './ids.ts'
 import { isSameList } from './lists.ts'
 import { MapWriter } from './map-writer.ts'
@@ -133,6 +134,11 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
       const found = mirror.headers.get(header.name)
       if (found === undefined) return true
       found.owner ??= row.key
+      if (isHostPort(found.owner) && !isHostPort(row.key)) {
+        const loser = this.#owned.get(found.owner)
+        if (loser !== undefined) loser.row = undefined
+        found.owner = row.key
+      }
       if (found.owner !== row.key) conflicts.push(`${header.name} is that of ${found.owner}`)
       return found.owner === row.key
     }
@@ -330,6 +336,11 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
     await setImmediate()
     this.#turnAtMs = performance.now()
   }
+}
+
+/** What a Service asks for is never such a row's. */
+function isHostPort(key: string): boolean {
+  return key.startsWith(HOST_PORT_KEY)
 }
 
 /** Whether the kernel has what was written of it. */
