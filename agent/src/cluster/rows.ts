@@ -136,6 +136,8 @@ export interface ProblemRow {
     | 'refused'
     /** An address that another has. */
     | 'taken'
+    /** More than one object may have. */
+    | 'excess'
   /** `file:line` for manifests. */
   readonly where: string
   /** `Node/worker-1`, when that much could be read. */

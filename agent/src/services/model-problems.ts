@@ -2,6 +2,7 @@
 import { problem } from '../cluster/claims.ts'
 import type { EndpointSliceRow, ProblemRow, Protocol } from '../cluster/rows.ts'
 import type { ClusterEvent } from '../cluster/sink.ts'
+import { MOST_OF_SERVICE } from './model-bounds.ts'
 import type { Frontend } from './rows.ts'
 
 export type Refusal = {
@@ -36,12 +37,23 @@ export function computeProblems(
   return [...found.values()]
 }
 
+/** @param excess what it has too much of */
+export function problemOfExcess(key: string, excess: string): ProblemRow {
+  const where = `Service/${key}`
+  const message = `it is not served: it asks for more than ${MOST_OF_SERVICE} ${excess}; make several Services of it`
+  return { ...problem('excess', where, message, where), key: `${where} excess` }
+}
+
 export function eventOf(key: string, { code, where, message }: ProblemRow): ClusterEvent {
   const [namespace = '', name = ''] = key.split('/')
-  const isEndpoint = where.startsWith('EndpointSlice/')
-  const reason =
-    code === 'taken' ? 'AddressTaken' : isEndpoint ? 'EndpointRefused' : 'AddressRefused'
-  return { type: 'Warning', reason, message, about: { kind: 'Service', namespace, name } }
+  const about = { kind: 'Service', namespace, name } as const
+  return { type: 'Warning', reason: reasonOf(code, where), message, about }
+}
+
+function reasonOf(code: ProblemRow['code'], where: string): string {
+  if (code === 'excess') return 'TooLarge'
+  if (code === 'taken') return 'AddressTaken'
+  return where.startsWith('EndpointSlice/') ? 'EndpointRefused' : 'AddressRefused'
 }
 
 function problemOf(where: string, refusal: Refusal): ProblemRow {

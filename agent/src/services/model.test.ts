@@ -357,3 +357,71 @@ test('explain() by key', () => {
   expect(model.explain('shop/none')).toBeUndefined()
   expect(model.explain('shop/absent')).toBeUndefined()
 })
+
+describe('a Service that asks for more than any agent should hold', () => {
+  const ports = (count: number): object[] =>
+    Array.from({ length: count }, (_, at) => ({ name: `p${at}`, port: at + 1 }))
+  const addresses = (count: number): string[] =>
+    Array.from({ length: count }, (_, at) => `198.51.${100 + (at >> 8)}.${at & 255}`)
+  const endpoints = (count: number): string[] =>
+    Array.from({ length: count }, (_, at) => `10.${at >> 16}.${(at >> 8) & 255}.${at & 255}`)
+
+  test('has no frontends beyond the bound, one problem and one event; less of it is served', () => {
+    all = world({ externalIPCIDRs: ['198.51.0.0/16'] })
+    const { services, events, markReady } = all
+    const asking = (count: number) =>
+      service('shop/web', '10.96.0.1', {
+        spec: { ports: ports(256), externalIPs: addresses(count) },
+      })
+    services.upsert(asking(2))
+    markReady()
+    expect(all.rows.get('shop/web')?.ports).toHaveLength(256)
+    services.upsert(asking(256))
+    expect(all.rows.has('shop/web')).toBe(false)
+    services.upsert(asking(500))
+    const message =
+      'it is not served: it asks for more than 65536 frontends (ports times addresses); make several Services of it'
+    expect(said()).toEqual([`excess Service/shop/web: ${message}`])
+    const about = { kind: 'Service', namespace: 'shop', name: 'web' }
+    expect(events).toEqual([{ type: 'Warning', reason: 'TooLarge', message, about }])
+    // What it asked for is free.
+    services.upsert(service('shop/other', '10.96.0.2', { spec: { externalIPs: ['198.51.100.1'] } }))
+    expect(frontends('shop/other')).toContain('ExternalIP 198.51.100.1')
+    services.upsert(asking(1))
+    expect([all.rows.get('shop/web')?.ports.length, said()]).toEqual([256, []])
+  })
+
+  test('has no endpoints beyond the bound, counted for the ports that it has', () => {
+    const { services, endpointSlices, events, model, markReady } = all
+    services.upsert(service('shop/web', '10.96.0.1', { spec: { ports: ports(100) } }))
+    const many = endpoints(1000)
+    endpointSlices.upsert(
+      slice('shop/web', many, { ports: [...ports(1), { name: 'other', port: 1 }] }),
+    )
+    markReady()
+    expect(all.rows.get('shop/web')?.ports[0]?.internal).toHaveLength(1000)
+    endpointSlices.upsert(slice('shop/web', many, { ports: ports(100) }))
+    expect([all.rows.has('shop/web'), model.explain('shop/web')]).toEqual([false, undefined])
+    expect(said()).toEqual([
+      'excess Service/shop/web: it is not served: it asks for more than 65536 endpoints over all ports; make several Services of it',
+    ])
+    endpointSlices.upsert(slice('shop/web', endpoints(600), { ports: ports(100) }))
+    expect([all.rows.get('shop/web')?.ports.length, said()]).toEqual([100, []])
+    expect(events).toHaveLength(1)
+  })
+})
+
+test('slices of one Service are in the order of their names, whatever order they came in', () => {
+  const { services, endpointSlices, markReady } = all
+  services.upsert(service('web', '10.96.0.1'))
+  for (const at of [3, 1, 2]) {
+    endpointSlices.upsert(slice('web', [`10.244.1.${at}`], { name: `s${at}` }))
+  }
+  markReady()
+  expect(backends('default/web')).toBe('10.244.1.1 10.244.1.2 10.244.1.3')
+  endpointSlices.upsertAll([
+    slice('web', ['10.244.1.9'], { name: 's2' }),
+    slice('web', ['10.244.1.7'], { name: 's0' }),
+  ])
+  expect(backends('default/web')).toBe('10.244.1.7 10.244.1.1 10.244.1.9 10.244.1.3')
+})

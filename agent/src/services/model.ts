@@ -15,13 +15,14 @@ import type {
 import type { ClusterSink } from '../cluster/sink.ts'
 import { type Change, Table } from '../state/table.ts'
 import { AddressRules, type AddressSettings } from './model-addresses.ts'
+import { excessOf, hasTooManyFrontends } from './model-bounds.ts'
 import type { Place } from './model-choose.ts'
 import { type Claimant, Claims } from './model-claims.ts'
 import { type Context, compute } from './model-compute.ts'
 import { type ExplainedPort, explain } from './model-explain.ts'
 import { claimOf, isOutside, isServed, wantedBy } from './model-frontends.ts'
 import { Outside } from './model-outside.ts'
-import { computeProblems, eventOf, type Refusal } from './model-problems.ts'
+import { computeProblems, eventOf, problemOfExcess, type Refusal } from './model-problems.ts'
 import type { ServicePort, ServiceRows } from './rows.ts'
 
 export interface ModelDeps {
@@ -81,7 +82,9 @@ export class ServiceModel {
   /** Undefined: there is no such Service, or it is not ours to serve. */
   explain(key: string): ExplainedPort[] | undefined {
     const service = this.#servedService(key)
-    return service && explain(service, this.#slices.get(key) ?? [], this.#place)
+    const slices = this.#slices.get(key) ?? []
+    if (service === undefined || excessOf(service, slices) !== undefined) return undefined
+    return explain(service, slices, this.#place)
   }
 
   serviceRanges(): readonly string[] {
@@ -104,7 +107,7 @@ export class ServiceModel {
   #begin(): void {
     const { services, endpointSlices, nodes, rows } = this.#deps
     this.#isReady = true
-    for (const slice of endpointSlices.values()) this.#putSlice(slice)
+    this.#putSlices(endpointSlices.values())
     for (const node of nodes.values()) this.#rules.changeNode(undefined, node)
     this.#rules.setServiceRanges(this.serviceRanges())
     this.#place = this.#lookAtPlace()
@@ -119,7 +122,9 @@ export class ServiceModel {
 
   #onSlices(changes: readonly Change<EndpointSliceRow>[]): void {
     const touched = new Set<string>()
-    for (const { row, previous } of changes) {
+    const put = new Map<string, EndpointSliceRow>()
+    for (const { key, row, previous } of changes) {
+      put.delete(key)
       const from = previous && serviceOf(previous)
       const to = row && serviceOf(row)
       if (previous !== undefined && from !== undefined) {
@@ -127,10 +132,11 @@ export class ServiceModel {
         touched.add(from)
       }
       if (row !== undefined && to !== undefined) {
-        this.#putSlice(row)
+        put.set(key, row)
         touched.add(to)
       }
     }
+    this.#putSlices([...put.values()])
     this.#write(touched)
   }
 
@@ -182,10 +188,12 @@ export class ServiceModel {
     const { rows } = this.#deps
     const written: ServiceRows[] = []
     for (const key of keys) {
-      const service = this.#servedService(key)
+      const asking = this.#askingService(key)
       const slices = this.#slices.get(key) ?? []
+      const excess = asking && excessOf(asking, slices)
+      const service = excess === undefined ? asking : undefined
       if (service === undefined) {
-        this.#say(key, [])
+        this.#say(key, excess === undefined ? [] : [problemOfExcess(key, excess)])
         if (key !== KUBERNETES) rows.remove(key)
         continue
       }
@@ -228,17 +236,25 @@ export class ServiceModel {
     }
   }
 
-  #servedService(key: string): ServiceRow | undefined {
+  /** It may ask for too much. */
+  #askingService(key: string): ServiceRow | undefined {
     const service = this.#deps.services.get(key)
     return service !== undefined && isServed(service) ? service : undefined
   }
 
-  #putSlice(slice: EndpointSliceRow): void {
-    const key = serviceOf(slice)
-    if (key === undefined) return
-    const others = (this.#slices.get(key) ?? []).filter(({ name }) => name !== slice.name)
-    const all = others.length === 0 ? [slice] : [...others, slice].sort(byName)
-    this.#slices.set(key, all)
+  #servedService(key: string): ServiceRow | undefined {
+    const service = this.#askingService(key)
+    return service !== undefined && hasTooManyFrontends(service) ? undefined : service
+  }
+
+  /** However many are of one Service, it is put in order once. */
+  #putSlices(slices: readonly EndpointSliceRow[]): void {
+    for (const [key, news] of Map.groupBy(slices, serviceOf)) {
+      if (key === undefined) continue
+      const byNames = new Map((this.#slices.get(key) ?? []).map((one) => [one.name, one]))
+      for (const slice of news) byNames.set(slice.name, slice)
+      this.#slices.set(key, [...byNames.values()].sort(byName))
+    }
   }
 
   #dropSlice(slice: EndpointSliceRow): void {
