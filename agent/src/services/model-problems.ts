@@ -14,7 +14,7 @@ export type Refusal = {
   | { readonly holder: string }
 )
 
-/** Of endpoints that are named one by one. */
+/** Of addresses that are named one by one. */
 const MOST_NAMED = 5
 
 /** @param key of the Service */
@@ -23,25 +23,31 @@ export function computeProblems(
   refusals: Iterable<Refusal>,
   slices: readonly EndpointSliceRow[],
 ): ProblemRow[] {
-  const found = new Map<string, ProblemRow>()
+  const where = `Service/${key}`
+  // One for all of them: there may be tens of thousands, and each problem is an event.
+  const texts = { refused: new Set<string>(), taken: new Set<string>() }
   for (const refusal of refusals) {
-    const one = problemOf(`Service/${key}`, refusal)
-    found.set(one.key, one)
+    texts['reason' in refusal ? 'refused' : 'taken'].add(textOf(refusal))
+  }
+  const found: ProblemRow[] = []
+  for (const code of ['refused', 'taken'] as const) {
+    if (texts[code].size === 0) continue
+    found.push(problem(code, where, listed([...texts[code]], '; '), where))
   }
   for (const { namespace, name, refused } of slices) {
     if (refused === undefined) continue
-    const where = `EndpointSlice/${namespace}/${name}`
-    const message = `endpoints ${listed(refused)} are left out: no packet may be sent there in a Service's name, or not in this family`
-    found.set(where, { ...problem('refused', where, message, where), key: where })
+    const slice = `EndpointSlice/${namespace}/${name}`
+    const message = `endpoints ${listed(refused, ', ')} are left out: no packet may be sent there in a Service's name, or not in this family`
+    found.push(problem('refused', slice, message, slice))
   }
-  return [...found.values()]
+  return found
 }
 
 /** @param excess what it has too much of */
 export function problemOfExcess(key: string, excess: string): ProblemRow {
   const where = `Service/${key}`
   const message = `it is not served: it asks for more than ${MOST_OF_SERVICE} ${excess}; make several Services of it`
-  return { ...problem('excess', where, message, where), key: `${where} excess` }
+  return problem('excess', where, message, where)
 }
 
 export function eventOf(key: string, { code, where, message }: ProblemRow): ClusterEvent {
@@ -56,21 +62,17 @@ function reasonOf(code: ProblemRow['code'], where: string): string {
   return where.startsWith('EndpointSlice/') ? 'EndpointRefused' : 'AddressRefused'
 }
 
-function problemOf(where: string, refusal: Refusal): ProblemRow {
+function textOf(refusal: Refusal): string {
   const { frontend, protocol } = refusal
   const { kind, address, port } = frontend
-  if ('reason' in refusal) {
-    const message = `${kind} ${address} is not served: ${refusal.reason}`
-    return { ...problem('refused', where, message, where), key: `${where} ${address}` }
-  }
-  const what =
-    kind === 'NodePort' ? `node port ${port}/${protocol}` : `${address} port ${port}/${protocol}`
-  const message = `${kind === 'NodePort' ? what : `${kind} ${what}`} is not served: Service ${refusal.holder} has it`
-  return { ...problem('taken', where, message, where), key: `${where} ${what}` }
+  if ('reason' in refusal) return `${kind} ${address} is not served: ${refusal.reason}`
+  const where = `port ${port}/${protocol}`
+  const what = kind === 'NodePort' ? `node ${where}` : `${kind} ${address} ${where}`
+  return `${what} is not served: Service ${refusal.holder} has it`
 }
 
-function listed(addresses: readonly string[]): string {
-  const named = addresses.slice(0, MOST_NAMED).join(', ')
-  const left = addresses.length - MOST_NAMED
+function listed(texts: readonly string[], separator: string): string {
+  const named = texts.slice(0, MOST_NAMED).join(separator)
+  const left = texts.length - MOST_NAMED
   return left > 0 ? `${named} and ${left} more` : named
 }

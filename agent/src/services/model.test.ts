@@ -203,6 +203,35 @@ test.each(OUTSIDE)('%s %s: %s', (kind, address, reason) => {
   )
 })
 
+test('many addresses that a Service may not have are one problem and one event, and so are those of others', () => {
+  const { services, events, markReady } = all
+  const clusterIPs = Array.from({ length: 300 }, (_, at) => `10.99.${at >> 8}.${at & 255}`)
+  const [ports, taken] = [[], []] as [object[], object[]]
+  for (let at = 1; at <= 7; at++) {
+    ports.push({ name: `p${at}`, port: at, nodePort: 30_000 + at })
+    taken.push({ name: `p${at}`, port: 100 + at, nodePort: 30_000 + at })
+  }
+  services.upsert(service('shop/a', '10.96.0.1', { spec: { ports } }))
+  services.upsert(
+    service('shop/b', '10.96.0.2', {
+      spec: { ports: taken },
+      ingress: clusterIPs.map((ip) => ({ ip })),
+    }),
+  )
+  markReady()
+  const refusals = clusterIPs
+    .slice(0, 5)
+    .map((ip) => `LoadBalancer ${ip} is not served: it is in the service range 10.96.0.0/12`)
+  const others = [1, 2, 3, 4, 5].map(
+    (at) => `node port ${30_000 + at}/TCP is not served: Service shop/a has it`,
+  )
+  expect(said()).toEqual([
+    `refused Service/shop/b: ${refusals.join('; ')} and 295 more`,
+    `taken Service/shop/b: ${others.join('; ')} and 2 more`,
+  ])
+  expect(events.map(({ reason }) => reason)).toEqual(['AddressRefused', 'AddressTaken'])
+})
+
 test('an address is given back when the node that has it comes, and given when it goes', () => {
   const { services, nodes, model, events, markReady } = all
   services.upsert(service('web', '10.96.0.1', { ingress: [{ ip: '203.0.113.7' }] }))
