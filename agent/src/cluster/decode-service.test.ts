@@ -83,6 +83,21 @@ test('decodeService() finds no address in a Service that is labelled headless', 
   expect(decodeService({ metadata: { ...metadata, labels }, spec }).clusterIPs).toEqual([])
 })
 
+test('decodeService() leaves out a bad address from outside alone, and says which', () => {
+  const spec = { clusterIPs: ['10.96.0.1'], externalIPs: ['198.51.100.01', 7, '198.51.100.2'] }
+  const ingress = [{ ip: 'balancer' }, { ip: '203.0.113.7' }]
+  expect(decodeService({ metadata, spec, status: { loadBalancer: { ingress } } })).toMatchObject({
+    clusterIPs: ['10.96.0.1'],
+    externalIPs: ['198.51.100.2'],
+    ingress: [{ ip: '203.0.113.7' }],
+    refused: [
+      'spec.externalIPs[0]: expected an IP address, found "198.51.100.01"',
+      'spec.externalIPs[1]: expected a string, found 7',
+      'status.loadBalancer.ingress[0].ip: expected an IP address, found "balancer"',
+    ],
+  })
+})
+
 test('decodeService() sees whose it is', () => {
   const labels = { 'service.kubernetes.io/service-proxy-name': 'other' }
   expect(decodeService({ metadata: { ...metadata, labels }, spec: {} }).proxyName).toBe('other')

@@ -1,6 +1,6 @@
 // A Kubernetes Service, v1, to the row that the node network reads of it.
 import { formatPrefix, networkOf, parseIpWithPrefix } from '@sinabro/node-netlink'
-import { decodeMetadata, decodePort, decodeProtocol, Field } from './decode.ts'
+import { DecodeError, decodeMetadata, decodePort, decodeProtocol, Field } from './decode.ts'
 import type { IngressRow, ServicePortRow, ServiceRow } from './rows.ts'
 
 const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const
@@ -28,14 +28,17 @@ export function decodeService(value: unknown): ServiceRow {
   const healthCheck = spec.at('healthCheckNodePort')
   const hasHealthCheck = isExternalLocal && !healthCheck.isAbsent && healthCheck.value !== 0
   const { namespace, name, uid } = decodeMetadata(metadata)
+  const refused: string[] = []
+  const externalIPs = spec.at('externalIPs').list()
+  const ingress = service.at('status').at('loadBalancer').at('ingress')
   // What all have comes first: those fields then lie in the object itself, and there are many.
   return {
     namespace,
     name,
     type,
     clusterIPs: type === 'ExternalName' || isHeadless ? [] : decodeClusterIPs(spec),
-    externalIPs: orNone(spec.at('externalIPs').addresses()),
-    ingress: orNone(decodeIngress(service.at('status').at('loadBalancer').at('ingress'))),
+    externalIPs: orNone([...new Set(externalIPs.flatMap((one) => addressOf(one, refused)))]),
+    ingress: orNone(decodeIngress(ingress, refused)),
     ports: spec.at('ports').list().map(decodeServicePort),
     ...(uid === undefined ? {} : { uid }),
     ...(createdAt === undefined ? {} : { createdAt }),
@@ -46,6 +49,7 @@ export function decodeService(value: unknown): ServiceRow {
     ...decodeSourceRanges(spec.at('loadBalancerSourceRanges')),
     ...(trafficDistribution === undefined ? {} : { trafficDistribution }),
     ...(proxyName === undefined ? {} : { proxyName }),
+    ...(refused.length === 0 ? {} : { refused }),
   }
 }
 
@@ -60,11 +64,23 @@ function decodeClusterIPs(spec: Field): string[] {
   return addresses
 }
 
-function decodeIngress(ingress: Field): IngressRow[] {
+/** One; what is none is lost alone, as its Service has others. */
+function addressOf(field: Field, refused: string[]): string[] {
+  try {
+    return [field.address()]
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error
+    refused.push(error.message)
+    return []
+  }
+}
+
+function decodeIngress(ingress: Field, refused: string[]): IngressRow[] {
   return ingress.list().flatMap((one) => {
     if (one.at('ip').isAbsent || one.at('ip').value === '') return []
-    const ip = one.at('ip').address()
-    return [one.at('ipMode').optionalString() === 'Proxy' ? { ip, ipMode: 'Proxy' } : { ip }]
+    return addressOf(one.at('ip'), refused).map((ip) =>
+      one.at('ipMode').optionalString() === 'Proxy' ? { ip, ipMode: 'Proxy' } : { ip },
+    )
   })
 }
 

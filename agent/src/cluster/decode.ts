@@ -103,11 +103,6 @@ export class Field {
     }
   }
 
-  /** Of a list, each once; empty when absent. */
-  addresses(): string[] {
-    return [...new Set(this.list().map((item) => item.address()))]
-  }
-
   /** Canonical text of a range. */
   prefix(): string {
     const text = this.string()

@@ -49,6 +49,8 @@ export interface ServiceRow {
   readonly trafficDistribution?: string
   /** Label `service.kubernetes.io/service-proxy-name`: somebody else's to serve. */
   readonly proxyName?: string
+  /** What of its addresses from outside is none, in words; the others hold. */
+  readonly refused?: readonly string[]
 }
 
 export interface IngressRow {

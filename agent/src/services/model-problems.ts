@@ -17,15 +17,16 @@ export type Refusal = {
 /** Of addresses that are named one by one. */
 const MOST_NAMED = 5
 
-/** @param key of the Service */
+/** @param key of the Service; `unread`: what of its addresses is none, in words */
 export function computeProblems(
   key: string,
+  unread: readonly string[],
   refusals: Iterable<Refusal>,
   slices: readonly EndpointSliceRow[],
 ): ProblemRow[] {
   const where = `Service/${key}`
   // One for all of them: there may be tens of thousands, and each problem is an event.
-  const texts = { refused: new Set<string>(), taken: new Set<string>() }
+  const texts = { refused: new Set<string>(unread), taken: new Set<string>() }
   for (const refusal of refusals) {
     texts['reason' in refusal ? 'refused' : 'taken'].add(textOf(refusal))
   }

@@ -232,6 +232,16 @@ test('many addresses that a Service may not have are one problem and one event, 
   expect(events.map(({ reason }) => reason)).toEqual(['AddressRefused', 'AddressTaken'])
 })
 
+test('an address that is none is a problem of its Service, which is served without it', () => {
+  const { services, markReady } = all
+  services.upsert(service('shop/web', '10.96.0.1', { ingress: [{ ip: '1.2.3' }] }))
+  markReady()
+  expect(frontends('shop/web')).toBe('ClusterIP 10.96.0.1')
+  expect(said()).toEqual([
+    'refused Service/shop/web: status.loadBalancer.ingress[0].ip: expected an IP address, found "1.2.3"',
+  ])
+})
+
 test('an address is given back when the node that has it comes, and given when it goes', () => {
   const { services, nodes, model, events, markReady } = all
   services.upsert(service('web', '10.96.0.1', { ingress: [{ ip: '203.0.113.7' }] }))

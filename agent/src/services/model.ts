@@ -205,7 +205,8 @@ export class ServiceModel {
       }
       const row = compute(service, slices, context)
       written.push(key === KUBERNETES ? withLastKnown(row, rows.get(key)) : row)
-      this.#say(key, computeProblems(key, refusals.values(), slices))
+      const { refused = [] } = service
+      this.#say(key, computeProblems(key, refused, refusals.values(), slices))
     }
     rows.upsertAll(written)
   }
