@@ -8,7 +8,7 @@ import {
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type Cluster, createCluster } from '../cluster/cluster.ts'
 import type { NodeRow } from '../cluster/rows.ts'
-import { createNft } from '../masquerade/nft.ts'
+import { createNft, type Nft } from '../masquerade/nft.ts'
 import { parseKey } from '../overlay/prefix.ts'
 import { join2, nodeRow, type Running, TestNode } from '../overlay/testing/nodes.ts'
 import { systemClock } from '../runtime/clock.ts'
@@ -47,6 +47,8 @@ afterEach(async () => {
   two.close()
 })
 
+const nftOfOne = (): Nft => createNft(['nsenter', `--net=/proc/${process.pid}/fd/${one.netns.fd}`])
+
 async function start(change: Partial<ServicesDeps> = {}): Promise<Rooms> {
   const { mode = 'ebpf' } = change
   const servicesMax = mode === 'ebpf' ? 1024 : undefined
@@ -57,7 +59,7 @@ async function start(change: Partial<ServicesDeps> = {}): Promise<Rooms> {
   const rows = new Table<ServiceRows>('Service rows', ({ key }) => key)
   const common = { log: silentLog, clock: systemClock, health }
   const jobs = new Jobs(common)
-  const nft = createNft(['nsenter', `--net=/proc/${process.pid}/fd/${one.netns.fd}`])
+  const nft = nftOfOne()
   const sockets: string[] = []
   const note = async (what: string): Promise<void> => {
     sockets.push(`${what} ${datapath.config.has(CONFIG_SERVICES)}`)
@@ -187,6 +189,35 @@ test('node ports stay at its addresses until the next agent knows its own node',
   next.rows.markReady()
   await expect.poll(() => next.sockets, PATIENTLY).toEqual(['attached true'])
   expect(nodeAddrs.get('172.31.0.1')).toBe(3)
+})
+
+test('rules of SCTP Services stay until the next agent knows all Services', async () => {
+  const sctp = serviceAt(1, [backendAt(1)], { protocol: 'SCTP' })
+  const first = await start()
+  first.rows.upsert(sctp)
+  first.rows.markReady()
+  await first.health.whenReady(AbortSignal.timeout(10_000))
+  await first.stop()
+  rooms.pop()
+
+  const calls: string[] = []
+  const run = nftOfOne()
+  const next = await start({
+    nft: (args, ...rest) => {
+      calls.push(args.includes('-f') ? 'write' : 'look')
+      return run(args, ...rest)
+    },
+  })
+  // Two passes over the rules.
+  await expect.poll(() => calls.length, PATIENTLY).toBeGreaterThan(4)
+  expect(calls).not.toContain('write')
+  expect(await run(['list', 'table', 'inet', TABLE], '', AbortSignal.timeout(5000))).toContain(
+    'sctp',
+  )
+  next.rows.upsert(sctp)
+  next.rows.markReady()
+  await expect.poll(() => calls, PATIENTLY).toContain('write')
+  expect(await next.nft('list', 'table', 'inet', TABLE)).toContain('sctp')
 })
 
 test('turned off, nothing is left but flows that are translated', async () => {

@@ -181,7 +181,7 @@ export class Services {
     this.#rules = new Reconciler({
       ...common,
       target: new NftTableTarget({ name: 'service rules', table, nft, format }),
-      desired: () => (this.#isOn && this.#isNodeKnown() ? [this.#computeRules()] : []),
+      desired: () => (this.#areRulesKnown() ? [this.#computeRules()] : []),
       sources: this.#isOn ? [this.#sctp, nodes, this.addresses] : [],
     }) as Reconciler<ServiceRules, unknown>
     if (!this.#isOn) config.setFlags(CONFIG_SERVICES, 0)
@@ -243,6 +243,11 @@ export class Services {
   /** Until then rows would say that node ports are at none of its addresses, over those of an earlier agent. */
   #isNodeKnown(): boolean {
     return this.#deps.nodes.isReady && this.addresses.isReady
+  }
+
+  /** Until then they would leave out SCTP Services that an earlier agent has rules for. */
+  #areRulesKnown(): boolean {
+    return this.#isOn && this.#sctp.isReady && this.#isNodeKnown()
   }
 
   #computeAddresses() {
