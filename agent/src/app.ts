@@ -363,7 +363,7 @@ async function start(
     log.info({ tookMs: Math.round(clock.monotonicMs() - startedAt) }, 'ready')
   })
   if (!isServing) return
-  const leaving = { isServing: () => services.state().isServing, log }
+  const leaving = { isServing: () => services.servesAll(), log }
   jobs.start('leave portmap', async (signal) => {
     await health.whenReady(signal)
     const withPorts = ipam.list().filter(({ portMappings }) => portMappings !== undefined)

@@ -7,7 +7,7 @@ import type { NetfilterWorld } from './netfilter-chains.ts'
 import { type PodOfPortmap, removePortmapChains } from './portmap.ts'
 
 export interface LeaveOptions {
-  /** New connections to Services are translated by our programs. */
+  /** New connections to Services are translated by our programs, those of sockets too. */
   readonly isServing: () => boolean
   readonly log: Log
   /** The node, if it is not this process's. */

@@ -71,6 +71,7 @@ async function start(change: Partial<ServicesDeps> = {}): Promise<Rooms> {
     ownAddresses: () => overlay.plan().self?.ownAddresses,
     sockets: {
       attachSockets: () => note('attached'),
+      areSocketsAttached: () => sockets.at(-1)?.startsWith('attached') === true,
       detachSockets: () => note('detached'),
       hostNetnsCookie: () => 77n,
     },
@@ -218,6 +219,38 @@ test('rules of SCTP Services stay until the next agent knows all Services', asyn
   next.rows.markReady()
   await expect.poll(() => calls, PATIENTLY).toContain('write')
   expect(await next.nft('list', 'table', 'inet', TABLE)).toContain('sctp')
+})
+
+test('after a restart all is served by our programs, and ready said, only with the sockets', async () => {
+  const first = await start()
+  first.rows.markReady()
+  await first.health.whenReady(AbortSignal.timeout(10_000))
+  expect(first.services.servesAll()).toBe(true)
+  await first.stop()
+  rooms.pop()
+
+  const attached = Promise.withResolvers<void>()
+  let areAttached = false
+  const next = await start({
+    sockets: {
+      attachSockets: () => attached.promise,
+      areSocketsAttached: () => areAttached,
+      detachSockets: async () => undefined,
+      hostNetnsCookie: () => 77n,
+    },
+  })
+  const states = () =>
+    next.health.snapshot().components.map(({ component, state }) => `${component}: ${state}`)
+  next.rows.markReady()
+  await expect.poll(states, PATIENTLY).toContain('services: ok')
+  expect(states()).toContain('service programs: starting')
+  expect(next.services.state().isServing).toBe(true)
+  expect(next.services.servesAll()).toBe(false)
+  areAttached = true
+  attached.resolve()
+  await next.health.whenReady(AbortSignal.timeout(10_000))
+  expect(states()).toContain('service programs: ok')
+  expect(next.services.servesAll()).toBe(true)
 })
 
 test('turned off, nothing is left but flows that are translated', async () => {

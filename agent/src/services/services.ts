@@ -73,6 +73,8 @@ export interface ServicesDeps {
 export interface SocketHooks {
   /** Idempotent; looks that they run. */
   attachSockets(): Promise<void>
+  /** Exactly those of this agent, and they run. */
+  areSocketsAttached(): boolean
   detachSockets(): Promise<unknown>
   /** Of the node's own namespace, as programs see it. */
   hostNetnsCookie(): bigint
@@ -185,7 +187,7 @@ export class Services {
       sources: this.#isOn ? [this.#sctp, nodes, this.addresses] : [],
     }) as Reconciler<ServiceRules, unknown>
     if (!this.#isOn) config.setFlags(CONFIG_SERVICES, 0)
-    else if (!config.has(CONFIG_SERVICES)) health.starting(PROGRAMS, 'waits for its maps')
+    else health.starting(PROGRAMS, 'waits for its maps and for its programs on sockets')
   }
 
   start(jobs: Jobs): void {
@@ -210,6 +212,12 @@ export class Services {
       failed: this.#rows.statuses().filter(({ state }) => state === 'error').length,
       refusals: this.#target.writer.refusals,
     }
+  }
+
+  /** For packets and sockets, so that nobody else has to: what a restarted agent finds turned on is of its packets alone. */
+  servesAll(): boolean {
+    const { datapath, sockets } = this.#deps
+    return datapath.config.has(CONFIG_SERVICES) && sockets.areSocketsAttached()
   }
 
   /** How far the maps are behind, for health checks: the first complete list counts as one change. */
