@@ -253,6 +253,27 @@ test('after a restart all is served by our programs, and ready said, only with t
   expect(next.services.servesAll()).toBe(true)
 })
 
+test('changes that never end are late only by the oldest that is not written', async () => {
+  const all = new Table<ServiceRows>('Service rows', ({ key }) => key)
+  const waited: number[] = []
+  let writes = 0
+  // Each write takes a second, and with it comes the next change.
+  const monotonicMs = (): number => systemClock.monotonicMs() + writes * 1000
+  const crashPoint = (): void => {
+    writes++
+    waited.push(room.services.sync().waitingMs ?? 0)
+    if (writes < 300) all.upsert(serviceAt(1, [backendAt(writes)]))
+  }
+  const room = await start({ clock: { ...systemClock, monotonicMs }, crashPoint, rows: all })
+  all.upsert(serviceAt(1, [backendAt(1)]))
+  all.markReady()
+  await expect.poll(() => writes, PATIENTLY).toBeGreaterThan(300)
+  expect(Math.max(...waited)).toBeGreaterThan(1000)
+  expect(Math.max(...waited)).toBeLessThan(60_000)
+  await expect.poll(() => room.services.sync().waitingMs, PATIENTLY).toBe(undefined)
+  expect(room.services.state()).toMatchObject({ services: 1, backends: 1, failed: 0 })
+})
+
 test('turned off, nothing is left but flows that are translated', async () => {
   const on = await start()
   on.rows.upsert(serviceAt(1, [backendAt(1)]))

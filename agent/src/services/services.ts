@@ -129,8 +129,10 @@ export class Services {
   readonly #nodeAddresses: Reconciler<object, unknown>
   readonly #ranges: Reconciler<object, unknown>
   readonly #rules: Reconciler<ServiceRules, unknown>
-  /** Since when the oldest change waits, by the monotonic clock; undefined: all are written. */
+  /** Since when the oldest of the changes that are being written waits, by the monotonic clock; undefined: none is. */
   #waitingSinceMs: number | undefined
+  /** The same of those that came since. */
+  #nextSinceMs: number | undefined
   #lastSyncAt: number | undefined
 
   constructor(deps: ServicesDeps) {
@@ -152,6 +154,9 @@ export class Services {
     }
     this.#waitingSinceMs = clock.monotonicMs()
     this.#wanted = this.#isOn ? rows : nobody()
+    this.#wanted.subscribe((changes) => {
+      if (changes.length > 0) this.#nextSinceMs ??= clock.monotonicMs()
+    })
     this.#sources = this.#isOn ? [rows, ...deps.sources] : []
     this.#sctp = new SctpServices(this.#wanted)
     this.latency = new ProgrammingLatency(deps.slices, clock)
@@ -223,7 +228,7 @@ export class Services {
   /** How far the maps are behind, for health checks: the first complete list counts as one change. */
   sync(): Sync {
     const { clock } = this.#deps
-    const since = this.#waitingSinceMs
+    const since = this.#waitingSinceMs ?? this.#nextSinceMs
     const at = this.#lastSyncAt
     return {
       ...(since === undefined ? {} : { waitingMs: clock.monotonicMs() - since }),
@@ -295,8 +300,9 @@ export class Services {
     while (!signal.aborted) {
       const { revision } = this.#wanted
       const startedAt = clock.monotonicMs()
-      this.#waitingSinceMs ??= startedAt
-      await this.#rows.settled()
+      this.#waitingSinceMs ??= this.#nextSinceMs
+      this.#nextSinceMs = undefined
+      await this.#rows.caughtUp()
       this.syncs.observe({}, (clock.monotonicMs() - startedAt) / 1000)
       this.#waitingSinceMs = undefined
       this.#lastSyncAt = clock.now()

@@ -82,6 +82,31 @@ test('Reconciler brings the target to the rows: adds, replaces, removes, touches
   await story.stop()
 })
 
+test('Reconciler has caught up with what was known, though more comes with every row', async () => {
+  const target = new FakeTarget()
+  const story = begin({ target })
+  await story.reconciler.settled()
+  let size = 0
+  const more = (): void => {
+    if (size < 20) story.desired.upsert({ name: 'a', size: ++size })
+  }
+  const update = target.update.bind(target)
+  target.update = async (row, signal) => {
+    await update(row, signal)
+    more()
+  }
+  more()
+  await story.reconciler.caughtUp()
+  const caughtUpAt = size
+  expect(story.target.things.size).toBe(1)
+  expect(caughtUpAt).toBeLessThan(5)
+  await story.reconciler.settled()
+  expect(size).toBe(20)
+  await story.reconciler.caughtUp()
+  await story.stop()
+  await story.reconciler.caughtUp()
+})
+
 test('Reconciler does for one changed row what that row needs, without a list', async () => {
   const story = begin({})
   for (let index = 0; index < 100; index++) story.desired.upsert({ name: `n${index}`, size: 1 })

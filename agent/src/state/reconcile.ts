@@ -51,6 +51,8 @@ export class Reconciler<Row extends object, Actual> {
   #refreshAtMs = 0
   #wake: () => void = () => undefined
   readonly #settledWaiters = new Set<() => void>()
+  /** They wait for a pass that begins after they came. */
+  readonly #passWaiters = new Set<() => void>()
 
   constructor(options: ReconcilerOptions<Row, Actual>) {
     this.#options = options
@@ -99,10 +101,20 @@ export class Reconciler<Row extends object, Actual> {
     return this.#rows.statuses()
   }
 
-  /** Resolves once every row known now is done or has failed at least once, or nothing more will happen because `run` ended. */
+  /** Resolves once every row, also what comes meanwhile, is done or has failed at least once, or nothing more will happen because `run` ended. */
   settled(): Promise<void> {
-    if (this.#isOver || (!this.#isInPass && !this.#hasWork())) return Promise.resolve()
+    if (this.#isAtRest()) return Promise.resolve()
     return new Promise((resolve) => this.#settledWaiters.add(resolve))
+  }
+
+  /** The same of rows known now: however much comes meanwhile, it is not waited for. */
+  caughtUp(): Promise<void> {
+    if (this.#isAtRest()) return Promise.resolve()
+    return new Promise((resolve) => this.#passWaiters.add(resolve))
+  }
+
+  #isAtRest(): boolean {
+    return this.#isOver || (!this.#isInPass && !this.#hasWork())
   }
 
   #subscribe(): (() => void)[] {
@@ -140,6 +152,7 @@ export class Reconciler<Row extends object, Actual> {
   async #pass(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#options
     this.#isInPass = true
+    const waiters = [...this.#passWaiters]
     const isListing = this.#mustList
     const isComputing = this.#mustCompute
     try {
@@ -150,6 +163,10 @@ export class Reconciler<Row extends object, Actual> {
       else await this.#passOverDue(signal)
       this.#passBackoff.reset()
       this.#standing.passed(this.#rows.failure())
+      for (const resolve of waiters) {
+        this.#passWaiters.delete(resolve)
+        resolve()
+      }
     } catch (error) {
       if (signal.aborted) return
       this.#mustList ||= isListing
@@ -165,8 +182,10 @@ export class Reconciler<Row extends object, Actual> {
   }
 
   #tellSettled(): void {
-    for (const resolve of this.#settledWaiters) resolve()
-    this.#settledWaiters.clear()
+    for (const waiters of [this.#settledWaiters, this.#passWaiters]) {
+      for (const resolve of waiters) resolve()
+      waiters.clear()
+    }
   }
 
   async #passOverAll(signal: AbortSignal): Promise<void> {
