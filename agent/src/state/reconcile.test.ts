@@ -159,6 +159,23 @@ test('Reconciler adds before its sources are ready and prunes only afterwards', 
   await story.stop()
 })
 
+test('Reconciler removes nothing that a source asks for which became ready while it listed', async () => {
+  const target = new FakeTarget([
+    { name: 'wanted', size: 1 },
+    { name: 'stale', size: 1 },
+  ])
+  const source = new Table<Thing>('source', ({ name }) => name)
+  const list = target.hold('list')
+  const story = begin({ target, desired: () => source.values(), sources: [source] })
+  await list.reached
+  source.upsert({ name: 'wanted', size: 1 })
+  source.markReady()
+  list.release()
+  await story.reconciler.settled()
+  expect(target.calls).toEqual(['list', 'list', 'remove stale'])
+  await story.stop()
+})
+
 test('Reconciler holds back the removal of a row that came and went before its table was ready', async () => {
   const story = begin({ isReady: false })
   story.desired.upsert({ name: 'a', size: 1 })

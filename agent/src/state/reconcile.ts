@@ -261,6 +261,11 @@ export class Reconciler<Row extends object, Actual> {
       this.#owesPrune = true
       return
     }
+    // A source that became ready meanwhile may ask for it: that is computed first.
+    if (this.#mustCompute) {
+      this.#mustList = true
+      return
+    }
     // Wanted again while this pass ran: its own update comes with the next one.
     if (tracked.row !== undefined) return
     try {
