@@ -26,6 +26,13 @@ static __always_inline void flow__set(struct flow *flow, __u32 flag)
 	__sync_fetch_and_or(&flow->flags, flag);
 }
 
+/* The first flags of the opener's row of a pair. A SYN may be anybody's, under any address: its opener is seen once
+ * it goes on, and the connection is no more than half open until then. */
+static __always_inline __u32 flow__opener_flags(const struct packet *p)
+{
+	return p->key.proto == IPPROTO_TCP ? FLOW_OPENER : FLOW_OPENER | FLOW_SEEN;
+}
+
 /*
  * What is new of a flow's state, told to both rows. A segment behind a RST shows that the RST was not its
  * connection's, or was not believed: anybody who knows the ports can send one.
@@ -37,7 +44,8 @@ __rare int flow__note(struct flow *flow, const struct packet *p)
 
 	if (!flow || !p)
 		return 0;
-	flow__set(flow, FLOW_SEEN);
+	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		flow__set(flow, FLOW_SEEN);
 	if (!(p->tcp_flags & (TCP_FIN | TCP_RST)) && !(flow->flags & FLOW_RST))
 		return 0;
 	flow__other_key(&key, &p->key, flow);

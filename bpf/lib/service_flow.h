@@ -150,7 +150,7 @@ __rare int service_flow__start(const struct packet *p)
 	pair->row.way = o->way;
 	pair->row.source_incarnation = o->source_incarnation;
 	pair->row.target_incarnation = o->target_incarnation;
-	pair->row.flags = FLOW_TRANSLATED | FLOW_SERVICE | FLOW_OPENER | FLOW_SEEN;
+	pair->row.flags = FLOW_TRANSLATED | FLOW_SERVICE | flow__opener_flags(p);
 	pair->row.to.saddr = serving->packet.key.saddr;
 	pair->row.to.daddr = serving->packet.key.daddr;
 	pair->row.mtu = serving->mtu;

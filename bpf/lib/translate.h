@@ -23,7 +23,7 @@ static __always_inline void pair__fill(struct pair *pair, const struct packet *p
 
 	pair->row.way = way__make(incarnation ? WAY_OUT : WAY_STACK, out->ifindex, generation);
 	pair->row.source_incarnation = incarnation;
-	pair->row.flags = FLOW_TRANSLATED | FLOW_OPENER | FLOW_SEEN;
+	pair->row.flags = FLOW_TRANSLATED | flow__opener_flags(p);
 	pair->row.to.saddr = out->source;
 	pair->row.to.daddr = p->key.daddr;
 	pair->row.mtu = out->mtu;

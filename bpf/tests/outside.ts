@@ -22,6 +22,7 @@ import {
   type Shapes,
 } from './world.ts'
 
+const TCP = 6
 export const MASQUERADE = CONFIG_READY | CONFIG_MASQUERADE | CONFIG_TRANSLATED
 export const UPLINK_MTU = 1500
 
@@ -85,8 +86,9 @@ export class Outside {
   /** Both rows of a flow from pod a that left by the uplink, as a test expects to find them. */
   opened(flow: FlowSpec, port: number, node?: string) {
     const { key, row, back, backRow } = this.#pair(flow, port, node)
+    const flags = flow.proto === TCP ? row.flags & ~FLOW_SEEN : row.flags
     return [
-      [key, flowExpected(row)],
+      [key, flowExpected({ ...row, flags })],
       [back, flowExpected(backRow)],
     ] as const
   }

@@ -277,16 +277,17 @@ function rowsOf({ out, seen, row, backRow }: Pair, flags: number, generation: nu
   })
   const both = FLOW_TRANSLATED | FLOW_SERVICE | flags
   return {
-    row: { generation, ...row, flags: both | FLOW_SEEN | FLOW_OPENER, to: to(seen) },
+    row: { generation, ...row, flags: both | FLOW_OPENER, to: to(seen) },
     backRow: { generation, ...backRow, flags: both, to: to(reverse(out)) },
   } as const
 }
 
-/** Both rows as a first packet leaves them. */
+/** Both rows as a first packet leaves them: a SYN alone may be anybody's. */
 export function begun(pair: Pair) {
   const { row, backRow } = rowsOf(pair, 0, GENERATION)
+  const flags = pair.out.proto === TCP ? row.flags : row.flags | FLOW_SEEN
   return [
-    [keyOf(pair.out), flowExpected(row)],
+    [keyOf(pair.out), flowExpected({ ...row, flags })],
     [keyOf(reverse(pair.seen)), flowExpected(backRow)],
   ] as const
 }
@@ -295,7 +296,7 @@ export function begun(pair: Pair) {
 export function standing(pair: Pair, flags = FLOW_SEEN, generation = GENERATION) {
   const { row, backRow } = rowsOf(pair, flags, generation)
   return [
-    [keyOf(pair.out), flowRow(row)],
+    [keyOf(pair.out), flowRow({ ...row, flags: row.flags | FLOW_SEEN })],
     [keyOf(reverse(pair.seen)), flowRow(backRow)],
   ] as const
 }

@@ -12,6 +12,7 @@ import {
   type RowSpec,
 } from './world.ts'
 
+const TCP = 6
 export const NODE_PORT = 30_080
 export const CLIENT_PORT = 40_000
 export const BACKEND_PORT = 8080
@@ -93,12 +94,13 @@ function pair(actors: Actors, served: Served, changes: Judged = {}) {
   return { key: keyOf(key), row, back: keyOf(back), backRow }
 }
 
-/** Both rows as the first packet leaves them; answers are to leave by that uplink. */
+/** Both rows as the first packet leaves them, a SYN alone may be anybody's; answers are to leave by that uplink. */
 export function begun(actors: Actors, served: Served, uplink: number) {
   const { key, row, back, backRow } = pair(actors, served, { answeredBy: uplink })
+  const unseen = ({ flags = 0, ...row }: RowSpec) => ({ ...row, flags: flags & ~FLOW_SEEN })
   return [
-    [key, flowExpected(row)],
-    [back, flowExpected({ ...backRow, flags: (backRow.flags ?? 0) & ~FLOW_SEEN })],
+    [key, flowExpected(served.proto === TCP ? unseen(row) : row)],
+    [back, flowExpected(unseen(backRow))],
   ] as const
 }
 

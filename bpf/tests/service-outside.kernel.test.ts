@@ -1,6 +1,6 @@
 // Services asked for from outside, by packet vectors: whom a first packet and the next ones reach, by every kind of way, and how answers leave.
 import { afterAll, beforeAll, describe, test } from 'vitest'
-import { CONFIG_NATIVE } from '../src/layouts.ts'
+import { CONFIG_NATIVE, FLOW_SEEN } from '../src/layouts.ts'
 import type { Rows } from '../testing/index.ts'
 import { Outside, UPLINK_MTU } from './outside.ts'
 import { links, type Ports, type Route, tcpPacket, udpPacket } from './packets.ts'
@@ -214,6 +214,31 @@ describe.each(families)('IPv$family', (actors) => {
         })
       }
     })
+  })
+
+  test('a client that has sent no more than SYNs has not been seen, whoever answers', () => {
+    const [[key, row], answering] = served(actors, { where: 'here', proto: 6, backend: actors.a })
+    const half = [[key, { ...row, flags: row.flags & ~FLOW_SEEN }], answering] as const
+    for (const [flag, seen] of [
+      ['syn', 0],
+      ['ack', FLOW_SEEN],
+    ] as const) {
+      world.check({
+        what: flag,
+        program,
+        maps: { ...rowsOf('tunnel'), sb_flows: half },
+        packet: tcpPacket(links.wire, asking, asks, [flag]),
+        expect: {
+          verdict: 'redirect',
+          redirect: { kind: 'peer', ifindex: IFINDEX_HERE },
+          packetOut: 'any',
+          maps: {
+            sb_flows: { changed: [[key, { flags: (now: number) => (now & FLOW_SEEN) === seen }]] },
+            sb_counters: counted('from_uplink', 'PASS_LOCAL'),
+          },
+        },
+      })
+    }
   })
 
   test.each(PROTOCOLS)(
