@@ -264,7 +264,7 @@ __rare int flow__open(const struct packet *p, const struct opening *o)
 	if (o->is_known || flow__is_opened_by(old, o))
 		return flow__write_both(p, o);
 	is_new = !old;
-	outcome = opener__admit(&mine, &key.saddr, o->source_incarnation, o->source_node);
+	outcome = opener__admit(&mine, &key.saddr, o->source_incarnation, o->source_node, 0);
 	if (outcome != CONTINUE)
 		return outcome;
 	outcome = flow__write_both(p, o);

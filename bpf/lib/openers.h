@@ -35,9 +35,9 @@ static __always_inline __u32 openers__flows_max(void)
 }
 
 /* Whose flow that is, from what its row says of the first packet's source: none of it can be
- * forged by a pod. False for the node itself, which is not limited. */
+ * forged by a pod. `flags` are the row's. False for the node itself, which is not limited. */
 static __always_inline bool opener__of(struct opener *opener, const struct addr *source,
-				       __u32 incarnation, __u32 node)
+				       __u32 incarnation, __u32 node, __u32 flags)
 {
 	const struct endpoint *endpoint;
 
@@ -52,9 +52,9 @@ static __always_inline bool opener__of(struct opener *opener, const struct addr 
 		return true;
 	}
 	endpoint = endpoint__find(source);
-	if (endpoint && endpoint->flags & ENDPOINT_NODE_OWN)
+	if ((endpoint && endpoint->flags & ENDPOINT_NODE_OWN) || node_addr__find(source))
 		return false;
-	opener->kind = OPENER_OUTSIDE;
+	opener->kind = flags & FLOW_SERVICE ? OPENER_CLIENT : OPENER_OUTSIDE;
 	return true;
 }
 
@@ -93,13 +93,13 @@ static __always_inline bool opened__has_room_for(const struct opened *opened, __
  * inlined, for the sake of its callers' stack. */
 static __attribute__((noinline, unused)) int opener__admit(struct opener_flows **mine,
 						   const struct addr *source, __u32 incarnation,
-						   __u32 node)
+						   __u32 node, __u32 flags)
 {
 	const struct opened *opened = opened__get();
 	struct opener opener = {};
 
 	*mine = NULL;
-	if (!opener__of(&opener, source, incarnation, node))
+	if (!opener__of(&opener, source, incarnation, node, flags))
 		return CONTINUE;
 	*mine = opener__row(&opener);
 	if (*mine && opened && !opened__has_room_for(opened, READ_ONCE((*mine)->flows)))
@@ -129,7 +129,7 @@ static __always_inline void opener__forget_one(const struct flow_key *key, const
 		return;
 	if (opened)
 		__sync_fetch_and_add(&opened->flows, -1);
-	if (!opener__of(&opener, &key->saddr, flow->source_incarnation, flow->source_node))
+	if (!opener__of(&opener, &key->saddr, flow->source_incarnation, flow->source_node, flow->flags))
 		return;
 	row = bpf_map_lookup_elem(&sb_openers, &opener);
 	if (row)
@@ -179,7 +179,7 @@ static __always_inline void openers__recount(const struct flow_key *key, const s
 		return;
 	if (opened)
 		opened->recount++;
-	if (!opener__of(&opener, &key->saddr, flow->source_incarnation, flow->source_node))
+	if (!opener__of(&opener, &key->saddr, flow->source_incarnation, flow->source_node, flow->flags))
 		return;
 	row = opener__row(&opener);
 	if (row)

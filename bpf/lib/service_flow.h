@@ -168,7 +168,7 @@ __rare int service_flow__start(const struct packet *p)
 	/* What has ended, or went by the stack until services were ours, has the port no longer. */
 	if (!pair__is_begun(pair))
 		flow__end_pair(&pair->key);
-	return opener__admit(&mine, &p->key.saddr, o->source_incarnation, 0);
+	return opener__admit(&mine, &p->key.saddr, o->source_incarnation, 0, pair->row.flags);
 }
 
 /* Begins the flow that serving->packet and serving->opening are about. CONTINUE with both rows written, or

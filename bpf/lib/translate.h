@@ -47,7 +47,7 @@ __rare int pair__start(const struct packet *p, const struct config *config, cons
 	if (!pair || !p || !config || !out)
 		return DROP_NOT_READY;
 	pair__fill(pair, p, config, out, incarnation);
-	return opener__admit(&mine, &p->key.saddr, incarnation, 0);
+	return opener__admit(&mine, &p->key.saddr, incarnation, 0, 0);
 }
 
 /* The row that is there already is of the same flow: another CPU has begun it meanwhile. */
@@ -83,7 +83,7 @@ __rare int pair__finish(void)
 		bpf_map_delete_elem(&sb_flows, &pair->back);
 		return is_begun ? CONTINUE : DROP_FLOWS_FULL;
 	}
-	opener__admit(&mine, &pair->key.saddr, pair->row.source_incarnation, 0);
+	opener__admit(&mine, &pair->key.saddr, pair->row.source_incarnation, 0, pair->row.flags);
 	opener__count(mine, true);
 	return CONTINUE;
 }

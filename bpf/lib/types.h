@@ -398,6 +398,7 @@ enum opener_kind {
 	OPENER_POD = 1,			/* a pod of this node, by its incarnation: one for both families */
 	OPENER_REMOTE = 2,		/* came by the tunnel, by its address: the sending node vouches for it */
 	OPENER_OUTSIDE = 3,		/* everybody else who comes by the stack, together */
+	OPENER_CLIENT = 4,		/* who asks for services from outside, together */
 };
 
 struct opener {

@@ -374,6 +374,7 @@ export function decodeWay(word: bigint): Way | undefined {
 export const OPENER_POD = 1
 export const OPENER_REMOTE = 2
 export const OPENER_OUTSIDE = 3
+export const OPENER_CLIENT = 4
 
 /** Key of sb_openers: who sent the first packet of a flow. */
 export const opener = struct('opener', {

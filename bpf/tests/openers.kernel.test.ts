@@ -6,6 +6,8 @@ import {
   FLOW_SEEN,
   flow,
   flowKey,
+  NODE_ADDR_NODE_PORTS,
+  OPENER_CLIENT,
   OPENER_OUTSIDE,
   OPENER_POD,
   OPENER_REMOTE,
@@ -17,7 +19,8 @@ import {
 import { u32 } from '../src/struct.ts'
 import { TypedMap } from '../src/typed-map.ts'
 import { type Clock, clockOf, sweepOf } from './clock.ts'
-import { links, udpPacket } from './packets.ts'
+import { links, tcpPacket, udpPacket } from './packets.ts'
+import { SERVICES, serving } from './service-rows.ts'
 import {
   flowRow,
   INCARNATION_A,
@@ -28,10 +31,12 @@ import {
   loadWorld,
   NODE_2,
   type RowSpec,
+  readyConfig,
   reverse,
   type World,
 } from './world.ts'
 
+const TCP = 6
 const UDP = 17
 const MAX_FLOWS = 64
 const PAIRS = MAX_FLOWS / 2
@@ -55,6 +60,7 @@ const who = (spec: Partial<Opener>): Opener => ({ kind: 0, incarnation: 0, addr:
 const podA = who({ kind: OPENER_POD, incarnation: INCARNATION_A })
 const podB = who({ kind: OPENER_POD, incarnation: INCARNATION_B })
 const outside = who({ kind: OPENER_OUTSIDE })
+const clients = who({ kind: OPENER_CLIENT })
 
 function isDropped(program: string, data: Uint8Array): boolean {
   return world.program(program).testRun({ data }).retval === SHOT
@@ -111,6 +117,31 @@ test('answers count for who asked', () => {
   expect(isDropped('sb_from_pod', answer)).toBe(false)
   expect(openers().get(podA)).toBeUndefined()
   expect(openers().get(podB)?.flows).toBe(1)
+})
+
+test('the node itself is not limited either where its address is in no pod range', () => {
+  world.put({ sb_node_addrs: [[ipv4.stranger, NODE_ADDR_NODE_PORTS]] })
+  expect(open('sb_to_pod', ipv4.stranger, ipv4.a, MAX_FLOWS)).toBe(PAIRS)
+})
+
+test('who asks for services from outside has a share apart from who comes by the stack', async () => {
+  const { a, node1: dst, stranger: src } = ipv4
+  const backends = [{ address: a, port: 80 }]
+  world.put({
+    ...serving({ family: 4, proto: TCP, port: 30_080, backends }),
+    sb_config: [[0, { ...readyConfig, flags: SERVICES }]],
+  })
+  let done = 0
+  for (let i = 0; i < MAX_FLOWS; i++) {
+    const syn = tcpPacket(links.wire, { src, dst }, { sport: 1000 + i, dport: 30_080 }, ['syn'])
+    if (!isDropped('sb_from_uplink', syn)) done++
+  }
+  expect(done).toBe(PAIRS / 2)
+  expect(open('sb_to_pod', src, a, MAX_FLOWS)).toBe(PAIRS / 4)
+  const counts = () => [clients, outside].map((one) => openers().get(one)?.flows)
+  expect(counts()).toEqual([PAIRS / 2, PAIRS / 4])
+  await sweepOf(world)
+  expect(counts()).toEqual([PAIRS / 2, PAIRS / 4])
 })
 
 test('the sweep counts anew, whatever the counts were', async () => {
