@@ -47,6 +47,7 @@ export class Reconciler<Row extends object, Actual> {
   /** A removal was held back because a source was not ready. */
   #owesPrune = false
   #isInPass = false
+  #isListing = false
   #isOver = false
   #refreshAtMs = 0
   #wake: () => void = () => undefined
@@ -159,6 +160,7 @@ export class Reconciler<Row extends object, Actual> {
       this.#mustCompute = false
       if (isComputing) this.#compute()
       this.#mustList = false
+      this.#isListing = isListing
       if (isListing) await this.#passOverAll(signal)
       else await this.#passOverDue(signal)
       this.#passBackoff.reset()
@@ -261,8 +263,8 @@ export class Reconciler<Row extends object, Actual> {
       this.#owesPrune = true
       return
     }
-    // A source that became ready meanwhile may ask for it: that is computed first.
-    if (this.#mustCompute) {
+    // Of all that there is: a source that became ready meanwhile may ask for it, and that is computed first.
+    if (this.#isListing && this.#mustCompute) {
       this.#mustList = true
       return
     }
