@@ -34,7 +34,7 @@ beforeAll(async () => {
     objects: [testObject('binding_basic')],
     maps: shapes,
     rodata: { basic_verdict: u32.encode(2) },
-    maxEntries: { basic_hash: 16 },
+    maxEntries: (map) => (map === 'basic_hash' ? 16 : undefined),
     base: { basic_hash: [[9, { ...empty, port: 9 }]] },
     watch: ['basic_hash'],
     readRedirect: (ctx: SkBuff) => ctx.cb[4] || undefined,

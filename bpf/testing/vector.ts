@@ -18,19 +18,14 @@ import {
   verdictName,
 } from './skb.ts'
 
-export interface ObjectFile {
-  readonly path: string
-  readonly maxEntries: Readonly<Record<string, number>>
-}
-
 export interface TestNodeOptions<M extends MapShapes, R> {
   /** Files of the objects; they share their maps by pin, as on a real node. */
-  readonly objects: readonly (string | ObjectFile)[]
+  readonly objects: readonly string[]
   readonly maps: M
   /** Constants that every one of the objects has. */
   readonly rodata?: Readonly<Record<string, Uint8Array>>
-  /** Sizes of maps that every one of the objects has which does not say its own. */
-  readonly maxEntries?: Readonly<Record<string, number>>
+  /** Sizes of maps, by name; undefined leaves it at what is declared. */
+  readonly maxEntries?: (map: string) => number | undefined
   /** Rows that are there at the start of every vector. */
   readonly base?: Rows<M>
   /** Maps of which a vector must name every change; of others only what it names is compared. */
@@ -99,9 +94,8 @@ export class TestNode<M extends MapShapes, R = never> {
     const bpffs = mountBpffs()
     const objects: BpfObject[] = []
     try {
-      for (const one of options.objects) {
-        const { path, maxEntries } =
-          typeof one === 'string' ? { path: one, maxEntries: options.maxEntries } : one
+      const { maxEntries } = options
+      for (const path of options.objects) {
         const object = BpfObject.open(path, {
           pinDir: join(bpffs.path, 'maps'),
           ...(options.rodata === undefined ? {} : { rodata: options.rodata }),

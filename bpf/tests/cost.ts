@@ -338,7 +338,7 @@ async function measure(one: Case, { repeat, rounds }: CostOptions): Promise<Cost
         ...(outside?.standing(flowOut(one.family), ports.sport) ?? []),
       ],
     },
-    maxEntries: { sb_nodes: 16 },
+    maxEntries: (map) => (map === 'sb_nodes' ? 16 : undefined),
     netns: outside?.netns,
     rodata: {
       bench_before: one.before.slice(0, BENCH_BYTES),

@@ -348,6 +348,15 @@ export interface WorldOptions {
   readonly netns?: Namespace | undefined
 }
 
+/** Maps are emptied before each vector, which takes as long as they are large. */
+const SMALL: Readonly<Record<string, number>> = {
+  sb_nodes: 16,
+  sb_services: 256,
+  sb_slots: 1024,
+  sb_backends: 256,
+  sb_affinity: 1024,
+}
+
 /** Every program and the forms of them that vectors need; the caller closes it. */
 export async function loadWorld(options: WorldOptions = {}): Promise<World> {
   const { rows = {}, maxFlows = 1024, netns } = options
@@ -359,11 +368,11 @@ export async function loadWorld(options: WorldOptions = {}): Promise<World> {
       testObject('vector_to_overlay'),
       objectPath('from_uplink'),
       objectPath('to_uplink'),
-      { path: objectPath('sweep'), maxEntries: { sb_flows: maxFlows } },
+      objectPath('sweep'),
     ],
     netns,
     maps: shapes,
-    maxEntries: { sb_flows: maxFlows, sb_nodes: 16 },
+    maxEntries: (map) => (map === 'sb_flows' ? maxFlows : SMALL[map]),
     base: { ...base, ...rows },
     watch: ['sb_flows', 'sb_counters'],
     readRedirect,
