@@ -11,6 +11,13 @@ const SLOW_MS = 15_000
 /** `timeout` says so. */
 const TIMED_OUT = 124
 
+function longestFiles(results: readonly TestResult[]): string {
+  const msOf = new Map<string, number>()
+  for (const { file, ms } of results) msOf.set(file, (msOf.get(file) ?? 0) + ms)
+  const longest = [...msOf].sort(([, a], [, b]) => b - a).slice(0, 8)
+  return longest.map(([file, ms]) => `${file} (${Math.round(ms / 1000)} s)`).join(', ')
+}
+
 interface SuiteEnd {
   readonly name: string
   readonly status: number
@@ -51,6 +58,7 @@ export function listen(
     onEnd(run)
     const problem = run.problem === undefined ? '' : `; ${run.problem}`
     tell(`${name}: ${run.results.length} tests, ${seconds} s${problem}`)
+    if (seconds * 1000 > SLOW_MS) tell(`${name}: most of it in ${longestFiles(run.results)}`)
   }
   const onLine = (line: string): void => {
     const [, word, json = ''] = /^@@(test|suite|loaded) (.*)$/.exec(line) ?? []
