@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Load between two pods, with both ends on one CPU: what is done per second of the clock is then done per second of that CPU,
- * whoever the kernel charges for it. Runs before whatever else wants the CPU: in real time if it may, else at nice -20.
+ * whoever the kernel charges for it.
  *
  * load CPU serve                       listens for all three kinds, prints `listening`, until killed
  * load CPU rr|short|stream ADDRESS MS  prints `COUNT NANOSECONDS`; COUNT is round trips, connections or bytes
@@ -10,20 +10,17 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+#include "pinned.h"
 
 #define PORT 7001
 #define CHUNK (256 << 10)
@@ -31,33 +28,6 @@
 enum kind { RR, SHORT, STREAM, KINDS };
 static const char *const kinds[KINDS] = { "rr", "short", "stream" };
 static char chunk[CHUNK];
-
-static void die(const char *what)
-{
-	fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static long long now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-static void pin(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
-		die("sched_setaffinity");
-	/* The kernel's limit on real-time programs (95 % of a second) holds for both sides alike. */
-	if (sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){ .sched_priority = 1 }))
-		setpriority(PRIO_PROCESS, 0, -20);
-}
 
 static void no_delay(int fd)
 {
