@@ -57,7 +57,7 @@ export class Namespace {
     )
   }
 
-  /** One web server on every node. Waits until all are Ready. */
+  /** One web server on every node. Waits until all are Ready, and the nodes as well. */
   async serverOnEachNode(name: string, pod: object = {}): Promise<TestPod[]> {
     await this.apply({
       apiVersion: 'apps/v1',
@@ -68,7 +68,9 @@ export class Namespace {
         template: { metadata: { labels: { app: name } }, spec: serverSpec(pod) },
       },
     })
-    await this.kubectl('rollout', 'status', `daemonset/${name}`, '--timeout=120s')
+    // Not 'rollout status': a node that is not Ready at this moment is none that a DaemonSet wants a pod on, though it has one.
+    const all = `jsonpath={.status.numberAvailable}=${this.cluster.nodes.length}`
+    await this.kubectl('wait', `--for=${all}`, `daemonset/${name}`, '--timeout=120s')
     return this.pods(`app=${name}`)
   }
 
