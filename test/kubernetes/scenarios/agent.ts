@@ -1,5 +1,5 @@
 // What the agent of a node says of itself, over its socket, and its replacement.
-import type { Status } from '@sinabro/agent/api/status.ts'
+import type { PodView, Status } from '@sinabro/agent/api/status.ts'
 import type { NodeView } from '@sinabro/agent/api/views.ts'
 import { eventually } from '../../lab/eventually.ts'
 import type { Cluster } from '../cluster.ts'
@@ -24,6 +24,11 @@ export async function statusOf(node: ClusterNode): Promise<Status> {
 export async function nodesOf(node: ClusterNode): Promise<readonly NodeView[]> {
   const { nodes } = JSON.parse(await ask(node, '/v1/nodes')) as { nodes: readonly NodeView[] }
   return nodes
+}
+
+export async function podsOf(node: ClusterNode): Promise<readonly PodView[]> {
+  const { pods } = JSON.parse(await ask(node, '/v1/pods')) as { pods: readonly PodView[] }
+  return pods
 }
 
 export interface Sample {

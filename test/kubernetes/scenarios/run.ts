@@ -3,6 +3,7 @@ import type { Cluster } from '../cluster.ts'
 import type { Report } from '../report.ts'
 import { addresses } from './addresses.ts'
 import { agents } from './agents.ts'
+import { bandwidth } from './bandwidth.ts'
 import { connectivity } from './connectivity.ts'
 import { disruption } from './disruption.ts'
 import { fromOutside } from './from-outside.ts'
@@ -26,6 +27,7 @@ const ALL: readonly Scenario[] = [
   ...serviceChurn,
   ...agents,
   ...addresses,
+  ...bandwidth,
   ...libcni,
   ...otherNetwork,
   ...disruption,
