@@ -1,8 +1,9 @@
 // A bpf file system of a test's own, so that its pins meet nobody else's and go when the test ends, or when the next run begins.
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, rmdirSync } from 'node:fs'
+import { mkdtempSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { leftovers } from './leftovers.ts'
 
 export interface PrivateBpffs {
   readonly path: string
@@ -12,7 +13,6 @@ export interface PrivateBpffs {
 }
 
 const PREFIX = 'sinabro-bpffs-'
-const PATTERN = /^sinabro-bpffs-([0-9]+)-/
 let hasSwept = false
 
 /** Mounts at a fresh folder; whoever asked unmounts. What killed runs left mounted goes first. */
@@ -31,12 +31,8 @@ export function mountBpffs(): PrivateBpffs {
   return { path, unmount, [Symbol.dispose]: unmount }
 }
 
-/** A folder names the process that mounts there; several runs may sweep at once, and the first one wins. */
 function sweep(): void {
-  for (const name of readdirSync(tmpdir())) {
-    const [, pid] = PATTERN.exec(name) ?? []
-    if (pid === undefined || existsSync(`/proc/${pid}`)) continue
-    const path = join(tmpdir(), name)
+  for (const path of leftovers(tmpdir(), PREFIX)) {
     try {
       execFileSync('umount', ['--lazy', path], { stdio: 'ignore' })
     } catch {

@@ -48,6 +48,7 @@ export {
   type Rows,
 } from './map-state.ts'
 export type { Expected } from './match.ts'
+export { netnsName } from './netns-name.ts'
 export { eth, type Layer, packet, payload, vxlan } from './packet.ts'
 export {
   encodeSkBuff,

@@ -27,7 +27,7 @@ import {
 } from '../src/layouts.ts'
 import { objectPath } from '../src/objects.ts'
 import { addr, u32 } from '../src/struct.ts'
-import { TestCgroup } from '../testing/index.ts'
+import { netnsName, TestCgroup } from '../testing/index.ts'
 
 export const PROTO = { tcp: 6, udp: 17 } as const
 export type Proto = keyof typeof PROTO
@@ -87,8 +87,6 @@ export class Asker {
   }
 }
 
-let instances = 0
-
 export class SocketWorld {
   readonly cgroup = TestCgroup.open()
   readonly #folder = mkdtempSync(join(tmpdir(), 'sinabro-asker-'))
@@ -103,7 +101,7 @@ export class SocketWorld {
   readonly #backendIds = new Map<string, number>()
 
   private constructor() {
-    const name = `sb-sock-${process.pid}-${instances++}`
+    const name = netnsName()
     this.#names = { node: `${name}-n`, pod: `${name}-p` }
   }
 

@@ -30,7 +30,7 @@ import {
 } from '../src/layouts.ts'
 import { OBJECTS, objectPath } from '../src/objects.ts'
 import { addr, u32 } from '../src/struct.ts'
-import { mountBpffs, type PrivateBpffs } from '../testing/index.ts'
+import { mountBpffs, netnsName, type PrivateBpffs } from '../testing/index.ts'
 
 export interface PodSpec {
   readonly name: string
@@ -98,8 +98,6 @@ const MTU = 1430
 const VNI = 1
 export const TUNNEL_PORT = 8472
 const bits = [32, 128] as const
-
-let instances = 0
 
 function ip(netns: string, ...args: string[]): string {
   return execFileSync('ip', ['-n', netns, ...args], { encoding: 'utf8', stdio: 'pipe' })
@@ -284,7 +282,7 @@ export class TwoNodes {
   /** Up and complete, the tunnel over that family, the programs on that kind of hook. */
   static async up(options: { readonly outer: 4 | 6; readonly mode: TcMode }): Promise<TwoNodes> {
     const { outer, mode } = options
-    const world = new TwoNodes(`sbt${process.pid}-${++instances}`, mode)
+    const world = new TwoNodes(netnsName(), mode)
     try {
       world.#wireUnderlay()
       for (const [i, live] of world.nodes.entries()) {

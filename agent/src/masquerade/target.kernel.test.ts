@@ -1,5 +1,6 @@
 // The rule set on a real kernel: what is written, repaired, removed, and what a packet sees.
 import { execFileSync } from 'node:child_process'
+import { netnsName } from '@sinabro/libbpf-ts/testing'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createNft } from './nft.ts'
 import { MasqueradeTarget } from './target.ts'
@@ -11,8 +12,8 @@ const rules = {
   keep: ['10.1.0.0/16', 'fd01::/48'],
   tunnelPort: 8472,
 }
-const ns = `sbmasq${process.pid}`
-const outside = `${ns}o`
+const ns = netnsName()
+const outside = `${ns}-o`
 const nft = createNft(['ip', 'netns', 'exec', ns])
 const target = () => new MasqueradeTarget('sb_test', nft)
 

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { SLOT_MEMBER } from '@sinabro/libbpf-ts/layouts'
-import { mountBpffs, type PrivateBpffs, TestCgroup } from '@sinabro/libbpf-ts/testing'
+import { mountBpffs, netnsName, type PrivateBpffs, TestCgroup } from '@sinabro/libbpf-ts/testing'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Datapath } from '../datapath/datapath.ts'
@@ -26,14 +26,13 @@ let names: readonly [node: string, pod: string]
 let stale: StaleSockets
 let closing: (() => void)[]
 let children: ChildProcess[]
-let instances = 0
 
 beforeEach(async () => {
   closing = []
   children = []
   bpffs = mountBpffs()
   cgroup = TestCgroup.open()
-  const name = `sb-stale-${process.pid}-${instances++}`
+  const name = netnsName()
   names = [`${name}-n`, `${name}-p`]
   for (const netns of names) {
     execFileSync('ip', ['netns', 'add', netns])
