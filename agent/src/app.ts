@@ -43,7 +43,7 @@ import { createLog, type Log } from './runtime/log.ts'
 import { addProcessMetrics, Metrics } from './runtime/metrics.ts'
 import { stopSignal } from './runtime/signals.ts'
 import { ServiceHealth } from './services/health.ts'
-import { HostPorts } from './services/host-ports.ts'
+import { HostPorts, rowKeyOf } from './services/host-ports.ts'
 import { leaveKubeProxy, leavePortmap } from './services/leave-kube-proxy.ts'
 import { ServiceModel } from './services/model.ts'
 import type { ServiceRows } from './services/rows.ts'
@@ -246,6 +246,7 @@ async function start(
     bootId: era.bootId,
     hasHostPorts: isServing,
     missingHostPorts: (allocation) => hostPorts?.missing(allocation, datapath.maps.services) ?? [],
+    hostPortsServed: (allocation, signal) => services.whenWritten(rowKeyOf(allocation), signal),
     install: {
       socket,
       stateDir,

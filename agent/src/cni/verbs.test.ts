@@ -195,6 +195,43 @@ describe('host ports', () => {
     await check()
   })
 
+  test('are served when ADD returns; where they cannot be, it is taken back and says which', async () => {
+    const served = Promise.withResolvers<void>()
+    const began = Promise.withResolvers<void>()
+    let hostPortsServed = (): Promise<void> => {
+      began.resolve()
+      return served.promise
+    }
+    const deps = { ipam, pods, hostNamespace: elsewhere, bootId: BOOT, log: silentLog }
+    verbs = new Verbs({ ...deps, hasHostPorts: true, hostPortsServed: () => hostPortsServed() })
+    let isDone = false
+    const adding = add(asking('a', port)).then(() => {
+      isDone = true
+    })
+    await began.promise
+    expect([wired.has('sinabro/a/eth0'), isDone]).toEqual([true, false])
+    served.resolve()
+    await adding
+    await add({ containerId: 'plain' })
+
+    hostPortsServed = () => Promise.reject(new Error('too late'))
+    log = []
+    await expect(add(asking('b', { ...port, hostPort: 81 }))).rejects.toMatchObject({
+      cniCode: codes.tryAgainLater,
+      message: expect.stringContaining('not served yet: :81 to 8080/TCP'),
+    })
+    expect(log).toEqual(['unwire', 'release'])
+    hostPortsServed = () => {
+      failure = new Error('the device is still there')
+      return Promise.reject(new Error('too late'))
+    }
+    await add(asking('b', { ...port, hostPort: 81 })).catch(() => undefined)
+    expect(records.has('sinabro/b/eth0')).toBe(true)
+    failure = undefined
+    await add(asking('a', port)).catch(() => undefined)
+    expect(wired.has('sinabro/a/eth0')).toBe(true)
+  })
+
   test('are left to portmap where they are not ours', async () => {
     const deps = { ipam, pods, hostNamespace: elsewhere, bootId: BOOT, log: silentLog }
     verbs = new Verbs({ ...deps, hasHostPorts: false })

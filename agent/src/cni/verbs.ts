@@ -12,6 +12,7 @@ import {
 import { parseAsked } from '../ipam/asked.ts'
 import type { Begun } from '../ipam/ipam.ts'
 import { pairMacs } from '../pods/compute.ts'
+import { PodError } from '../pods/error.ts'
 import { openPodNamespace } from '../pods/namespace.ts'
 import type { PodRow } from '../pods/rows.ts'
 import type { Log } from '../runtime/log.ts'
@@ -52,10 +53,15 @@ export interface VerbsDeps {
   readonly hasHostPorts: boolean
   /** What of an attachment's host ports is not served, in words. */
   readonly missingHostPorts?: (allocation: Allocation) => readonly string[]
+  /** Until an attachment's host ports are served; those that somebody else has are not waited for. @throws the signal's reason */
+  readonly hostPortsServed?: (allocation: Allocation, signal: AbortSignal) => Promise<void>
   /** Of this boot: /proc/sys/kernel/random/boot_id. */
   readonly bootId: string
   readonly log: Log
 }
+
+/** Of the time of an ADD, which is 30 s: a change is written in milliseconds, and the runtime tries again. */
+const HOST_PORTS_WITHIN_MS = 5_000
 
 export class Verbs {
   readonly #deps: VerbsDeps
@@ -118,6 +124,12 @@ export class Verbs {
       try {
         running.throwIfAborted()
         const pod = await pods.add(allocation, netns, running, stored)
+        try {
+          await this.#whenHostPortsServed(allocation, running)
+        } catch (error) {
+          if (!wasThere) await this.#undo(allocation)
+          throw error
+        }
         return computeResult(pod, request.netns)
       } catch (error) {
         // The pods room took its part back. An address whose wiring could not be undone stays with this key till its DEL.
@@ -225,6 +237,31 @@ export class Verbs {
     }
     this.#claims.set(text, wanted)
     return { [Symbol.dispose]: () => this.#claims.delete(text) }
+  }
+
+  /** @throws PodError undo-failed */
+  async #undo(allocation: Allocation): Promise<void> {
+    await this.#deps.pods.remove(allocation).catch((cause: unknown) => {
+      const text = keyText(allocation.key)
+      throw new PodError('undo-failed', `${text}: could not be undone`, { cause })
+    })
+  }
+
+  /** Else the pod would be called ready before its port answers. @throws CniError 11 */
+  async #whenHostPortsServed(allocation: Allocation, signal: AbortSignal): Promise<void> {
+    const { hostPortsServed, missingHostPorts } = this.#deps
+    const { portMappings = [] } = allocation
+    if (hostPortsServed === undefined || portMappings.length === 0) return
+    const late = AbortSignal.timeout(HOST_PORTS_WITHIN_MS)
+    try {
+      await hostPortsServed(allocation, AbortSignal.any([signal, late]))
+    } catch (error) {
+      signal.throwIfAborted()
+      const missing = missingHostPorts?.(allocation) ?? []
+      const which = missing.length > 0 ? missing : portMappings.map(formatPortMapping)
+      const message = `host ports that are not served yet: ${which.join(', ')}; 'sinabro status' on this node says what keeps services from being written`
+      throw new CniError(codes.tryAgainLater, message, { cause: error })
+    }
   }
 
   /** Runs one verb and turns whatever goes wrong into what the runtime understands. */

@@ -69,7 +69,7 @@ export class HostPorts {
     pod: PodWithPorts,
     services: { get(key: ServiceKey): Pick<Service, 'flags'> | undefined },
   ): string[] {
-    const ports = this.#options.rows.get(HOST_PORT_KEY + nameOf(pod))?.ports ?? []
+    const ports = this.#options.rows.get(rowKeyOf(pod))?.ports ?? []
     return ports.flatMap(({ protocol, frontends }) => {
       const proto = PROTO[protocol]
       if (proto === undefined) return []
@@ -156,7 +156,7 @@ export class HostPorts {
 
 /** Pure. `isFree`: the pod may have the port there. */
 export function computeHostPorts(pod: PodWithPorts, nodeName: string, isFree: IsFree): ServiceRows {
-  const key = HOST_PORT_KEY + nameOf(pod)
+  const key = rowKeyOf(pod)
   // Of two mappings for one place the first counts.
   const places = new Set<string>()
   const ports = pod.addresses.flatMap((podAddress) => {
@@ -239,6 +239,11 @@ function placeText(address: string, port: number, protocol: Protocol): string {
 
 function portText(port: number, protocol: Protocol, family: 4 | 6): string {
   return `${port}/${protocol}/${family}`
+}
+
+/** Key of what is wanted for the pod. */
+export function rowKeyOf(pod: PodWithPorts): string {
+  return HOST_PORT_KEY + nameOf(pod)
 }
 
 /** Runtimes that are not of Kubernetes name no pod. */

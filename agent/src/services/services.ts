@@ -32,6 +32,7 @@ import type { ServiceRows } from './rows.ts'
 import { computeSctp, formatServiceRules, type ServiceRules } from './ruleset.ts'
 import { SctpServices } from './sctp.ts'
 import { ServiceTarget } from './target.ts'
+import { WrittenRows } from './written-rows.ts'
 
 export type ServicesMode = 'ebpf' | 'none'
 
@@ -125,6 +126,7 @@ export class Services {
   readonly #sources: readonly Source[]
   readonly #sctp: SctpServices
   readonly #target: ServiceTarget
+  readonly #written: WrittenRows
   readonly #rows: Reconciler<ServiceRows, unknown>
   readonly #nodeAddresses: Reconciler<object, unknown>
   readonly #ranges: Reconciler<object, unknown>
@@ -163,8 +165,12 @@ export class Services {
     this.#target = new ServiceTarget({
       maps,
       ...(crashPoint === undefined ? {} : { crashPoint }),
-      onWritten: ({ key }) => this.latency.written(key),
+      onWritten: ({ key }) => {
+        this.latency.written(key)
+        this.#written.tell()
+      },
     })
+    this.#written = new WrittenRows(this.#wanted, (row) => this.#target.has(row))
     const common = { log, clock, health, refreshMs }
     this.#rows = new Reconciler({
       ...common,
@@ -223,6 +229,16 @@ export class Services {
   servesAll(): boolean {
     const { datapath, sockets } = this.#deps
     return datapath.config.has(CONFIG_SERVICES) && sockets.areSocketsAttached()
+  }
+
+  /** Until maps and rules say what they should of a Service, or of a pod with host ports. @throws the signal's reason; what the rules fail with */
+  async whenWritten(key: string, signal: AbortSignal): Promise<void> {
+    await this.#written.when(key, signal)
+    if (!hasSctp(this.#wanted.get(key))) return
+    await Promise.race([this.#rules.caughtUp(), whenAborted(signal)])
+    signal.throwIfAborted()
+    const failed = this.#rules.statuses().find(({ state }) => state === 'error')
+    if (failed !== undefined) throw new Error(`rules for SCTP: ${failed.message}`)
   }
 
   /** How far the maps are behind, for health checks: the first complete list counts as one change. */
@@ -416,5 +432,16 @@ function whenReady(source: Source, signal: AbortSignal): Promise<void> {
     const end = source.subscribe(look)
     signal.addEventListener('abort', look, { once: true })
     look()
+  })
+}
+
+function hasSctp(row: ServiceRows | undefined): boolean {
+  return row?.ports.some(({ protocol }) => protocol === 'SCTP') === true
+}
+
+function whenAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
   })
 }

@@ -113,6 +113,11 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
     return actuals
   }
 
+  /** The maps say all of this very row. */
+  has(row: ServiceRows): boolean {
+    return this.#owned.get(row.key)?.row === row
+  }
+
   async find(key: string): Promise<ActualService | undefined> {
     const owned = this.#owned.get(key)
     return owned === undefined ? undefined : { key, row: owned.row, isIntact: true }
