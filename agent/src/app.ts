@@ -265,6 +265,8 @@ async function start(
     const healthPorts = new ServiceHealth({
       ...{ ...kernel, ...config, rows: serviceRows, sync: () => services.sync() },
       node: () => nodes.get(nodeName),
+      memory: { folder: stateDir, bootId: era.bootId },
+      isServing: () => services.serving.isReady,
     })
     healthPorts.start(jobs)
   }

@@ -26,6 +26,7 @@ import { createNft, type Nft } from './masquerade/nft.ts'
 import { removeRules } from './masquerade/target.ts'
 import { parseAlias } from './pods/compute.ts'
 import { type Lock, lockDirectory } from './runtime/lock.ts'
+import { HEALTH_MEMORY_FILE } from './services/health-memory.ts'
 
 export interface UninstallOptions {
   readonly stateDir: string
@@ -62,6 +63,7 @@ const STATE_ENTRIES = [
   'cluster.json',
   'cluster.json.unreadable',
   'counters.json',
+  HEALTH_MEMORY_FILE,
   LEAVING_FILE,
   'released.log',
 ]

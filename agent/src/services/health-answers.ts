@@ -43,7 +43,11 @@ export function answerService(
   row: ServiceRows | undefined,
   sync: Sync,
 ): HealthAnswer {
-  const localEndpoints = countLocal(row)
+  return answerEndpoints(name, countLocal(row), sync)
+}
+
+/** The same, where only their number is known. */
+export function answerEndpoints(name: string, localEndpoints: number, sync: Sync): HealthAnswer {
   const serviceProxyHealthy = isInTime(sync)
   const [namespace = '', service = ''] = name.split('/')
   const body = JSON.stringify({
@@ -57,7 +61,7 @@ export function answerService(
 }
 
 /** Each once, though it may serve several ports. */
-function countLocal(row: ServiceRows | undefined): number {
+export function countLocal(row: ServiceRows | undefined): number {
   const backends = (row?.ports ?? [])
     .filter(({ isExternalLocal }) => isExternalLocal)
     .flatMap(({ external }) => external)

@@ -1,5 +1,8 @@
 // What load balancers hear: words and figures of each answer, ports that come and go with Services, and callers that misbehave.
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import type { NodeRow } from '../cluster/rows.ts'
 import { systemClock } from '../runtime/clock.ts'
@@ -9,6 +12,7 @@ import { silentLog } from '../runtime/log.ts'
 import { Table } from '../state/table.ts'
 import { ServiceHealth, type ServiceHealthOptions } from './health.ts'
 import { answerHealthz, answerLivez, answerService, type Sync } from './health-answers.ts'
+import { HEALTH_MEMORY_FILE, readHealthMemory } from './health-memory.ts'
 import { serveHealth } from './health-server.ts'
 import type { Backend, ServiceRows } from './rows.ts'
 
@@ -82,7 +86,7 @@ test('a Service is well where an endpoint of it may be asked; each counts once',
 let jobs: Jobs | undefined
 afterEach(() => jobs?.stop())
 
-function start(options: Partial<ServiceHealthOptions> = {}) {
+function start(options: Partial<ServiceHealthOptions> = {}, isReady = true) {
   const rows = new Table<ServiceRows>('services', ({ key }) => key)
   const health = new Health(systemClock)
   const world: { node?: NodeRow; sync: Sync } = { sync: {} }
@@ -92,7 +96,7 @@ function start(options: Partial<ServiceHealthOptions> = {}) {
   })
   jobs = new Jobs({ log: silentLog, health, clock: systemClock })
   running.start(jobs)
-  rows.markReady()
+  if (isReady) rows.markReady()
   return { rows, running, health, world }
 }
 
@@ -140,6 +144,53 @@ test('the port of a Service comes and goes with it, and answers on every path', 
   await expect.poll(() => running.open(), { timeout: 10_000 }).toEqual([])
   await expect(fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow()
 })
+
+test('a restarted agent answers as before until the cluster has told of its Services; then those that are gone are closed', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'sinabro-health-'))
+  try {
+    const memory = { folder, bootId: 'this' }
+    const [one, other] = [await freePort(), await freePort()]
+    const first = start({ memory })
+    first.rows.upsert({ ...local(one, backend('10.0.0.1')), key: 'default/one' })
+    first.rows.upsert({ ...local(other, backend('10.0.0.2')), key: 'default/other' })
+    const kept = () => readHealthMemory(memory)
+    await expect.poll(kept, { timeout: 10_000 }).toHaveLength(2)
+    await jobs?.stop()
+
+    const isServing = () => true
+    expect(await readHealthMemory({ folder, bootId: 'another' })).toEqual([])
+    const next = start({ memory, isServing }, false)
+    const port = await portOf(next.running, 'default/one')
+    await portOf(next.running, 'default/other')
+    const answer = await fetch(`http://127.0.0.1:${port}/`)
+    expect([answer.status, await answer.json()]).toEqual([
+      200,
+      {
+        service: { namespace: 'default', name: 'one' },
+        ...{ localEndpoints: 1, serviceProxyHealthy: true },
+      },
+    ])
+    next.rows.upsert({ ...local(one), key: 'default/one' })
+    expect((await fetch(`http://127.0.0.1:${port}/`)).status).toBe(503)
+    next.rows.markReady()
+    const names = () => next.running.open().map(({ name }) => name)
+    await expect.poll(names, { timeout: 10_000 }).toEqual(['default/one'])
+    await jobs?.stop()
+
+    await writeFile(join(folder, HEALTH_MEMORY_FILE), '{"bootId":"this","ports":[{"port":"x"}]}')
+    const broken = start({ memory, isServing, healthzAddress: localhost }, false)
+    await portOf(broken.running, 'healthz')
+    expect(broken.running.open()).toHaveLength(1)
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})
+
+async function freePort(): Promise<number> {
+  const server = await serveHealth({ host: '0.0.0.0', port: 0 }, () => undefined)
+  await server.close()
+  return server.port
+}
 
 test('a port that another process has is a named fault of this component, and keeps the others from nothing', async () => {
   const other = await serveHealth({ host: '0.0.0.0', port: 0 }, () => undefined)

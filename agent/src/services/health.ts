@@ -10,12 +10,20 @@ import type { RowStatus } from '../state/row-status.ts'
 import { type Change, Table } from '../state/table.ts'
 import type { Target } from '../state/target.ts'
 import {
+  answerEndpoints,
   answerHealthz,
   answerLivez,
   answerService,
+  countLocal,
   type HealthAnswer,
   type Sync,
 } from './health-answers.ts'
+import {
+  type HealthMemory,
+  type RememberedPort,
+  readHealthMemory,
+  writeHealthMemory,
+} from './health-memory.ts'
 import { type Answerer, type HealthServer, serveHealth } from './health-server.ts'
 import type { ServiceRows } from './rows.ts'
 
@@ -27,6 +35,10 @@ export interface ServiceHealthOptions {
   /** Absent: not served. */
   readonly healthzAddress?: HostPort
   readonly proxyModeAddress?: HostPort
+  /** Where answers are kept for the next start; absent: nowhere. */
+  readonly memory?: HealthMemory
+  /** Maps of an earlier agent serve, so what it answered still holds. */
+  readonly isServing?: () => boolean
   readonly log: Log
   readonly clock: Clock
   readonly health: Health
@@ -45,6 +57,10 @@ export class ServiceHealth {
   readonly #ports = new Table<HealthPort>('health ports', ({ name }) => name)
   readonly #target: HealthPortTarget
   readonly #reconciler: Reconciler<HealthPort, Open>
+  /** Of Services that have such a port: as they are now, or, until the rows are complete, as an earlier agent left them. */
+  readonly #known = new Map<string, RememberedPort>()
+  readonly #isRemembered = new Set<string>()
+  #wake = (): void => undefined
 
   constructor(options: ServiceHealthOptions) {
     const { rows, healthzAddress, proxyModeAddress, log, clock, health } = options
@@ -54,6 +70,8 @@ export class ServiceHealth {
     for (const row of rows.values()) this.#follow({ key: row.key, row })
     rows.subscribe((changes) => {
       for (const change of changes) this.#follow(change)
+      if (rows.isReady) this.#forget()
+      if (changes.length > 0) this.#wake()
     })
     this.#ports.markReady()
     this.#target = new HealthPortTarget(({ name }) => this.#answererOf(name))
@@ -71,12 +89,58 @@ export class ServiceHealth {
 
   start(jobs: Jobs): void {
     jobs.start('health ports', async (signal) => {
+      await this.#remember()
       try {
         await this.#reconciler.run(signal)
       } finally {
         await this.#target.close()
       }
     })
+    const { memory } = this.#options
+    if (memory === undefined) return
+    jobs.start('health ports on disk', (signal) => this.#keep(memory, signal))
+  }
+
+  /** Those of the agent before, while nobody has told of the Services. */
+  async #remember(): Promise<void> {
+    const { memory, rows, log, isServing } = this.#options
+    if (memory === undefined || isServing?.() !== true) return
+    try {
+      for (const remembered of await readHealthMemory(memory)) {
+        const { name, port } = remembered
+        if (rows.isReady || rows.has(name)) continue
+        this.#known.set(name, remembered)
+        this.#isRemembered.add(name)
+        this.#ports.upsert({ name, host: ANY, port })
+      }
+    } catch (error) {
+      log.warn(
+        { error },
+        'health-check node ports stay closed until the cluster tells of them: what the agent before kept is unreadable',
+      )
+    }
+  }
+
+  #forget(): void {
+    const { rows } = this.#options
+    for (const name of this.#isRemembered) {
+      this.#isRemembered.delete(name)
+      if (!rows.has(name)) this.#follow({ key: name })
+    }
+  }
+
+  async #keep(memory: HealthMemory, signal: AbortSignal): Promise<void> {
+    const { rows, clock } = this.#options
+    await rows.whenReady(signal)
+    while (!signal.aborted) {
+      const woken = new AbortController()
+      this.#wake = () => woken.abort()
+      await writeHealthMemory(memory, [...this.#known.values()])
+      await clock.sleep(KEEP_PAUSE_MS, signal)
+      await clock
+        .sleep(KEEP_REFRESH_MS, AbortSignal.any([signal, woken.signal]))
+        .catch(() => undefined)
+    }
   }
 
   statuses(): RowStatus[] {
@@ -90,14 +154,27 @@ export class ServiceHealth {
 
   #follow({ key, row }: Change<ServiceRows>): void {
     const port = row?.healthCheckNodePort
-    if (port === undefined) this.#ports.remove(key)
-    else this.#ports.upsert({ name: key, host: '0.0.0.0', port })
+    this.#isRemembered.delete(key)
+    if (port === undefined) {
+      this.#known.delete(key)
+      this.#ports.remove(key)
+    } else {
+      this.#known.set(key, { name: key, port, localEndpoints: countLocal(row) })
+      this.#ports.upsert({ name: key, host: ANY, port })
+    }
+  }
+
+  #answerService(name: string): HealthAnswer {
+    const { rows, sync } = this.#options
+    const { localEndpoints = 0 } = this.#known.get(name) ?? {}
+    if (this.#isRemembered.has(name)) return answerEndpoints(name, localEndpoints, sync())
+    return answerService(name, rows.get(name), sync())
   }
 
   #answererOf(name: string): Answerer {
-    const { rows, node, sync, clock } = this.#options
+    const { node, sync, clock } = this.#options
     if (name === MODE) return (path) => (path === '/proxyMode' ? PROXY_MODE : undefined)
-    if (name !== HEALTHZ) return () => answerService(name, rows.get(name), sync())
+    if (name !== HEALTHZ) return () => this.#answerService(name)
     return (path) => {
       if (path === '/livez') return answerLivez(sync(), clock.now())
       if (path !== '/healthz') return undefined
@@ -105,6 +182,12 @@ export class ServiceHealth {
     }
   }
 }
+
+/** Every address of the node. */
+const ANY = '0.0.0.0'
+/** Rolling updates change endpoints many times in a second: the file follows once. */
+const KEEP_PAUSE_MS = 1000
+const KEEP_REFRESH_MS = 600_000
 
 /** No name of a Service: those have a namespace. */
 const HEALTHZ = 'healthz'

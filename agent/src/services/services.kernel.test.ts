@@ -107,6 +107,7 @@ test('packets are served only when every map says everything, and sockets only t
   expect(health.snapshot().isReady).toBe(false)
   expect([...datapath.maps.services.keys()]).toEqual([])
   expect(datapath.config.has(CONFIG_SERVICES)).toBe(false)
+  expect(services.sync()).toMatchObject({ waitingMs: expect.any(Number) })
   const { generation } = datapath.config.value
   rows.markReady()
   await health.whenReady(AbortSignal.timeout(10_000))
@@ -157,6 +158,7 @@ test('after a restart old rows serve until everything is known again, then what 
   expect(new Map(next.datapath.maps.services.entries())).toEqual(before)
   expect(next.datapath.config.has(CONFIG_SERVICES)).toBe(true)
   expect(next.sockets).toEqual([])
+  expect(next.services.sync()).toEqual({})
   next.rows.markReady()
   await expect.poll(() => next.sockets, PATIENTLY).toEqual(['attached true'])
   await expect

@@ -244,12 +244,20 @@ export class Services {
   /** How far the maps are behind, for health checks: the first complete list counts as one change. */
   sync(): Sync {
     const { clock } = this.#deps
+    // Nobody has told of a change: what an earlier agent wrote is all there is to know.
+    if (this.#goesOn()) return {}
     const since = this.#waitingSinceMs ?? this.#nextSinceMs
     const at = this.#lastSyncAt
     return {
       ...(since === undefined ? {} : { waitingMs: clock.monotonicMs() - since }),
       ...(at === undefined ? {} : { lastAt: at }),
     }
+  }
+
+  /** As the agent before left it, while the cluster says nothing. */
+  #goesOn(): boolean {
+    const isTold = this.#sources.every(({ isReady }) => isReady)
+    return !isTold && this.#deps.datapath.config.has(CONFIG_SERVICES)
   }
 
   /** Those that are not in the maps as they should be, in words. */
@@ -312,7 +320,9 @@ export class Services {
 
   async #time(signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps
+    const goesOn = this.#goesOn()
     for (const source of this.#sources) await whenReady(source, signal)
+    if (goesOn) this.#waitingSinceMs = clock.monotonicMs()
     while (!signal.aborted) {
       const { revision } = this.#wanted
       const startedAt = clock.monotonicMs()
