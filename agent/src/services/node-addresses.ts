@@ -93,12 +93,12 @@ export interface FollowAddressesOptions {
 export function computeNodeAddresses(
   addresses: readonly string[],
   chosen: NodePortAddresses,
-  node: Pick<NodeRow, 'internalIPs'> | undefined,
+  node: Pick<NodeRow, 'internalIPs'>,
 ): NodeAddressRow[] {
   const ranges = chosen === 'primary' ? [] : chosen.map(parsePrefix)
   const isChosen = (address: string): boolean =>
     chosen === 'primary'
-      ? node?.internalIPs.includes(address) === true
+      ? node.internalIPs.includes(address)
       : ranges.some((range) => prefixContains(range, parseIp(address)))
   return addresses.map((address) => {
     const hasNodePorts = isLoopback(address) || isChosen(address)

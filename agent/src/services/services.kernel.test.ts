@@ -194,6 +194,36 @@ test('node ports stay at its addresses until the next agent knows its own node',
   expect(nodeAddrs.get('172.31.0.1')).toBe(3)
 })
 
+test('node ports stay while the own Node object is deleted and not back, also over a restart, at addresses that are still there', async () => {
+  const nodes = new Table<NodeRow>('nodes', ({ name }) => name)
+  nodes.upsert(nodeRow(1))
+  nodes.markReady()
+  const first = await start({ nodes })
+  first.rows.markReady()
+  await first.health.whenReady(AbortSignal.timeout(10_000))
+  const see = async (room: Rooms, cidr: string): Promise<void> => {
+    room.cluster.serviceCIDRs.upsert({ name: cidr.slice(0, 4), cidrs: [cidr] })
+    await expect.poll(() => range(room, cidr), PATIENTLY).toBe(IPCACHE_SERVICES)
+  }
+  nodes.remove('node1')
+  // A pass over node addresses has been, as one over the ranges that came after it.
+  for (const cidr of ['fd96::/112', 'fd97::/112']) await see(first, cidr)
+  expect(first.datapath.maps.nodeAddrs.get('172.31.0.1')).toBe(3)
+  await first.stop()
+  rooms.pop()
+
+  const next = await start({ nodes })
+  next.rows.markReady()
+  const index = (await one.netlink.links.get({ name: 'eth0' }))?.index ?? 0
+  const { nodeAddrs } = next.datapath.maps
+  await one.netlink.addresses.replace({ index, address: '192.0.2.7', prefixLen: 24 })
+  await expect.poll(() => nodeAddrs.get('192.0.2.7'), PATIENTLY).toBe(2)
+  expect(nodeAddrs.get('172.31.0.1')).toBe(3)
+  await one.netlink.addresses.del({ index, address: '192.0.2.7', prefixLen: 24 })
+  nodes.upsert({ ...nodeRow(1), internalIPs: ['fd31::1'] })
+  await expect.poll(() => nodeAddrs.get('172.31.0.1'), PATIENTLY).toBe(2)
+})
+
 test('rules of SCTP Services stay until the next agent knows all Services', async () => {
   const sctp = serviceAt(1, [backendAt(1)], { protocol: 'SCTP' })
   const first = await start()

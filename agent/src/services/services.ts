@@ -26,6 +26,7 @@ import { type Source, Table } from '../state/table.ts'
 import type { Sync } from './health-answers.ts'
 import { NodeAddressTarget } from './node-address-target.ts'
 import { computeNodeAddresses, NodeAddresses, type NodePortAddresses } from './node-addresses.ts'
+import { OwnNode } from './own-node.ts'
 import { ProgrammingLatency } from './programming-latency.ts'
 import { ServiceRangeTarget } from './range-target.ts'
 import type { ServiceRows } from './rows.ts'
@@ -125,6 +126,7 @@ export class Services {
   readonly #wanted: Table<ServiceRows>
   readonly #sources: readonly Source[]
   readonly #sctp: SctpServices
+  readonly #node: OwnNode
   readonly #target: ServiceTarget
   readonly #written: WrittenRows
   readonly #rows: Reconciler<ServiceRows, unknown>
@@ -161,6 +163,7 @@ export class Services {
     })
     this.#sources = this.#isOn ? [rows, ...deps.sources] : []
     this.#sctp = new SctpServices(this.#wanted)
+    this.#node = new OwnNode(nodes, deps.nodeName, maps.nodeAddrs.entries())
     this.latency = new ProgrammingLatency(deps.slices, clock)
     this.#target = new ServiceTarget({
       maps,
@@ -288,8 +291,8 @@ export class Services {
   }
 
   #computeAddresses() {
-    const { nodes, nodeName, nodePortAddresses } = this.#deps
-    return computeNodeAddresses(this.addresses.list(), nodePortAddresses, nodes.get(nodeName))
+    const { nodePortAddresses } = this.#deps
+    return computeNodeAddresses(this.addresses.list(), nodePortAddresses, this.#node.known)
   }
 
   #computeRanges() {
@@ -299,11 +302,10 @@ export class Services {
   }
 
   #computeRules(): ServiceRules {
-    const { nodes, nodeName } = this.#deps
     const rows = this.#computeAddresses()
     return {
       sctp: computeSctp(this.#sctp.list()),
-      pods: nodes.get(nodeName)?.podCIDRs ?? [],
+      pods: this.#node.known.podCIDRs,
       nodeAddresses: rows
         .filter(({ flags }) => (flags & NODE_ADDR_NODE_PORTS) !== 0)
         .map(({ address }) => address),
