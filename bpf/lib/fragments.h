@@ -30,6 +30,7 @@ __rare int fragment__resolve(struct packet *p)
 			.dport = p->key.dport,
 			.proto = p->key.proto,
 			.icmp_class = p->key.icmp_class,
+			.icmp_type = p->icmp_type,
 		};
 
 		bpf_map_update_elem(&sb_fragments, &key, &first, BPF_ANY);
@@ -44,6 +45,7 @@ __rare int fragment__resolve(struct packet *p)
 		p->key.dport = first->dport;
 		p->key.proto = first->proto;
 		p->key.icmp_class = first->icmp_class;
+		p->icmp_type = first->icmp_type;
 	}
 	return 0;
 }

@@ -10,14 +10,12 @@
 #include "fragments.h"
 #include "service_flow.h"
 
-/* A key holds both directions' packets of a ping, but only the reply answers. Of a later fragment the first
- * one was asked. */
+/* A key holds both directions' packets of a ping, but only the reply answers. */
 static __always_inline bool translated__is_answer(const struct packet *p)
 {
 	if (likely(p->key.proto != IPPROTO_ICMP && p->key.proto != IPPROTO_ICMPV6))
 		return true;
-	return p->flags & PACKET_FRAGMENT_LATER ||
-	       !is_echo_request(p->key.proto, p->icmp_type);
+	return !is_echo_request(p->key.proto, p->icmp_type);
 }
 
 /* The pod whose flow it is; NULL if it is gone, or another has its address. */

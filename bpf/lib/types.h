@@ -437,7 +437,8 @@ struct fragment_ports {
 	__be16 dport;
 	__u8 proto;
 	__u8 icmp_class;
-	__u8 pad[2];
+	__u8 icmp_type;			/* a request and its reply have the same ports */
+	__u8 pad;
 };
 _Static_assert(sizeof(struct fragment_ports) == 8, "fragment_ports");
 

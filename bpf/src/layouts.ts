@@ -288,7 +288,8 @@ export const fragmentPorts = struct('fragment_ports', {
   dport: be16,
   proto: u8,
   icmpClass: u8,
-  pad: pad(2),
+  icmpType: u8,
+  pad: pad(1),
 })
 
 /** Value of sb_counters, per CPU; the key is `counterIndex(place, outcome)` (drop-reasons.ts). */

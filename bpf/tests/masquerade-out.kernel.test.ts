@@ -13,6 +13,7 @@ import { ip, type Layer, packet, payload, type Rows } from '../testing/index.ts'
 import { elsewhere, MASQUERADE, Outside, ruled, UPLINK_MTU, unreachable } from './outside.ts'
 import {
   firstFragment,
+  firstOfEcho,
   laterFragment,
   links,
   pingPacket,
@@ -268,6 +269,39 @@ describe.each(families)('IPv$family', (actors) => {
         },
       })
     })
+  })
+
+  test('a ping in fragments leaves whole, and a reply with its id does not', () => {
+    const [id, port] = [40001, 50000]
+    const echo = { source: a, target: stranger, proto: icmp, icmpClass: 1, sport: id, dport: id }
+    const route = { src: a, dst: stranger }
+    const out = { src: node1, dst: stranger, ttl: 63 }
+    const standing = { sb_flows: outside.standing(echo, port) }
+    for (const isReply of [false, true]) {
+      const outcome = isReply ? 'PASS_STACK' : 'PASS_OUT'
+      const becomes = (packetOut: Uint8Array, total: number) => ({
+        ...(isReply ? { verdict: 'next' as const } : { ...leaves(), packetOut }),
+        maps: {
+          sb_flows: { changed: [[keyOf(echo), {}] as const] },
+          sb_counters: counted('from_pod', outcome, undefined, total),
+        },
+      })
+      world.reset()
+      world.step({
+        what: 'the first',
+        program: 'sb_from_pod',
+        maps: standing,
+        packet: firstOfEcho(links.fromA, route, id, isReply),
+        expect: becomes(firstOfEcho(links.fromA, out, port), 1),
+      })
+      world.step({
+        what: 'a later one',
+        program: 'sb_from_pod',
+        maps: standing,
+        packet: laterFragment(links.fromA, route, 1, icmp),
+        expect: becomes(laterFragment(links.fromA, out, 1, icmp), 2),
+      })
+    }
   })
 
   describe('stays with the stack, and so do its answers', () => {

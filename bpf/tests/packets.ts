@@ -67,6 +67,18 @@ export function pongPacket(link: Layer, route: Route, id: number): Uint8Array {
   return packet(link, ip(route), echoReply({ id }), payload(8))
 }
 
+/** The beginning of a ping or its reply, of which laterFragment() is the end. */
+export function firstOfEcho(link: Layer, { src, dst, ttl }: Route, id: number, isReply = false) {
+  const hops = ttl === undefined ? {} : { ttl, hopLimit: ttl }
+  const inner = [isReply ? echoReply({ id }) : echoRequest({ id }), payload(1224)] as const
+  if (src.includes(':')) {
+    const header = fragment6({ id: 1, offsetBytes: 0, hasMore: true, nextHeader: 58 })
+    return packet(link, ip6({ src, dst, ...hops }), header, ...inner)
+  }
+  const at = { id: 1, hasMoreFragments: true, protocol: 1 }
+  return packet(link, ip4({ src, dst, ...hops, ...at }), ...inner)
+}
+
 /** The beginning of a UDP datagram of which laterFragment() is the end. */
 export function firstFragment(link: Layer, { src, dst, ttl }: Route, ports: Ports, id = 1) {
   const hops = ttl === undefined ? {} : { ttl, hopLimit: ttl }
@@ -79,13 +91,18 @@ export function firstFragment(link: Layer, { src, dst, ttl }: Route, ports: Port
   return packet(link, ip4({ src, dst, ...hops, ...at }), ...inner)
 }
 
-/** The end of a UDP datagram: no ports, and no word of them. */
-export function laterFragment(link: Layer, { src, dst, ttl }: Route, id = 1): Uint8Array {
+/** The end of a datagram, of UDP by default: no ports, and no word of them. */
+export function laterFragment(
+  link: Layer,
+  { src, dst, ttl }: Route,
+  id = 1,
+  protocol = 17,
+): Uint8Array {
   const hops = ttl === undefined ? {} : { ttl, hopLimit: ttl }
   if (src.includes(':')) {
-    const header = fragment6({ id, offsetBytes: 1232, hasMore: false, nextHeader: 17 })
+    const header = fragment6({ id, offsetBytes: 1232, hasMore: false, nextHeader: protocol })
     return packet(link, ip6({ src, dst, ...hops }), header, payload(8))
   }
-  const at = { id, fragmentOffsetBytes: 1232, protocol: 17 }
+  const at = { id, fragmentOffsetBytes: 1232, protocol }
   return packet(link, ip4({ src, dst, ...hops, ...at }), payload(8))
 }

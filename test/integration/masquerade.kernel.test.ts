@@ -55,8 +55,9 @@ describe.each(MODES)('%s', (mode) => {
     test('ping', async () => expect(await ping(pod, far(), 3)).toBe(true))
 
     test('UDP, whole and in fragments each way', async () => {
-      // An answer as long as the far host's link is too long for a pod: over IPv6 that one tells it so, and is lost.
+      // An answer as long as the far host's link is too long for a pod: over IPv6 that host is told so, and the answer is lost.
       await pingSays(pod, far(), '-s', '1440', '-W', '0.5')
+      expect(await pingSays(pod, far(), '-s', '1440')).toContain(' 0% ')
       for (const bytes of [1, 1400, 8000]) {
         const report = await echoUdp(pod, far(), 3, bytes)
         expect(report, `${bytes} bytes`).toEqual({ sent: 3, echoed: 3 })
