@@ -124,6 +124,10 @@ export class TestNode<M extends MapShapes, R = never> {
     return found
   }
 
+  hasMap(name: string): boolean {
+    return this.#objects.some(({ maps }) => maps.some((map) => map.info.name === name))
+  }
+
   /** Every map back to the base rows. */
   reset(): void {
     for (const state of this.#states.values()) state.clear()

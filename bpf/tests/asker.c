@@ -6,6 +6,7 @@
  *   tcp FAMILY ADDRESS PORT      connects, reads           → PEER PORT SAID
  *   fast FAMILY ADDRESS PORT     connects by its first data → the same
  *   again FAMILY ADDRESS PORT ADDRESS PORT   one TCP socket, two connections → of the second
+ *   connects FAMILY ADDRESS PORT COUNT   begins to connect so many TCP sockets, and closes each → COUNT
  *   udp ID FAMILY                opens an unconnected socket; FAMILY 66: 6 without IPv4
  *   connect ID ADDRESS PORT                                → PEER PORT
  *   disconnect ID                                          → the errno that getpeername() gives
@@ -125,6 +126,21 @@ static void tcp(const char *family, const char *text, const char *port, const ch
 	close(fd);
 }
 
+static void begin_connects(const char *family, const char *text, const char *port, int count)
+{
+	union address to;
+	socklen_t length = address__parse(&to, text, port);
+	int i;
+
+	for (i = 0; i < count; i++) {
+		int fd = open_socket(family, SOCK_STREAM | SOCK_NONBLOCK);
+
+		connect(fd, &to.any, length);
+		close(fd);
+	}
+	printf("%d\n", count);
+}
+
 static void hear(int fd)
 {
 	char said[SAID_BYTES] = "";
@@ -167,6 +183,10 @@ static void obey(char *line, int *sockets)
 		exit(2);
 	if (!strcmp(words[0], "tcp") || !strcmp(words[0], "fast") || !strcmp(words[0], "again")) {
 		tcp(words[1], words[2], words[3], words[4], words[5], *words[0] == 'f');
+		return;
+	}
+	if (!strcmp(words[0], "connects")) {
+		begin_connects(words[1], words[2], words[3], atoi(words[4]));
 		return;
 	}
 	fd = &sockets[atoi(words[1]) % SOCKETS];

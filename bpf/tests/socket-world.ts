@@ -8,7 +8,14 @@ import { createInterface } from 'node:readline'
 import { NetworkNamespace } from '@sinabro/node-netlink'
 import type { CgroupHook } from '../src/attach-type.ts'
 import { counterIndex, OUTCOMES, PLACES } from '../src/drop-reasons.ts'
-import { BpfLink, BpfObject, type Codec, TypedMap, TypedPerCpuMap } from '../src/index.ts'
+import {
+  BpfLink,
+  BpfObject,
+  type BpfProgram,
+  type Codec,
+  TypedMap,
+  TypedPerCpuMap,
+} from '../src/index.ts'
 import {
   affinity,
   affinityKey,
@@ -156,13 +163,17 @@ export class SocketWorld {
 
   async attach(): Promise<void> {
     for (const hook of SOCKET_HOOKS) {
-      const program = this.#object.program(`sb_${hook}`)
+      const program = this.program(hook)
       this.#links.push(await BpfLink.createCgroup({ path: this.cgroup.path, hook, program }))
     }
   }
 
   detach(): void {
     for (const link of this.#links.splice(0)) link.close()
+  }
+
+  program(hook: CgroupHook): BpfProgram {
+    return this.#object.program(`sb_${hook}`)
   }
 
   #map<K, V>(name: string, key: Codec<K>, value: Codec<V>): TypedMap<K, V> {

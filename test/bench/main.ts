@@ -16,6 +16,7 @@ import { OptionError, parseOptions } from './options.ts'
 import { packetCost } from './packet-cost.ts'
 import { podToPod } from './pod-to-pod.ts'
 import { type BenchRow, formatRows } from './row.ts'
+import { serviceCost } from './service-cost.ts'
 import { serviceFirstPacket } from './service-first-packet.ts'
 import { serviceRate } from './service-rate.ts'
 import { serviceMemory, serviceSync } from './service-sync.ts'
@@ -29,6 +30,7 @@ const benches: readonly Bench[] = [
   masqueradeRate,
   masqueradePool,
   flowSweep,
+  serviceCost,
   serviceFirstPacket,
   serviceRate,
   serviceSync,

@@ -1,5 +1,6 @@
 // What masquerading adds to an established flow's packet on the node, beside a packet between pods of two nodes in the same build.
 import { type Cost, measureCosts } from '../../bpf/tests/cost.ts'
+import { costCases } from '../../bpf/tests/cost-cases.ts'
 import type { Bench } from './bench.ts'
 import { sumByPath } from './packet-cost.ts'
 import { compare, type Side } from './row.ts'
@@ -16,8 +17,8 @@ export const masqueradeCost: Bench = {
   name: 'masquerade-cost',
   async run({ runs, say }) {
     const paths = [...Object.keys(PEERS), ...Object.values(PEERS)]
-    const measured = async (repeat: number): Promise<Cost[]> =>
-      await measureCosts({ repeat, rounds: 1 }, ({ path }) => paths.includes(path))
+    const cases = costCases.filter(({ path }) => paths.includes(path))
+    const measured = (repeat: number): Promise<Cost[]> => measureCosts(cases, repeat)
     // Each measurement holds both sides, taken in turn: the second to ask gets what the first has measured.
     let pending: readonly Cost[] | undefined
     const side = (name: string, figures: (sums: Sums) => Sums): Side => ({
