@@ -36,6 +36,14 @@ export class Backends {
     return this.#placeOf(id) >= 0
   }
 
+  /** Those that are there when their turn comes. */
+  *ids(): Generator<number, void, undefined> {
+    for (let place = 0; place < this.#places; place++) {
+      const id = this.#ids[place] ?? 0
+      if (id !== 0) yield id
+    }
+  }
+
   /** 0: there is none with this address, port and protocol. */
   find(bytes: Uint8Array): number {
     const place = this.#byIdentity.find(hashAt(bytes, 0), (one) => {

@@ -40,19 +40,6 @@ export function readSlot(lists: Lists, { list: id, slot }: SlotKey, { backend }:
   return true
 }
 
-export function isSameList(one: List | undefined, other: List | undefined): boolean {
-  if (one === undefined || other === undefined) return one === other
-  const { ids, size, members = NO_MEMBERS } = one
-  const { members: others = NO_MEMBERS } = other
-  return (
-    size === other.size &&
-    ids.length === other.ids.length &&
-    ids.every((id, at) => other.ids[at] === id) &&
-    members.size === others.size &&
-    [...members].every(([id, slot]) => others.get(id) === slot)
-  )
-}
-
 const NO_MEMBERS: ReadonlyMap<number, number> = new Map()
 
 export interface ListWriterDeps {

@@ -138,7 +138,7 @@ export class RowWriter {
   }
 }
 
-function isSameHeader(one: Header['row'] | undefined, other: Service): boolean {
+export function isSameHeader(one: Header['row'] | undefined, other: Service): boolean {
   return (
     one?.id === other.id &&
     one.flags === other.flags &&

@@ -5,9 +5,10 @@ import { Health } from '../runtime/health.ts'
 import { silentLog } from '../runtime/log.ts'
 import { Reconciler } from '../state/reconcile.ts'
 import { Table } from '../state/table.ts'
+import type { Target } from '../state/target.ts'
 import { computePorts } from './compute.ts'
 import type { Backend, Frontend, ServiceRows } from './rows.ts'
-import { ServiceTarget, type ServiceTargetDeps } from './target.ts'
+import { type ActualService, ServiceTarget, type ServiceTargetDeps } from './target.ts'
 import {
   backendAt,
   createMaps,
@@ -97,9 +98,9 @@ test('a backend behind several Services is one row, and goes with the last of th
   await target.update(serviceAt(1, many(2)))
   await target.update(serviceAt(2, many(2)))
   expect(readAll(maps).rows.backends).toBe(2)
-  await target.remove({ key: 'shop/s1', row: undefined, isIntact: true })
+  await target.remove({ key: 'shop/s1', row: undefined })
   expect(readAll(maps)).toEqual(await fresh([serviceAt(2, many(2))]))
-  await target.remove({ key: 'shop/s2', row: undefined, isIntact: true })
+  await target.remove({ key: 'shop/s2', row: undefined })
   expect(readAll(maps).rows).toEqual({ headers: 0, slots: 0, backends: 0, ranges: 0 })
 })
 
@@ -206,7 +207,8 @@ test.each([
   look = () => expect(readAll(maps).headers).toMatchObject({ ...served, ...servedOutside })
   await target.update(split(after))
   expect(readAll(maps)).toEqual(await fresh([split(after)]))
-  expect(await target.list(signal)).toContainEqual(expect.objectContaining({ isIntact: true }))
+  await target.list(signal)
+  expect(readAll(maps)).toEqual(await fresh([split(after)]))
 })
 
 /** A Service with a cluster address and a node port, each of the port with that key. */
@@ -227,10 +229,8 @@ test('a header that is in no map at all is written by a refresh', async () => {
   const row = serviceAt(1, many(1))
   await target.update(row)
   maps.services.delete({ addr: '10.96.0.1', port: 80, proto: 6 })
-  for (let refresh = 0; refresh < 2; refresh++) {
-    const actuals = await target.list(signal)
-    expect(actuals).toContainEqual({ key: row.key, row, isIntact: false })
-  }
+  expect(await target.list(signal)).toContainEqual({ key: row.key, row })
+  expect(readAll(maps)).toEqual(await fresh([row]))
 })
 
 test('after a thousand random changes the maps are as if they were written afresh', async () => {
@@ -255,7 +255,7 @@ test('after a thousand random changes the maps are as if they were written afres
     if (pick(6) === 0) {
       rows.delete(`shop/s${n}`)
       lasting = []
-      await target.remove({ key: `shop/s${n}`, row: undefined, isIntact: true })
+      await target.remove({ key: `shop/s${n}`, row: undefined })
       continue
     }
     const some = (): Backend[] => many(40).filter(() => pick(8) === 0)
@@ -296,7 +296,7 @@ test('a full map is named, old rows live on, and once there is room the rest is 
   await expect(target.update(more)).rejects.toMatchObject({ code: 'map-full', map: 'sb_slots' })
   expect(readAll(small).headers).toEqual(before.headers)
   expect(target.writer.refusals.get('sb_slots')).toBe(1)
-  await target.remove({ key: 'shop/s2', row: undefined, isIntact: true })
+  await target.remove({ key: 'shop/s2', row: undefined })
   await target.update(more)
   expect(readAll(small)).toEqual(await fresh([more]))
 })
@@ -312,6 +312,52 @@ test('two Services that ask for one address: the first has it, the other is name
   await target.update(second)
   expect(readAll(maps)).toEqual(await fresh([serviceAt(1, many(1)), second]))
 })
+
+test('a change is written in the midst of a refresh, and the refresh mends what comes after it', async () => {
+  const rows = new Table<ServiceRows>('service rows', ({ key }) => key)
+  for (let n = 1; n <= 200; n++) rows.upsert(serviceAt(n, many(5, 1 + n * 5), { affinitySec: 9 }))
+  rows.markReady()
+  const target = new ServiceTarget({ maps, partRows: 100 })
+  let parts = 0
+  let onPart = (): void => undefined
+  const counting: Target<ServiceRows, ActualService> = {
+    ...{ name: target.name, key: target.key, keyOf: target.keyOf, isEqual: target.isEqual },
+    list: (signal) => target.list(signal),
+    find: (key) => target.find(key),
+    update: (row) => target.update(row),
+    remove: (actual) => target.remove(actual),
+    async *listInParts(signal) {
+      for await (const part of target.listInParts(signal)) {
+        parts++
+        onPart()
+        yield part
+      }
+    },
+  }
+  const reconciler = new Reconciler({
+    ...{ target: counting, desired: rows, sources: [] },
+    ...{ log: silentLog, clock: systemClock, health: new Health(systemClock) },
+  })
+  const stop = new AbortController()
+  const running = reconciler.run(stop.signal)
+  await reconciler.settled()
+  const written = new Map<number, number>()
+  const all = rows.values()
+  const changed = serviceAt(7, [backendAt(9000)])
+  onPart = () => {
+    const header = readAll(maps).headers['10.96.0.7 80 6'] as { internal: unknown[] } | undefined
+    written.set(parts, header?.internal.length ?? 0)
+    if (parts === 3) rows.upsert(changed)
+    if (parts === 4) maps.services.delete({ addr: '10.96.0.200', port: 80, proto: 6 })
+  }
+  reconciler.kick()
+  await reconciler.settled()
+  expect(parts).toBeGreaterThan(20)
+  expect([written.get(3), written.get(4)]).toEqual([5, 1])
+  expect(readAll(maps)).toEqual(await fresh(all.with(6, changed)))
+  stop.abort()
+  await running
+}, 60_000)
 
 test('what somebody else deletes or adds is put right by a refresh', async () => {
   const rows = new Table<ServiceRows>('service rows', ({ key }) => key)
@@ -382,8 +428,8 @@ test('a Service takes what a host port has, whoever wrote first, and a host port
   await next.update(hostPort)
   await next.update(service)
   expect(readAll(maps).headers).toEqual(headers)
-  await next.remove({ key: '', row: undefined, isIntact: true })
-  await next.remove({ key: service.key, row: service, isIntact: true })
+  await next.remove({ key: '', row: undefined })
+  await next.remove({ key: service.key, row: service })
   await next.update(hostPort)
   expect(readAll(maps)).toEqual(await fresh([hostPort]))
 })

@@ -6,15 +6,17 @@ import type { Target } from '../state/target.ts'
 import { computeAddresses, computePorts, type WantedHeader, type WantedPort } from './compute.ts'
 import { HOST_PORT_KEY } from './host-ports.ts'
 import { Ids } from './ids.ts'
-import { isSameList } from './lists.ts'
 import { MapWriter } from './map-writer.ts'
 import { type Mirror, readMirror, type ServiceMaps } from './mirror.ts'
+import { repair } from './repair.ts'
 import { RowWriter } from './row-writer.ts'
 import type { ServiceRows } from './rows.ts'
 
 export interface ServiceTargetDeps {
   readonly maps: ServiceMaps
   readonly crashPoint?: CrashPoint
+  /** Rows that a refresh looks at before others are written. */
+  readonly partRows?: number
   /** The maps say all of it. */
   readonly onWritten?: (row: ServiceRows) => void
 }
@@ -22,7 +24,6 @@ export interface ServiceTargetDeps {
 export interface ActualService {
   readonly key: string
   readonly row: ServiceRows | undefined
-  readonly isIntact: boolean
 }
 
 /** What one port of a Service has in the maps. */
@@ -45,7 +46,7 @@ interface Owned {
 }
 
 /** Rows that no Service asks for. */
-const LEFT_OVER: ActualService = { key: '', row: undefined, isIntact: true }
+const LEFT_OVER: ActualService = { key: '', row: undefined }
 /** The agent itself may live by it: where it last was is better than nowhere. */
 const API_SERVER = 'default/kubernetes'
 /** The loop has a turn after so long. */
@@ -88,29 +89,34 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
   }
 
   isEqual(row: ServiceRows, actual: ActualService): boolean {
-    return actual.row === row && actual.isIntact
+    return actual.row === row
   }
 
-  /** Reads all: what is not as it was written is to be written again. */
+  /** At first what an earlier agent wrote, which nobody asks for yet. */
   async list(signal: AbortSignal): Promise<ActualService[]> {
-    const before = this.#mirror
-    const mirror = await readMirror(this.#deps.maps, signal)
-    const { service, list, backend } = mirror.highest
-    this.#ids ??= { service: new Ids(service), list: new Ids(list), backend: new Ids(backend) }
+    if (this.#mirror === undefined) {
+      await this.#read(signal)
+      return [LEFT_OVER]
+    }
+    return (await Array.fromAsync(this.listInParts(signal))).flat()
+  }
+
+  /** Mends what is not as it was written; what is known of a Service holds after that. */
+  async *listInParts(signal: AbortSignal): AsyncGenerator<ActualService[], void, undefined> {
+    const { maps, partRows } = this.#deps
+    const { mirror } = this.#listed()
+    const parts = { maps, writer: this.writer, mirror, signal }
+    for await (const _ of repair(partRows === undefined ? parts : { ...parts, partRows })) yield []
+    yield [...this.#owned.values().map(({ key, row }) => ({ key, row })), LEFT_OVER]
+  }
+
+  async #read(signal: AbortSignal): Promise<void> {
     const { maps } = this.#deps
+    const mirror = await readMirror(maps, signal)
+    const { service, list, backend } = mirror.highest
+    this.#ids = { service: new Ids(service), list: new Ids(list), backend: new Ids(backend) }
     this.#rows = new RowWriter({ maps, writer: this.writer, mirror, backendIds: this.#ids.backend })
     this.#mirror = mirror
-    if (before === undefined) return [LEFT_OVER]
-    for (const [name, { owner }] of before.headers) {
-      const header = mirror.headers.get(name)
-      if (header !== undefined) header.owner = owner
-    }
-    const actuals = [LEFT_OVER]
-    for (const owned of this.#owned.values()) {
-      actuals.push({ key: owned.key, row: owned.row, isIntact: isSame(owned, before, mirror) })
-      await this.#turn()
-    }
-    return actuals
   }
 
   /** The maps say all of this very row. */
@@ -120,7 +126,7 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
 
   async find(key: string): Promise<ActualService | undefined> {
     const owned = this.#owned.get(key)
-    return owned === undefined ? undefined : { key, row: owned.row, isIntact: true }
+    return owned === undefined ? undefined : { key, row: owned.row }
   }
 
   /** @throws MapFullError; Error naming who else has one of its addresses, after writing all others */
@@ -346,34 +352,4 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
 /** What a Service asks for is never such a row's. */
 function isHostPort(key: string): boolean {
   return key.startsWith(HOST_PORT_KEY)
-}
-
-/** Whether the kernel has what was written of it. */
-function isSame({ ports, addresses }: Owned, written: Mirror, actual: Mirror): boolean {
-  const isSameHeader = (name: string): boolean => {
-    const [one, other] = [written, actual].map(({ headers }) => headers.get(name)?.row)
-    return one !== undefined && JSON.stringify(one) === JSON.stringify(other)
-  }
-  const isSameBackend = (id: number): boolean => {
-    const [one, other] = [written, actual].map(({ backends }) => backends.bytesOf(id))
-    return other?.every((byte, at) => one?.[at] === byte) === true
-  }
-  const hasSameList = (id: number): boolean => {
-    const list = actual.lists.get(id)
-    return isSameList(written.lists.get(id), list) && (list?.ids ?? []).every(isSameBackend)
-  }
-  return (
-    addresses.every(isSameHeader) &&
-    ports.every(({ id, internal, external, headers }) => {
-      const [one, other] = [written, actual].map(({ ranges }) => ranges.get(id))
-      const hasSameRanges = (one?.size ?? 0) === (one?.intersection(other ?? new Set()).size ?? 0)
-      const isSameSize = (one?.size ?? 0) === (other?.size ?? 0)
-      return (
-        headers.every(isSameHeader) &&
-        [internal, external].every(hasSameList) &&
-        hasSameRanges &&
-        isSameSize
-      )
-    })
-  )
 }

@@ -284,6 +284,35 @@ test('Reconciler refreshes although rows keep changing', async () => {
   await story.stop()
 })
 
+test('Reconciler writes what changes between the parts of a refresh, mends what a part shows, and takes away what nobody asks for', async () => {
+  class InParts extends FakeTarget {
+    readonly between: (() => void)[] = []
+    async *listInParts() {
+      for (const thing of this.things.values()) {
+        this.calls.push(`part ${thing.name}`)
+        yield [thing]
+        this.between.shift()?.()
+      }
+    }
+  }
+  const target = new InParts([{ name: 'a', size: 1 }])
+  const story = begin({ target })
+  for (const name of ['a', 'b', 'c']) story.desired.upsert({ name, size: 1 })
+  await story.reconciler.settled()
+  target.calls.length = 0
+  target.things.set('b', { name: 'b', size: 9 })
+  target.things.set('stranger', { name: 'stranger', size: 1 })
+  target.between.push(() => story.desired.upsert({ name: 'c', size: 2 }))
+  story.reconciler.kick()
+  await story.reconciler.settled()
+  expect(target.calls).toEqual([
+    ...['part a', 'part b', 'update b 1', 'update c 2'],
+    ...['part c', 'part stranger', 'remove stranger'],
+  ])
+  expect(target.things.get('c')?.size).toBe(2)
+  await story.stop()
+})
+
 test('Reconciler prunes nothing when it could not list or compute, and tries again', async () => {
   const target = new FakeTarget([{ name: 'stale', size: 1 }])
   target.refuse('list')

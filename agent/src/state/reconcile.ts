@@ -43,6 +43,9 @@ export class Reconciler<Row extends object, Actual> {
   readonly #rows: TrackedRows<Row>
   readonly #standing: Standing
   #mustList = true
+  #hasListed = false
+  /** A refresh that is going on. */
+  #parts: AsyncGenerator<readonly Actual[], void, undefined> | undefined
   #mustCompute = true
   /** A removal was held back because a source was not ready. */
   #owesPrune = false
@@ -160,9 +163,11 @@ export class Reconciler<Row extends object, Actual> {
       this.#mustCompute = false
       if (isComputing) this.#compute()
       this.#mustList = false
-      this.#isListing = isListing
-      if (isListing) await this.#passOverAll(signal)
+      if (isListing && this.#hasListed) this.#parts = this.#target.listInParts?.(signal)
+      this.#isListing = isListing || this.#parts !== undefined
+      if (isListing && this.#parts === undefined) await this.#passOverAll(signal)
       else await this.#passOverDue(signal)
+      if (this.#parts !== undefined) await this.#passOverPart(this.#parts, signal)
       this.#passBackoff.reset()
       this.#standing.passed(this.#rows.failure())
       for (const resolve of waiters) {
@@ -171,7 +176,8 @@ export class Reconciler<Row extends object, Actual> {
       }
     } catch (error) {
       if (signal.aborted) return
-      this.#mustList ||= isListing
+      this.#mustList ||= isListing || this.#parts !== undefined
+      this.#parts = undefined
       this.#mustCompute ||= isComputing
       const delayMs = this.#passBackoff.nextMs()
       this.#standing.brokeOff(error)
@@ -200,6 +206,29 @@ export class Reconciler<Row extends object, Actual> {
       this.#target.isEqual(row, actual),
     )
     await this.#apply(updates, removals, signal)
+    this.#hasListed = true
+    this.#planRefresh()
+  }
+
+  /** What changed meanwhile is written before the next. */
+  async #passOverPart(
+    parts: AsyncGenerator<readonly Actual[], void, undefined>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { value: actuals, done } = await parts.next()
+    if (done === true) {
+      this.#parts = undefined
+      this.#planRefresh()
+      return
+    }
+    const { updates, removals } = this.#rows.compareSome(
+      actuals.map((actual) => [this.#target.keyOf(actual), actual] as const),
+      (row, actual) => this.#target.isEqual(row, actual),
+    )
+    await this.#apply(updates, removals, signal)
+  }
+
+  #planRefresh(): void {
     const { clock, refreshMs = DEFAULT_REFRESH_MS } = this.#options
     const random = this.#backoffOptions.random ?? Math.random
     this.#refreshAtMs = clock.monotonicMs() + refreshMs * (0.9 + random() / 5)
@@ -299,7 +328,7 @@ export class Reconciler<Row extends object, Actual> {
   }
 
   #hasWork(): boolean {
-    return this.#mustList || this.#mustCompute || this.#rows.hasChanges
+    return this.#mustList || this.#mustCompute || this.#rows.hasChanges || this.#parts !== undefined
   }
 
   /** How long there is nothing to do, if nothing happens. */

@@ -14,6 +14,11 @@ export interface Target<Row, Actual> {
   /** Whether nothing has to be done. */
   isEqual(row: Row, actual: Actual): boolean
   list(signal: AbortSignal): Promise<readonly Actual[]>
+  /**
+   * The same as `list` in parts, each key in one of them: with it, a refresh lets what changed be written between two parts. Taken once
+   * `list` has come to its end.
+   */
+  listInParts?(signal: AbortSignal): AsyncGenerator<readonly Actual[], void, undefined>
   update(row: Row, signal: AbortSignal): Promise<void>
   remove(actual: Actual, signal: AbortSignal): Promise<void>
   /** Reads one object: with it, taking one row away costs one look-up instead of a list. */

@@ -79,6 +79,25 @@ export class TrackedRows<Row extends object> {
     return { updates, removals }
   }
 
+  /** The same of some that are there: rows without any of them stay as they are. */
+  compareSome<Actual>(
+    actuals: readonly (readonly [string, Actual])[],
+    isEqual: (row: Row, actual: Actual) => boolean,
+  ): { updates: TrackedRow<Row>[]; removals: Removal<Row, Actual>[] } {
+    const updates: TrackedRow<Row>[] = []
+    const removals: Removal<Row, Actual>[] = []
+    for (const [key, actual] of actuals) {
+      const tracked = this.#rows.get(key) ?? this.#newRow(key, undefined)
+      this.#rows.set(key, tracked)
+      const isDue = this.takeChange(key) || !this.#isWaiting(tracked)
+      if (tracked.row === undefined) {
+        if (isDue) removals.push([tracked, actual])
+      } else if (isEqual(tracked.row, actual)) this.done(tracked)
+      else if (isDue) updates.push(tracked)
+    }
+    return { updates, removals }
+  }
+
   /** Those that changed, and those whose back-off is over. */
   due(): TrackedRow<Row>[] {
     const due = [...this.#failing].filter((tracked) => !this.#isWaiting(tracked))
