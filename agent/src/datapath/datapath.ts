@@ -25,6 +25,7 @@ import type { Log } from '../runtime/log.ts'
 import { CgroupHooks } from './cgroup-hooks.ts'
 import { ConfigRow } from './config-row.ts'
 import { type CounterRow, readCounters } from './counters.ts'
+import { DatapathError } from './error.ts'
 import { type Device, type HookPrograms, Hooks } from './hooks.ts'
 import { type LoadedObjects, loadObjects, pinPaths } from './load.ts'
 import { type DatapathMaps, openMaps } from './maps.ts'
@@ -93,6 +94,7 @@ export class Datapath {
   readonly #podPrograms: Required<HookPrograms>
   readonly #overlayPrograms: HookPrograms
   readonly #sweeper: Sweeper
+  readonly #isServing: boolean
   #hasUplinkEgress: boolean
   #migration: Migration | undefined
 
@@ -123,7 +125,8 @@ export class Datapath {
     } = options
     this.config.setFlags(CONFIG_FIB_SOURCE, features.has('fib_lookup_src') ? CONFIG_FIB_SOURCE : 0)
     this.config.setFlags(CONFIG_CSUM_IPV6, features.has('csum_ipv6') ? CONFIG_CSUM_IPV6 : 0)
-    const isTranslating = isMasquerading || servicesMax !== undefined
+    this.#isServing = servicesMax !== undefined
+    const isTranslating = isMasquerading || this.#isServing
     this.#hasUplinkEgress = isTranslating || this.config.has(CONFIG_TRANSLATED)
     const place = {
       linksDir: pinPaths(bpfDir).links,
@@ -147,8 +150,10 @@ export class Datapath {
     const linksDir = pinPaths(options.bpfDir).cgroup
     const cgroupHooks = new CgroupHooks({ linksDir, root: options.cgroupRoot })
     // What an agent that served them left, before its maps go.
-    if (options.servicesMax === undefined) await cgroupHooks.detach()
-    const objects = await loadObjects({ ...options, ...(flowsMax === 0 ? {} : { flowsMax }) })
+    const hasSockets = options.features.has('cgroup2')
+    if (options.servicesMax === undefined || !hasSockets) await cgroupHooks.detach()
+    const flows = flowsMax === 0 ? {} : { flowsMax }
+    const objects = await loadObjects({ ...options, ...flows, hasSockets })
     try {
       await migration?.copy(objects)
       return new Datapath(options, objects, cgroupHooks, migration)
@@ -262,7 +267,13 @@ export class Datapath {
    */
   async attachSockets(): Promise<void> {
     const { sockets } = this.#objects
-    if (sockets === undefined) throw new TypeError('services are not ours to serve')
+    if (!this.#isServing) throw new TypeError('services are not ours to serve')
+    if (sockets === undefined) {
+      throw new DatapathError(
+        'cgroup',
+        'no cgroup2 is mounted, or --without-features says to do without: mount -t cgroup2 cgroup2 /sys/fs/cgroup, and restart the agent',
+      )
+    }
     await this.#cgroupHooks.attach(sockets)
   }
 

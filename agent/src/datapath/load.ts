@@ -46,7 +46,7 @@ export interface LoadedObjects {
   readonly fromUplinkL3: BpfProgram
   readonly toUplinkL3: BpfProgram
   readonly sweep: BpfProgram
-  /** Where services are ours to serve. */
+  /** Where services are ours to serve, and sockets can be asked. */
   readonly sockets: SocketPrograms | undefined
   readonly staleSockets: BpfProgram | undefined
   map(name: string): BpfMap
@@ -59,12 +59,15 @@ export interface LoadOptions {
   readonly flowsMax?: number
   /** Rows of sb_services; absent: nobody's are served, and its maps take no room. */
   readonly servicesMax?: number | undefined
+  /** Without: services are served packet by packet alone. */
+  readonly hasSockets: boolean
 }
 
 export async function loadObjects({
   bpfDir,
   flowsMax,
   servicesMax,
+  hasSockets,
 }: LoadOptions): Promise<LoadedObjects> {
   requireBpfFs(bpfDir)
   const { root, maps: pinDir, links, uplinks, cgroup } = pinPaths(bpfDir)
@@ -93,7 +96,7 @@ export async function loadObjects({
     const fromUplinkL3 = await load('from_uplink_l3')
     const toUplinkL3 = await load('to_uplink_l3')
     const sweep = await load('sweep')
-    const isServing = servicesMax !== undefined
+    const isServing = servicesMax !== undefined && hasSockets
     const sockets = isServing ? socketPrograms(await load('sockets')) : undefined
     const stale = isServing ? await load('stale_sockets') : undefined
     return {

@@ -108,6 +108,20 @@ test('without services nothing is attached, and what an earlier agent attached g
   expect(attached()).toEqual(all(1))
 })
 
+test('where there is no cgroup2, services are opened without programs on sockets, and what an earlier agent attached goes', async () => {
+  const first = await open()
+  await first.attachSockets()
+  const features = await probeFeatures(['cgroup2'])
+  const next = await open({ features })
+  expect(attached()).toEqual(all(0))
+  await expect(next.attachSockets()).rejects.toMatchObject({
+    code: 'cgroup',
+    message: expect.stringContaining('mount -t cgroup2'),
+  })
+  expect([next.areSocketsAttached(), await next.staleSockets()]).toEqual([false, []])
+  expect(next.unusedFeatures).toContain('cgroup2')
+})
+
 test('a program that lets no other run beside it is named; once it is gone all is well', async () => {
   const datapath = await open()
   using object = BpfObject.open(objectPath('sockets'))

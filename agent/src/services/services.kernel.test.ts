@@ -8,6 +8,7 @@ import {
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type Cluster, createCluster } from '../cluster/cluster.ts'
 import type { NodeRow } from '../cluster/rows.ts'
+import { DatapathError } from '../datapath/error.ts'
 import { createNft, type Nft } from '../masquerade/nft.ts'
 import { parseKey } from '../overlay/prefix.ts'
 import { join2, nodeRow, type Running, TestNode } from '../overlay/testing/nodes.ts'
@@ -283,6 +284,38 @@ test('after a restart all is served by our programs, and ready said, only with t
   await next.health.whenReady(AbortSignal.timeout(10_000))
   expect(states()).toContain('service programs: ok')
   expect(next.services.servesAll()).toBe(true)
+})
+
+test('without sockets all is served by packets, and said what the node’s own processes lack; later with them', async () => {
+  const missing = new DatapathError('cgroup', 'no cgroup2 is mounted: mount it')
+  let attach = (): Promise<void> => Promise.reject(missing)
+  let areAttached = false
+  const room = await start({
+    sockets: {
+      attachSockets: () => attach(),
+      areSocketsAttached: () => {
+        if (!areAttached) throw missing
+        return true
+      },
+      detachSockets: async () => undefined,
+      hostNetnsCookie: () => 77n,
+    },
+  })
+  const programs = () =>
+    room.health.snapshot().components.find(({ component }) => component === 'service programs')
+  room.rows.markReady()
+  await room.health.whenReady(AbortSignal.timeout(10_000))
+  expect(room.datapath.config.has(CONFIG_SERVICES)).toBe(true)
+  expect(programs()).toMatchObject({
+    state: 'degraded',
+    message: expect.stringMatching(/^Services are served for pods.*: no cgroup2 is mounted/),
+  })
+  expect(room.services.state()).toMatchObject({ isServing: true, isByPacketsAlone: true })
+  expect(room.services.servesAll()).toBe(false)
+  areAttached = true
+  attach = async () => undefined
+  await expect.poll(() => programs()?.state, PATIENTLY).toBe('ok')
+  expect(room.services.servesAll()).toBe(true)
 })
 
 test('changes that never end are late only by the oldest that is not written', async () => {

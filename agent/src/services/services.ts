@@ -19,7 +19,7 @@ import type { Clock } from '../runtime/clock.ts'
 import type { Health } from '../runtime/health.ts'
 import { Histogram } from '../runtime/histogram.ts'
 import type { Jobs } from '../runtime/jobs.ts'
-import type { Log } from '../runtime/log.ts'
+import { codeOf, type Log } from '../runtime/log.ts'
 import { Reconciler } from '../state/reconcile.ts'
 import type { RowStatus } from '../state/row-status.ts'
 import { type Source, Table } from '../state/table.ts'
@@ -86,6 +86,8 @@ export interface ServicesState {
   readonly mode: ServicesMode
   /** New connections to Services are translated by our programs. */
   readonly isServing: boolean
+  /** Sockets are not asked: the node's own processes do not find Services. */
+  readonly isByPacketsAlone: boolean
   readonly services: number
   /** Rows in use. */
   readonly headers: number
@@ -104,6 +106,8 @@ const ROWS_REFRESH_MS = 300_000
 const PATIENCE_MS = 10_000
 const ROWS = 'services'
 const PROGRAMS = 'service programs'
+const BY_PACKETS_ALONE =
+  'Services are served for pods and from outside packet by packet; processes of the node itself do not find them'
 const CONFIG_ROW = 0
 const NONE = '::'
 const SYNC_BUCKETS_SEC = Array.from({ length: 15 }, (_, at) => 0.001 * 2 ** at)
@@ -138,6 +142,7 @@ export class Services {
   /** The same of those that came since. */
   #nextSinceMs: number | undefined
   #lastSyncAt: number | undefined
+  #isByPacketsAlone = false
 
   constructor(deps: ServicesDeps) {
     this.#deps = deps
@@ -222,6 +227,7 @@ export class Services {
     const { mode, datapath } = this.#deps
     return {
       ...{ mode, isServing: datapath.config.has(CONFIG_SERVICES), services: this.#wanted.size },
+      isByPacketsAlone: this.#isByPacketsAlone,
       ...this.#target.sizes,
       failed: this.#rows.statuses().filter(({ state }) => state === 'error').length,
       refusals: this.#target.writer.refusals,
@@ -231,7 +237,8 @@ export class Services {
   /** For packets and sockets, so that nobody else has to: what a restarted agent finds turned on is of its packets alone. */
   servesAll(): boolean {
     const { datapath, sockets } = this.#deps
-    return datapath.config.has(CONFIG_SERVICES) && sockets.areSocketsAttached()
+    const isOfPackets = datapath.config.has(CONFIG_SERVICES) && !this.#isByPacketsAlone
+    return isOfPackets && sockets.areSocketsAttached()
   }
 
   /** Until maps and rules say what they should of a Service, or of a pod with host ports. @throws the signal's reason; what the rules fail with */
@@ -340,9 +347,9 @@ export class Services {
   }
 
   async #run(signal: AbortSignal, alive: () => void): Promise<void> {
-    const { sockets, clock, nodes, refreshMs = REFRESH_MS } = this.#deps
+    const { clock, nodes, refreshMs = REFRESH_MS } = this.#deps
     if (!this.#isOn) {
-      await sockets.detachSockets()
+      await this.#deps.sockets.detachSockets()
       return
     }
     const startedAt = clock.monotonicMs()
@@ -359,8 +366,7 @@ export class Services {
         const waitsFor = await this.#look()
         if (waitsFor === undefined) {
           // Programs of an earlier agent are replaced; and what somebody took off since is noticed.
-          await sockets.attachSockets()
-          alive()
+          await this.#attachSockets(alive)
           // From here on only what the configuration says may change, and that is looked at now and then.
           for (const end of ends.splice(0)) end()
         }
@@ -371,6 +377,25 @@ export class Services {
       }
     } finally {
       for (const end of [...ends, endOfNode]) end()
+    }
+  }
+
+  /** Where sockets cannot be asked, packets are served all the same. */
+  async #attachSockets(alive: () => void): Promise<void> {
+    const { sockets, health, log } = this.#deps
+    try {
+      await sockets.attachSockets()
+      this.#isByPacketsAlone = false
+      alive()
+    } catch (error) {
+      if (codeOf(error) !== 'cgroup') throw error
+      const failure = new Error(`${BY_PACKETS_ALONE}: ${(error as Error).message}`)
+      if (!this.#isByPacketsAlone) {
+        log.warn({ error }, BY_PACKETS_ALONE)
+        health.ok(PROGRAMS)
+      }
+      this.#isByPacketsAlone = true
+      health.degraded(PROGRAMS, failure)
     }
   }
 

@@ -62,11 +62,13 @@ export function describeAgent(
   }
 }
 
-function describeServices({ mode, isServing, services, backends, failed }: ServicesState): string {
+function describeServices(state: ServicesState): string {
+  const { mode, isServing, isByPacketsAlone, services, backends, failed } = state
   if (mode === 'none') return 'left to kube-proxy'
   const rows = `${services} with ${backends} backends`
-  const state = isServing ? `ebpf, ${rows}` : 'ebpf, not before everything is known'
-  return failed === 0 ? state : `${state}; ${failed} could not be written: see below`
+  const how = isByPacketsAlone ? 'ebpf without sockets' : 'ebpf'
+  const word = isServing ? `${how}, ${rows}` : 'ebpf, not before everything is known'
+  return failed === 0 ? word : `${word}; ${failed} could not be written: see below`
 }
 
 function describeMode({ mode, isTranslating, ports }: MasqueradeState): string {
