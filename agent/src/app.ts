@@ -204,6 +204,7 @@ async function start(
     serviceCIDRs: config.serviceCidrs,
     ranges: cluster.serviceCIDRs,
     ownAddresses: () => overlay.plan().self?.ownAddresses,
+    isLending: config.tunnel !== 'bpf',
     sockets: datapath,
     onWritten: () => staleSockets.lookSoon(),
     attached: () => pods.settled(),

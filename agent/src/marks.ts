@@ -13,6 +13,9 @@ export const SB_DONE = 0x20_0000
 /** Bit of the packet mark that says "for a service without endpoints": our rules answer such a packet. */
 export const SB_REFUSE = 0x40_0000
 
+/** Bit of the packet mark that says "from outside, for a pod of another node": our rules lend such a packet an address of this node. */
+export const SB_LEND = 0x80_0000
+
 /** Start of the alias of every device of ours. Device names start with `sb`, but the alias is what we go by. */
 export const ALIAS_PREFIX = 'sinabro:'
 export const OVERLAY_ALIAS = `${ALIAS_PREFIX}overlay`

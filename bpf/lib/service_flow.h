@@ -177,6 +177,9 @@ __rare int service_flow__send(struct __sk_buff *skb, const struct packet *p, con
 	if (kind == WAY_STACK) {
 		if (!(flow->flags & FLOW_OPENER))
 			return PASS_STACK;
+		/* A pod may come to another's node as what it is, a host outside may not. */
+		if (way__node(way) && !flow->source_incarnation)
+			skb->mark |= SB_LEND;
 		outcome = rewrite__both(skb, p, config, &flow->to);
 		return outcome == CONTINUE ? PASS_STACK : outcome;
 	}

@@ -88,7 +88,9 @@ __rare int service_outside__place(struct __sk_buff *skb, const struct packet *p,
 		serving->packet.key.saddr = *name;
 		return service_outside__place_answers(skb, p, config);
 	case WAY_STACK:
-		break;
+		/* Of another node's pod; or the node itself has that address, and sees who asks. */
+		o->way_back = way__make(WAY_STACK, 0, READ_ONCE(config->generation));
+		return CONTINUE;
 	default:
 		if (outside__route(skb, &serving->packet, config, &serving->out, false) != ROUTE_OUT)
 			break;
@@ -97,8 +99,7 @@ __rare int service_outside__place(struct __sk_buff *skb, const struct packet *p,
 		serving->packet.key.saddr = serving->out.source;
 		return service_outside__place_answers(skb, p, config);
 	}
-	/* The node itself has that address, or its rules lend the client another: sb_to_uplink sees the
-	 * answers. */
+	/* Routes or addresses are missing: the stack says so. */
 	o->way = way__make(WAY_STACK, 0, READ_ONCE(config->generation));
 	o->way_back = o->way;
 	return CONTINUE;

@@ -13,6 +13,10 @@
  * an ICMP error. */
 #define SB_REFUSE 0x400000
 
+/* Bit of skb->mark on what a client outside asks of another node's pod where the kernel sends it there: a rule of
+ * nftables lends it an address of this node, which answers come back to. */
+#define SB_LEND 0x800000
+
 /* What skb->cb tells a test about a redirect, which a test run does not execute. */
 enum redirect_kind {
 	REDIRECT_NONE = 0,

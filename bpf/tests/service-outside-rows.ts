@@ -69,7 +69,7 @@ function pair(actors: Actors, served: Served, changes: Judged = {}) {
   const ways = {
     here: { kind: 'local', targetIncarnation: incarnation },
     node: { kind: 'stack' },
-    stack: { kind: 'stack' },
+    stack: { kind: 'stack', node: NODE_2 },
     tunnel: { kind: 'node', node: NODE_2 },
     uplink: { kind: 'uplink', node: NODE_2 },
     out: { kind: 'out', node: served.ifindex ?? 0, mtu: served.mtu ?? 0 },

@@ -40,6 +40,7 @@ afterAll(() => {
 })
 
 const program = 'sb_from_uplink'
+const SB_LEND = 0x80_0000
 const PROTOCOLS = [
   ['TCP', 6],
   ['UDP', 17],
@@ -113,7 +114,7 @@ function cases({ family, a, c, own1, node1, stranger }: Actors, mode: Mode): rea
       flow: { where: 'stack', backend: c },
       verdict: 'next',
       outcome: 'PASS_STACK',
-      mark: 0,
+      mark: SB_LEND,
       sent: (make, isFirst) => make(links.wire, { src: stranger, dst: c }, gets, isFirst),
     },
   } as const satisfies Record<Mode, Omit<Case, 'what'>>

@@ -11,7 +11,7 @@ import { backendAt, serviceAt } from './testing/world.ts'
 
 const TABLE = 'sb_test_services'
 const signal = new AbortController().signal
-const NO_SCTP: ServiceRules = { sctp: [], pods: [], nodeAddresses: [] }
+const NO_SCTP: ServiceRules = { sctp: [], pods: [], nodeAddresses: [], isLending: true }
 let node: NetworkNamespace
 let pod: NetworkNamespace
 let nft: Nft
@@ -110,7 +110,7 @@ test('the table with rules for SCTP is taken by the kernel, and listed as equal'
     },
   ])
   const pods = ['10.244.1.0/24', 'fd00::/64']
-  const rules = { sctp, pods, nodeAddresses: ['172.31.0.1', 'fd31::1'] }
+  const rules = { sctp, pods, nodeAddresses: ['172.31.0.1', 'fd31::1'], isLending: true }
   const written = target()
   await written.update(rules, signal)
   const [actual] = await written.list(signal)
@@ -123,6 +123,7 @@ test('the table with rules for SCTP is taken by the kernel, and listed as equal'
       'ip6 daddr fd96::5 sctp dport 80 dnat ip6 to numgen random mod 1 map { 0 : fd00::2 . 8080 }',
       'ip daddr 198.51.100.7 sctp dport 80 dnat ip to numgen random mod 1 map { 0 : 10.244.1.2 . 8080 }',
       'ip saddr 10.244.2.3 ip daddr 10.244.2.3 masquerade',
+      'meta mark & 0x00800000 != 0x00000000 masquerade',
     ]),
   )
   expect(actual?.text).toMatch(/ip daddr 10\.96\.0\.2 sctp dport 80 reject/)

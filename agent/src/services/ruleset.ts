@@ -1,6 +1,6 @@
-// What of services is left to nftables: answers to packets that nobody serves, and SCTP, which our programs do not translate. Pure (ADR 0087).
+// What of services is left to nftables: answers to packets that nobody serves, an address of the node for clients outside, and SCTP. Pure (ADR 0087).
 
-import { SB_REFUSE } from '../marks.ts'
+import { SB_LEND, SB_REFUSE } from '../marks.ts'
 import { formatRemoval } from '../masquerade/ruleset.ts'
 import type { Backend, Frontend, ServicePort, ServiceRows } from './rows.ts'
 
@@ -10,6 +10,8 @@ export interface ServiceRules {
   readonly pods: readonly string[]
   /** Of this node, where node ports are served. */
   readonly nodeAddresses: readonly string[]
+  /** The kernel carries packets to pods of other nodes. */
+  readonly isLending: boolean
 }
 
 export interface SctpRule extends Pick<ServicePort, 'family'> {
@@ -47,7 +49,7 @@ function nameOf({ address, port }: SctpRule): string {
 /**
  * Refused packets are marked by our programs and answered before tracking sees them: nothing of them is remembered. SCTP is
  * translated as kube-proxy does it. What comes from outside for a pod elsewhere goes on in this node's name, else its answer would
- * pass us by; and so does what a pod asks of itself.
+ * pass us by; and so do what a pod asks of itself, and packets that our programs have given a backend which the kernel leads to.
  */
 export function formatServiceRules(table: string, { sctp, ...rest }: ServiceRules): string {
   const isRefused = `meta mark & 0x${SB_REFUSE.toString(16)} != 0`
@@ -60,6 +62,11 @@ export function formatServiceRules(table: string, { sctp, ...rest }: ServiceRule
       `${isRefused} ${REJECT}`,
       ...nobody.map(({ match }) => `${match} ${REJECT}`),
     ]),
+    ...(rest.isLending
+      ? chain('lend', 'nat hook postrouting priority srcnat', [
+          `meta mark & 0x${SB_LEND.toString(16)} != 0 masquerade`,
+        ])
+      : []),
     ...(sctp.length === 0 ? [] : formatSctp(sctp, asked, rest)),
     '}',
     '',

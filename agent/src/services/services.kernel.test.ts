@@ -70,6 +70,7 @@ async function start(change: Partial<ServicesDeps> = {}): Promise<Rooms> {
     ...{ nodePortAddresses: 'primary', serviceCIDRs: ['10.96.0.0/12'] },
     ranges: cluster.serviceCIDRs,
     ownAddresses: () => overlay.plan().self?.ownAddresses,
+    isLending: false,
     sockets: {
       attachSockets: () => note('attached'),
       areSocketsAttached: () => sockets.at(-1)?.startsWith('attached') === true,

@@ -52,6 +52,8 @@ export interface ServicesDeps {
   readonly ranges: Table<ServiceCIDRRow>
   /** This node's own in the pod network; undefined while they are not known. */
   readonly ownAddresses: () => readonly string[] | undefined
+  /** Pods of other nodes are reached by the kernel, not by our programs: it lends clients outside an address of this node. */
+  readonly isLending: boolean
   readonly sockets: SocketHooks
   /** After each batch of changes that is in the maps. */
   readonly onWritten?: () => void
@@ -311,6 +313,7 @@ export class Services {
   #computeRules(): ServiceRules {
     const rows = this.#computeAddresses()
     return {
+      isLending: this.#deps.isLending,
       sctp: computeSctp(this.#sctp.list()),
       pods: this.#node.known.podCIDRs,
       nodeAddresses: rows
