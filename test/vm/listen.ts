@@ -5,7 +5,7 @@ import type { TestResult } from './guest/run-files.ts'
 import { indent, type SuiteRun } from './report.ts'
 import type { Suite } from './suites.ts'
 
-export const SUITE_LIMIT_SEC = 900
+export const SUITE_LIMIT_SEC = 1500
 /** Where the minutes go. */
 const SLOW_MS = 15_000
 /** `timeout` says so. */
