@@ -1,12 +1,10 @@
 // Vectors: maps and a packet in, one program, then verdict, target, packet and map changes out; chained they are a scenario.
-import { join } from 'node:path'
 import type { BpfMap } from '../src/map.ts'
-import { BpfObject } from '../src/object.ts'
 import type { BpfProgram } from '../src/program.ts'
 import type { Namespace } from '../src/tcx.ts'
-import { mountBpffs, type PrivateBpffs } from './bpffs.ts'
 import { describePacket } from './describe.ts'
 import { diffPackets } from './diff.ts'
+import { type Loaded, type LoadOptions, loadObjects } from './loaded.ts'
 import { type Changes, type MapShapes, MapState, type Rows, type Snapshot } from './map-state.ts'
 import { type Expected, mismatches } from './match.ts'
 import {
@@ -18,14 +16,8 @@ import {
   verdictName,
 } from './skb.ts'
 
-export interface TestNodeOptions<M extends MapShapes, R> {
-  /** Files of the objects; they share their maps by pin, as on a real node. */
-  readonly objects: readonly string[]
+export interface TestNodeOptions<M extends MapShapes, R> extends LoadOptions {
   readonly maps: M
-  /** Constants that every one of the objects has. */
-  readonly rodata?: Readonly<Record<string, Uint8Array>>
-  /** Sizes of maps, by name; undefined leaves it at what is declared. */
-  readonly maxEntries?: (map: string) => number | undefined
   /** Rows that are there at the start of every vector. */
   readonly base?: Rows<M>
   /** Maps of which a vector must name every change; of others only what it names is compared. */
@@ -71,18 +63,12 @@ export interface StepResult<R> {
 /** The programs and maps of one node, loaded into the kernel but attached to nothing. */
 export class TestNode<M extends MapShapes, R = never> {
   readonly #options: TestNodeOptions<M, R>
-  readonly #bpffs: PrivateBpffs
-  readonly #objects: readonly BpfObject[]
+  readonly #loaded: Loaded
   readonly #states = new Map<string, MapState>()
 
-  private constructor(
-    options: TestNodeOptions<M, R>,
-    bpffs: PrivateBpffs,
-    objects: readonly BpfObject[],
-  ) {
+  private constructor(options: TestNodeOptions<M, R>, loaded: Loaded) {
     this.#options = options
-    this.#bpffs = bpffs
-    this.#objects = objects
+    this.#loaded = loaded
     for (const [name, shape] of Object.entries(options.maps)) {
       this.#states.set(name, new MapState(this.map(name), shape))
     }
@@ -91,35 +77,25 @@ export class TestNode<M extends MapShapes, R = never> {
   static async load<const M extends MapShapes, R = never>(
     options: TestNodeOptions<M, R>,
   ): Promise<TestNode<M, R>> {
-    const bpffs = mountBpffs()
-    const objects: BpfObject[] = []
+    const loaded = await loadObjects(options)
     try {
-      const { maxEntries } = options
-      for (const path of options.objects) {
-        const object = BpfObject.open(path, {
-          pinDir: join(bpffs.path, 'maps'),
-          ...(options.rodata === undefined ? {} : { rodata: options.rodata }),
-          ...(maxEntries === undefined ? {} : { maxEntries }),
-        })
-        objects.push(object)
-        await object.load()
-      }
-      return new TestNode(options, bpffs, objects)
+      return new TestNode(options, loaded)
     } catch (error) {
-      for (const object of objects) object.close()
-      bpffs.unmount()
+      loaded.close()
       throw error
     }
   }
 
   program(name: string): BpfProgram {
-    const found = this.#objects.flatMap(({ programs }) => programs).find((p) => p.name === name)
+    const found = this.#loaded.objects
+      .flatMap(({ programs }) => programs)
+      .find((p) => p.name === name)
     if (found === undefined) throw new TypeError(`none of the objects has a program ${name}`)
     return found
   }
 
   map(name: string): BpfMap {
-    const found = this.#objects.flatMap(({ maps }) => maps).find((m) => m.info.name === name)
+    const found = this.#loaded.objects.flatMap(({ maps }) => maps).find((m) => m.info.name === name)
     if (found === undefined) throw new TypeError(`none of the objects has a map ${name}`)
     return found
   }
@@ -176,8 +152,7 @@ export class TestNode<M extends MapShapes, R = never> {
   }
 
   close(): void {
-    for (const object of this.#objects) object.close()
-    this.#bpffs.unmount()
+    this.#loaded.close()
   }
 
   [Symbol.dispose](): void {

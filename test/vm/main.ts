@@ -13,7 +13,7 @@ import { judge } from './report.ts'
 import { runFaults } from './run-faults.ts'
 import { MEMORY_MIB, runKernel } from './run-kernel.ts'
 import { makeScratch, removeScratch } from './scratch.ts'
-import { FAULTS, SUITES } from './suites.ts'
+import { FAULTS, isFor, SUITES, type Suite } from './suites.ts'
 import { readTable, updateTable, writeTable } from './verifier.ts'
 
 const { values } = parseArgs({
@@ -43,8 +43,12 @@ function choose<T extends { readonly name: string }>(
 
 const kernels = choose('kernel', KERNELS, values.kernel)
 const chosenSuites = choose('suite', SUITES, values.only)
-/** Those that run in guests. */
-const suites = chosenSuites.filter(({ name }) => name !== FAULTS)
+/** Those that run in the guest of a kernel. */
+const suitesOf = ({ name: kernel }: Kernel): readonly Suite[] =>
+  chosenSuites.filter((suite) => suite.name !== FAULTS && isFor(suite, kernel))
+if (kernels.every((kernel) => suitesOf(kernel).length === 0) && values.only !== FAULTS) {
+  refuse(`${values.only} is not for ${values.kernel}`)
+}
 for (const line of missingPrograms()) refuse(line)
 
 const abort = new AbortController()
@@ -95,9 +99,10 @@ function tryPrepare(kernel: Kernel): [Kernel, BootFiles][] {
 }
 
 function tellSmaller(): void {
-  const smaller = chosenSuites.flatMap(({ name, env = {}, only }) => [
+  const smaller = chosenSuites.flatMap(({ name, env = {}, only, kernel }) => [
     ...Object.entries(env).map(([key, value]) => `${name}: ${key}=${value}`),
     ...(only === undefined ? [] : [`${name}: only ${only}`]),
+    ...(kernel === undefined ? [] : [`${name}: only on ${kernel}`]),
   ])
   if (smaller.length === 0) return
   console.log(`smaller numbers, because emulation is slow: ${smaller.join(', ')}`)
@@ -112,12 +117,12 @@ async function test(): Promise<void> {
   const { signal } = abort
   const kept = readTable()
   const table = values.update ? undefined : kept
-  const wanted = suites.length === 0 ? [] : kernels
+  const wanted = kernels.filter((kernel) => suitesOf(kernel).length > 0)
   const ready = wanted.flatMap(tryPrepare)
   // Side by side: each guest has one CPU.
   const ended = await Promise.all(
-    ready.map(([{ name }, files]) =>
-      runKernel(name, files, suites, { folder, scratch, signal, table }),
+    ready.map(([kernel, files]) =>
+      runKernel(kernel.name, files, suitesOf(kernel), { folder, scratch, signal, table }),
     ),
   )
   const runs = ended.flatMap((one) => one.runs)

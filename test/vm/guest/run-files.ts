@@ -1,6 +1,7 @@
 // Runs test files one after the other in this process and says what became of each test, as lines that begin with `@@test`.
 import { writeSync } from 'node:fs'
 import { inspect } from 'node:util'
+import { keepLoaded } from '../../../bpf/testing/loaded.ts'
 import { type Case, collect, collectFinishers, type Group, Skipped, SLOWNESS } from './vitest.ts'
 
 export interface TestFile {
@@ -30,6 +31,7 @@ export async function runFiles(
   files: readonly TestFile[],
   only: RegExp | undefined,
 ): Promise<void> {
+  keepLoaded()
   for (const { path, load } of files) {
     const stray: unknown[] = []
     const keep = (error: unknown) => stray.push(error)
