@@ -101,7 +101,7 @@ export class TestNode<M extends MapShapes, R = never> {
   }
 
   hasMap(name: string): boolean {
-    return this.#objects.some(({ maps }) => maps.some((map) => map.info.name === name))
+    return this.#loaded.objects.some(({ maps }) => maps.some((map) => map.info.name === name))
   }
 
   /** Every map back to the base rows. */
