@@ -2,6 +2,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { codeOf } from '../runtime/log.ts'
+import { ConnectionBudget } from './connection-budget.ts'
 import type { HealthAnswer } from './health-answers.ts'
 
 export class PortError extends Error {
@@ -17,7 +18,6 @@ export class PortError extends Error {
 /** Undefined: there is nothing at that path. */
 export type Answerer = (path: string) => HealthAnswer | undefined
 
-const MOST_CONNECTIONS = 256
 const MOST_HEADER_BYTES = 8 << 10
 /** A probe is one packet; who takes longer is cut off. */
 const WITHIN_MS = 3_000
@@ -32,9 +32,11 @@ export interface HealthServer {
 export async function serveHealth(
   { host, port }: { readonly host: string; readonly port: number },
   answer: Answerer,
+  budget = new ConnectionBudget(),
 ): Promise<HealthServer> {
   const isAny = host === '0.0.0.0' || host === '::'
   const server = createHealthServer(answer)
+  server.on('connection', (socket) => budget.add(server, socket))
   try {
     await listen(server, isAny ? '::' : host, port)
   } catch (error) {
@@ -71,7 +73,6 @@ function createHealthServer(answer: Answerer): Server {
       response.end(body)
     },
   )
-  server.maxConnections = MOST_CONNECTIONS
   server.timeout = WITHIN_MS
   return server
 }

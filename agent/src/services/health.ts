@@ -8,7 +8,6 @@ import type { Log } from '../runtime/log.ts'
 import { Reconciler } from '../state/reconcile.ts'
 import type { RowStatus } from '../state/row-status.ts'
 import { type Change, Table } from '../state/table.ts'
-import type { Target } from '../state/target.ts'
 import {
   answerEndpoints,
   answerHealthz,
@@ -24,7 +23,8 @@ import {
   readHealthMemory,
   writeHealthMemory,
 } from './health-memory.ts'
-import { type Answerer, type HealthServer, serveHealth } from './health-server.ts'
+import { type HealthPort, HealthPortTarget, type OpenPort } from './health-port-target.ts'
+import type { Answerer } from './health-server.ts'
 import type { ServiceRows } from './rows.ts'
 
 export interface ServiceHealthOptions {
@@ -44,19 +44,11 @@ export interface ServiceHealthOptions {
   readonly health: Health
 }
 
-/** One port on which something is answered. */
-export interface HealthPort {
-  /** `healthz`, `proxyMode`, or `namespace/name` of the Service. */
-  readonly name: string
-  readonly host: string
-  readonly port: number
-}
-
 export class ServiceHealth {
   readonly #options: ServiceHealthOptions
   readonly #ports = new Table<HealthPort>('health ports', ({ name }) => name)
   readonly #target: HealthPortTarget
-  readonly #reconciler: Reconciler<HealthPort, Open>
+  readonly #reconciler: Reconciler<HealthPort, OpenPort>
   /** Of Services that have such a port: as they are now, or, until the rows are complete, as an earlier agent left them. */
   readonly #known = new Map<string, RememberedPort>()
   readonly #isRemembered = new Set<string>()
@@ -197,72 +189,4 @@ const PROXY_MODE: HealthAnswer = {
   status: 200,
   headers: { 'content-type': 'text/plain; charset=utf-8', 'x-content-type-options': 'nosniff' },
   body: 'ebpf',
-}
-
-interface Open {
-  readonly row: HealthPort
-  readonly server: HealthServer
-}
-
-/** What this process listens on: gone with it, so there is nothing to adopt. */
-class HealthPortTarget implements Target<HealthPort, Open> {
-  readonly name = 'health ports'
-  readonly #answererOf: (row: HealthPort) => Answerer
-  readonly #servers = new Map<string, Open>()
-
-  constructor(answererOf: (row: HealthPort) => Answerer) {
-    this.#answererOf = answererOf
-  }
-
-  key({ name }: HealthPort): string {
-    return name
-  }
-
-  keyOf({ row }: Open): string {
-    return row.name
-  }
-
-  /** A port that moves from one Service to another is closed first. */
-  claim({ port }: HealthPort): string {
-    return String(port)
-  }
-
-  claimOf({ row }: Open): string {
-    return String(row.port)
-  }
-
-  isEqual(row: HealthPort, { row: actual }: Open): boolean {
-    return row.host === actual.host && row.port === actual.port
-  }
-
-  async list(): Promise<Open[]> {
-    return [...this.#servers.values()]
-  }
-
-  async find(name: string): Promise<Open | undefined> {
-    return this.#servers.get(name)
-  }
-
-  /** @throws PortError */
-  async update(row: HealthPort): Promise<void> {
-    const before = this.#servers.get(row.name)
-    if (before !== undefined && this.isEqual(row, before)) return
-    if (before !== undefined) await this.remove(before)
-    const server = await serveHealth(row, this.#answererOf(row))
-    this.#servers.set(row.name, { row, server })
-  }
-
-  async remove({ row }: Open): Promise<void> {
-    const there = this.#servers.get(row.name)
-    this.#servers.delete(row.name)
-    await there?.server.close()
-  }
-
-  open(): HealthPort[] {
-    return [...this.#servers.values()].map(({ row, server }) => ({ ...row, port: server.port }))
-  }
-
-  async close(): Promise<void> {
-    for (const open of await this.list()) await this.remove(open)
-  }
 }
