@@ -27,7 +27,7 @@ import { Ipam } from './ipam/ipam.ts'
 import { followOwnRanges } from './ipam/own-ranges.ts'
 import { lookAtNamespace, Reclaim } from './ipam/reclaim.ts'
 import { KernelSettings } from './kernel-settings.ts'
-import { NFT_SERVICES_TABLE, NFT_TABLE } from './marks.ts'
+import { NFT_SCTP_TABLE, NFT_SERVICES_TABLE, NFT_TABLE } from './marks.ts'
 import { ExemptAddresses, Exemptions } from './masquerade/exemptions.ts'
 import { createMasquerade } from './masquerade/masquerade.ts'
 import { addRoomMetrics, CniCalls } from './measure.ts'
@@ -209,6 +209,7 @@ async function start(
     onWritten: () => staleSockets.lookSoon(),
     attached: () => pods.settled(),
     table: NFT_SERVICES_TABLE,
+    sctpTable: NFT_SCTP_TABLE,
   })
   const { addresses } = services
   const hostPorts = isServing

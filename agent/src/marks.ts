@@ -38,9 +38,10 @@ export const NETWORK_NAME = 'sinabro'
 export const POD_GATEWAY_IPV4 = '169.254.1.1'
 export const POD_GATEWAY_IPV6 = 'fe80::1'
 
-/** Tables of family inet that hold all our nftables rules: of masquerading, and of services. */
+/** Tables of family inet that hold all our nftables rules: of masquerading, of services, and of those with SCTP. */
 export const NFT_TABLE = 'sinabro'
 export const NFT_SERVICES_TABLE = 'sinabro-services'
+export const NFT_SCTP_TABLE = 'sinabro-sctp'
 
 /** Table of family inet whose one chain does nothing: while it is there, connections that kube-proxy has translated go on. */
 export const NFT_NAT_TABLE = 'sinabro-nat'

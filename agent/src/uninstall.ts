@@ -15,6 +15,7 @@ import { parseRecordName } from './ipam/record.ts'
 import {
   ALIAS_PREFIX,
   NFT_NAT_TABLE,
+  NFT_SCTP_TABLE,
   NFT_SERVICES_TABLE,
   NFT_TABLE,
   OVERLAY_ALIAS,
@@ -132,7 +133,7 @@ async function removeAll(
       removed.push(`route ${dst}`)
     }
   }
-  for (const table of [NFT_TABLE, NFT_SERVICES_TABLE, NFT_NAT_TABLE]) {
+  for (const table of [NFT_TABLE, NFT_SERVICES_TABLE, NFT_SCTP_TABLE, NFT_NAT_TABLE]) {
     if (await removeRules(table, nft, AbortSignal.timeout(NFT_TIMEOUT_MS))) {
       removed.push(`nftables table inet ${table}`)
     }

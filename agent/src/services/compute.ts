@@ -1,4 +1,4 @@
-// What the maps must say of one Service: headers and lists of its TCP and UDP ports. Pure; SCTP is for the rules (ruleset.ts).
+// What the maps must say of one Service: headers and lists of its TCP and UDP ports. Pure; SCTP is for the rules (sctp-ruleset.ts).
 import {
   SERVICE_ADDRESS,
   SERVICE_AFFINITY,

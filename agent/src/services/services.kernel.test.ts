@@ -21,6 +21,7 @@ import { createServices, type Services, type ServicesDeps } from './services.ts'
 import { backendAt, serviceAt } from './testing/world.ts'
 
 const TABLE = 'sb_test_services'
+const SCTP_TABLE = 'sb_test_sctp'
 const PATIENTLY = { timeout: 10_000 }
 let one: TestNode
 let two: TestNode
@@ -79,6 +80,7 @@ async function start(change: Partial<ServicesDeps> = {}): Promise<Rooms> {
     },
     attached: () => pods.settled(),
     ...{ datapath, netlink: one.netlink, hostNamespace: one.netns, table: TABLE, nft },
+    sctpTable: SCTP_TABLE,
     ...common,
     refreshMs: 300,
     ...change,
@@ -246,13 +248,36 @@ test('rules of SCTP Services stay until the next agent knows all Services', asyn
   // Two passes over the rules.
   await expect.poll(() => calls.length, PATIENTLY).toBeGreaterThan(4)
   expect(calls).not.toContain('write')
-  expect(await run(['list', 'table', 'inet', TABLE], '', AbortSignal.timeout(5000))).toContain(
+  expect(await run(['list', 'table', 'inet', SCTP_TABLE], '', AbortSignal.timeout(5000))).toContain(
     'sctp',
   )
   next.rows.upsert(sctp)
   next.rows.markReady()
   await expect.poll(() => calls, PATIENTLY).toContain('write')
-  expect(await next.nft('list', 'table', 'inet', TABLE)).toContain('sctp')
+  expect(await next.nft('list', 'table', 'inet', SCTP_TABLE)).toContain('sctp')
+  next.rows.remove(sctp.key)
+  await expect.poll(() => next.nft('list', 'tables'), PATIENTLY).not.toContain(SCTP_TABLE)
+  expect(await next.nft('list', 'table', 'inet', TABLE)).toContain('reject with tcp reset')
+})
+
+test('rules for SCTP that nft refuses leave the answers to nobody’s services alone, and are named', async () => {
+  const run = nftOfOne()
+  const room = await start({
+    nft: (args, script = '', ...rest) => {
+      if (script.includes(SCTP_TABLE)) return Promise.reject(new Error('conflicting intervals'))
+      return run(args, script, ...rest)
+    },
+  })
+  room.rows.upsert(serviceAt(1, [backendAt(1)], { protocol: 'SCTP' }))
+  room.rows.markReady()
+  const sctp = () => room.services.statuses().get('SCTP rules')
+  await expect
+    .poll(sctp, PATIENTLY)
+    .toMatchObject([{ state: 'error', message: 'conflicting intervals' }])
+  await room.health.whenReady(AbortSignal.timeout(10_000))
+  expect(await room.nft('list', 'table', 'inet', TABLE)).toContain('reject with tcp reset')
+  const waiting = room.services.whenWritten('shop/s1', AbortSignal.timeout(10_000))
+  await expect(waiting).rejects.toThrow('SCTP rules: conflicting intervals')
 })
 
 test('after a restart all is served by our programs, and ready said, only with the sockets', async () => {

@@ -30,8 +30,9 @@ import { OwnNode } from './own-node.ts'
 import { ProgrammingLatency } from './programming-latency.ts'
 import { ServiceRangeTarget } from './range-target.ts'
 import type { ServiceRows } from './rows.ts'
-import { computeSctp, formatServiceRules, type ServiceRules } from './ruleset.ts'
+import { formatServiceRules, type ServiceRules } from './ruleset.ts'
 import { SctpServices } from './sctp.ts'
+import { computeSctp, formatSctpRules, type SctpRules } from './sctp-ruleset.ts'
 import { ServiceTarget } from './target.ts'
 import { WrittenRows } from './written-rows.ts'
 
@@ -63,8 +64,9 @@ export interface ServicesDeps {
   /** In the node's namespace, as `hostNamespace`. */
   readonly netlink: RouteNetlink
   readonly hostNamespace: NetworkNamespace
-  /** Name of our table in family inet. */
+  /** Names of our tables in family inet: of answers, and of SCTP. */
   readonly table: string
+  readonly sctpTable: string
   readonly nft?: Nft
   readonly crashPoint?: CrashPoint
   readonly log: Log
@@ -139,6 +141,7 @@ export class Services {
   readonly #nodeAddresses: Reconciler<object, unknown>
   readonly #ranges: Reconciler<object, unknown>
   readonly #rules: Reconciler<ServiceRules, unknown>
+  readonly #sctpRules: Reconciler<SctpRules, unknown>
   /** Since when the oldest of the changes that are being written waits, by the monotonic clock; undefined: none is. */
   #waitingSinceMs: number | undefined
   /** The same of those that came since. */
@@ -199,14 +202,22 @@ export class Services {
       desired: () => (this.#isOn ? this.#computeRanges() : []),
       sources: this.#isOn ? [ranges] : [],
     }) as Reconciler<object, unknown>
-    const format = formatServiceRules
     const nft = deps.nft ?? createNft()
     this.#rules = new Reconciler({
       ...common,
-      target: new NftTableTarget({ name: 'service rules', table, nft, format }),
-      desired: () => (this.#areRulesKnown() ? [this.#computeRules()] : []),
+      target: new NftTableTarget({ name: 'service rules', table, nft, format: formatServiceRules }),
+      // The rules of an earlier version hold SCTP too.
+      desired: () => (this.#isSctpKnown() ? [{ isLending: deps.isLending }] : []),
       sources: this.#isOn ? [this.#sctp, nodes, this.addresses] : [],
     }) as Reconciler<ServiceRules, unknown>
+    this.#sctpRules = new Reconciler({
+      ...common,
+      target: new NftTableTarget({
+        ...{ name: 'SCTP rules', table: deps.sctpTable, nft, format: formatSctpRules },
+      }),
+      desired: () => (this.#isSctpKnown() ? this.#computeSctpRules() : []),
+      sources: this.#isOn ? [this.#sctp, nodes, this.addresses] : [],
+    }) as Reconciler<SctpRules, unknown>
     if (!this.#isOn) config.setFlags(CONFIG_SERVICES, 0)
     else health.starting(PROGRAMS, 'waits for its maps and for its programs on sockets')
   }
@@ -222,6 +233,7 @@ export class Services {
     jobs.start('service node addresses', (signal) => this.#nodeAddresses.run(signal))
     jobs.start('service ranges', (signal) => this.#ranges.run(signal))
     jobs.start('service rules', (signal) => this.#rules.run(signal))
+    jobs.start('SCTP rules', (signal) => this.#sctpRules.run(signal))
     jobs.start(PROGRAMS, (signal, alive) => this.#run(signal, alive))
   }
 
@@ -247,10 +259,10 @@ export class Services {
   async whenWritten(key: string, signal: AbortSignal): Promise<void> {
     await this.#written.when(key, signal)
     if (!hasSctp(this.#wanted.get(key))) return
-    await Promise.race([this.#rules.caughtUp(), whenAborted(signal)])
+    await Promise.race([this.#sctpRules.caughtUp(), whenAborted(signal)])
     signal.throwIfAborted()
-    const failed = this.#rules.statuses().find(({ state }) => state === 'error')
-    if (failed !== undefined) throw new Error(`rules for SCTP: ${failed.message}`)
+    const failed = this.#sctpRules.statuses().find(({ state }) => state === 'error')
+    if (failed !== undefined) throw new Error(`SCTP rules: ${failed.message}`)
   }
 
   /** How far the maps are behind, for health checks: the first complete list counts as one change. */
@@ -286,6 +298,7 @@ export class Services {
       ['service node addresses', this.#nodeAddresses.statuses()],
       ['service ranges', this.#ranges.statuses()],
       ['service rules', this.#rules.statuses()],
+      ['SCTP rules', this.#sctpRules.statuses()],
     ])
   }
 
@@ -295,7 +308,7 @@ export class Services {
   }
 
   /** Until then they would leave out SCTP Services that an earlier agent has rules for. */
-  #areRulesKnown(): boolean {
+  #isSctpKnown(): boolean {
     return this.#isOn && this.#sctp.isReady && this.#isNodeKnown()
   }
 
@@ -310,16 +323,15 @@ export class Services {
     return [...new Set(all)].map((prefix) => ({ prefix }))
   }
 
-  #computeRules(): ServiceRules {
+  /** None where no Service has SCTP: then there is no table. */
+  #computeSctpRules(): SctpRules[] {
+    const sctp = computeSctp(this.#sctp.list())
+    if (sctp.length === 0) return []
     const rows = this.#computeAddresses()
-    return {
-      isLending: this.#deps.isLending,
-      sctp: computeSctp(this.#sctp.list()),
-      pods: this.#node.known.podCIDRs,
-      nodeAddresses: rows
-        .filter(({ flags }) => (flags & NODE_ADDR_NODE_PORTS) !== 0)
-        .map(({ address }) => address),
-    }
+    const nodeAddresses = rows
+      .filter(({ flags }) => (flags & NODE_ADDR_NODE_PORTS) !== 0)
+      .map(({ address }) => address)
+    return [{ sctp, pods: this.#node.known.podCIDRs, nodeAddresses }]
   }
 
   /** All rows together, or none: what an earlier agent wrote is better than part of what is. */
@@ -410,7 +422,13 @@ export class Services {
     if (!this.addresses.isReady) return this.addresses.name
     if (!this.#writeConfig()) return `the Node object ${this.#deps.nodeName}`
     if (config.has(CONFIG_SERVICES)) return undefined
-    for (const one of [this.#rows, this.#nodeAddresses, this.#ranges, this.#rules]) {
+    for (const one of [
+      this.#rows,
+      this.#nodeAddresses,
+      this.#ranges,
+      this.#rules,
+      this.#sctpRules,
+    ]) {
       await one.settled()
     }
     await this.#deps.attached()

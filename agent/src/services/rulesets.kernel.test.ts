@@ -6,12 +6,12 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { SB_REFUSE } from '../marks.ts'
 import { createNft, type Nft } from '../masquerade/nft.ts'
 import { NftTableTarget } from '../masquerade/target.ts'
-import { computeSctp, formatServiceRules, type ServiceRules } from './ruleset.ts'
+import { formatServiceRules, type ServiceRules } from './ruleset.ts'
+import { computeSctp, formatSctpRules, type SctpRules } from './sctp-ruleset.ts'
 import { backendAt, serviceAt } from './testing/world.ts'
 
 const TABLE = 'sb_test_services'
 const signal = new AbortController().signal
-const NO_SCTP: ServiceRules = { sctp: [], pods: [], nodeAddresses: [], isLending: true }
 let node: NetworkNamespace
 let pod: NetworkNamespace
 let nft: Nft
@@ -43,8 +43,11 @@ afterEach(() => {
   pod.close()
 })
 
-const target = () =>
+const RULES: ServiceRules = { isLending: true }
+const ruleTarget = () =>
   new NftTableTarget<ServiceRules>({ name: 'rules', table: TABLE, nft, format: formatServiceRules })
+const target = () =>
+  new NftTableTarget<SctpRules>({ name: 'SCTP', table: TABLE, nft, format: formatSctpRules })
 
 /** Errno of the answer, or how long nobody answered. */
 const ASK = `
@@ -84,8 +87,19 @@ test.each([
   }
   `
     await nft(['-f', '-'], marking, signal)
-    await target().update(NO_SCTP, signal)
+    await ruleTarget().update(RULES, signal)
     expect(await ask(family, kind, to)).toBe('ConnectionRefusedError')
+  },
+)
+
+test.each([true, false])(
+  'the table of answers is taken by the kernel, lending %s',
+  async (isLending) => {
+    const written = ruleTarget()
+    await written.update({ isLending }, signal)
+    const [actual] = await written.list(signal)
+    expect(actual && written.isEqual({ isLending }, actual)).toBe(true)
+    expect(actual?.text.includes('meta mark & 0x00800000 != 0x00000000 masquerade')).toBe(isLending)
   },
 )
 
@@ -101,6 +115,17 @@ test('the table with rules for SCTP is taken by the kernel, and listed as equal'
       ...{ protocol: 'SCTP', external: [at('10.244.1.2')] },
       frontends: [{ kind: 'LoadBalancer', address: '198.51.100.7', port: 80 }],
     }),
+    serviceAt(6, [at('10.244.1.2')], {
+      ...{ protocol: 'SCTP', sourceRanges: ['192.0.2.0/24', '192.0.0.0/16', '203.0.113.0/24'] },
+      frontends: [
+        { kind: 'LoadBalancer', address: '198.51.100.8', port: 80 },
+        { kind: 'ExternalIP', address: '198.51.100.9', port: 80 },
+      ],
+    }),
+    serviceAt(7, [at('10.244.1.2')], {
+      ...{ protocol: 'SCTP', sourceRanges: [] },
+      frontends: [{ kind: 'LoadBalancer', address: '198.51.100.10', port: 80 }],
+    }),
     {
       ...{ key: 'six', addresses: [] },
       ports: serviceAt(5, [at('fd00::2')], { protocol: 'SCTP', family: 6 }).ports.map((port) => ({
@@ -110,7 +135,7 @@ test('the table with rules for SCTP is taken by the kernel, and listed as equal'
     },
   ])
   const pods = ['10.244.1.0/24', 'fd00::/64']
-  const rules = { sctp, pods, nodeAddresses: ['172.31.0.1', 'fd31::1'], isLending: true }
+  const rules = { sctp, pods, nodeAddresses: ['172.31.0.1', 'fd31::1'] }
   const written = target()
   await written.update(rules, signal)
   const [actual] = await written.list(signal)
@@ -123,9 +148,11 @@ test('the table with rules for SCTP is taken by the kernel, and listed as equal'
       'ip6 daddr fd96::5 sctp dport 80 dnat ip6 to numgen random mod 1 map { 0 : fd00::2 . 8080 }',
       'ip daddr 198.51.100.7 sctp dport 80 dnat ip to numgen random mod 1 map { 0 : 10.244.1.2 . 8080 }',
       'ip saddr 10.244.2.3 ip daddr 10.244.2.3 masquerade',
-      'meta mark & 0x00800000 != 0x00000000 masquerade',
+      'ct state new ip daddr 198.51.100.8 sctp dport 80 ip saddr != { 192.0.0.0/16, 203.0.113.0/24 } drop',
+      'ct state new ip daddr 198.51.100.10 sctp dport 80 drop',
     ]),
   )
+  expect(lines.filter((line) => line.endsWith('drop'))).toHaveLength(4)
   expect(actual?.text).toMatch(/ip daddr 10\.96\.0\.2 sctp dport 80 reject/)
   expect(actual?.text).not.toContain('10.96.0.3')
 })
