@@ -39,6 +39,31 @@ test('of very many events the latest hundred are remembered', () => {
   expect(recorder.totals().get('Bad')).toBe(250)
 })
 
+test('events about one kind of object are told up to a number, and then as time goes by; those about others all the same', async () => {
+  const clock = new FakeClock()
+  const heard: string[] = []
+  const sink: ClusterSink = {
+    event: ({ message }) => heard.push(message),
+    condition: () => undefined,
+  }
+  const recorder = new Recorder({ clock, log: silentLog, to: [sink] })
+  const ofService = (n: number): ClusterEvent => ({
+    ...event(`${n}`),
+    about: { kind: 'Service', namespace: 'shop', name: `s${n}` },
+  })
+  for (let n = 0; n < 10_000; n++) recorder.event(ofService(n))
+  expect(heard).toHaveLength(25)
+  recorder.event(event('of the node'))
+  expect(heard.at(-1)).toBe('of the node')
+  await clock.advance(60_000)
+  for (let n = 0; n < 100; n++) recorder.event(ofService(n))
+  expect(heard).toHaveLength(32)
+  await clock.advance(3_600_000)
+  for (let n = 0; n < 100; n++) recorder.event(ofService(n))
+  expect(heard).toHaveLength(57)
+  expect(recorder.totals().get('Bad')).toBe(10_201)
+})
+
 test('a condition changes its time with its status only, and is handed on when anything changed', async () => {
   const clock = new FakeClock()
   const heard: string[] = []

@@ -1,7 +1,9 @@
-// A sink that remembers: the last events, each once with how often, and every condition with since when; and hands on to other sinks.
+// A sink that remembers: the last events, each once with how often, and every condition with since when; and hands on to other sinks,
+// of events no more than their budget.
 
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
+import { EventBudget } from './event-budget.ts'
 import type { ClusterEvent, ClusterSink, Condition } from './sink.ts'
 
 export interface RecordedEvent extends ClusterEvent {
@@ -33,11 +35,15 @@ export class Recorder implements ClusterSink {
   readonly #events = new Map<string, RecordedEvent>()
   readonly #conditions = new Map<string, RecordedCondition>()
   readonly #totals = new Map<string, number>()
+  readonly #budget: EventBudget
+  /** Since the last one that was told. */
+  #untold = 0
 
   constructor({ clock, log, to = [] }: RecorderOptions) {
     this.#clock = clock
     this.#log = log
     this.#to = to
+    this.#budget = new EventBudget(clock)
   }
 
   event(event: ClusterEvent): void {
@@ -55,6 +61,13 @@ export class Recorder implements ClusterSink {
     })
     const [oldest] = this.#events.keys()
     if (this.#events.size > MOST_EVENTS && oldest !== undefined) this.#events.delete(oldest)
+    if (!this.#budget.take(about.kind)) {
+      this.#untold++
+      return
+    }
+    if (this.#untold > 0)
+      this.#log.warn({ events: this.#untold }, 'too many events; these were not told')
+    this.#untold = 0
     const level = type === 'Warning' ? 'warn' : 'info'
     this.#log[level]({ event: reason, about }, message)
     this.#handOn((sink) => sink.event(event))
