@@ -230,7 +230,7 @@ function addClusterMetrics(metrics: Metrics, measured: Measured): void {
   metrics.add({
     kind: 'counter',
     name: 'sinabro_events_total',
-    help: 'Events since the start, by reason.',
+    help: 'Events since the start, by reason; how many of them are told to the cluster and logged is bounded.',
     labelNames: ['reason'],
     read: () => [...recorder.totals()].map(([reason, value]) => ({ labels: { reason }, value })),
   })
