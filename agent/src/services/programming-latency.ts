@@ -12,13 +12,13 @@ const FORGOTTEN_AFTER_MS = 10_000
 export class ProgrammingLatency {
   readonly histogram = new Histogram(BUCKETS_SEC)
   readonly #clock: Clock
-  readonly #startedAt: number
-  /** By Service. */
-  readonly #pending = new Map<string, { readonly triggeredAt: number; readonly heardAt: number }>()
+  readonly #startedMs: number
+  /** By Service; both by the monotonic clock, so that the node's own may be set meanwhile. */
+  readonly #pending = new Map<string, { readonly triggeredMs: number; readonly heardMs: number }>()
 
   constructor(slices: Table<EndpointSliceRow>, clock: Clock) {
     this.#clock = clock
-    this.#startedAt = clock.now()
+    this.#startedMs = clock.monotonicMs()
     slices.subscribe((changes) => {
       for (const { row } of changes) if (row !== undefined) this.#hear(row)
     })
@@ -29,19 +29,20 @@ export class ProgrammingLatency {
     const pending = this.#pending.get(service)
     if (pending === undefined) return
     this.#pending.delete(service)
-    const now = this.#clock.now()
-    if (now - pending.heardAt > FORGOTTEN_AFTER_MS) return
-    this.histogram.observe({}, Math.max(0, now - pending.triggeredAt) / 1000)
+    const nowMs = this.#clock.monotonicMs()
+    if (nowMs - pending.heardMs > FORGOTTEN_AFTER_MS) return
+    this.histogram.observe({}, Math.max(0, nowMs - pending.triggeredMs) / 1000)
   }
 
   /** What happened before the start is not this agent's delay. */
   #hear({ namespace, service, triggeredAt = 0 }: EndpointSliceRow): void {
-    if (service === undefined || triggeredAt < this.#startedAt) return
+    const heardMs = this.#clock.monotonicMs()
+    const triggeredMs = heardMs - (this.#clock.now() - triggeredAt)
+    if (service === undefined || triggeredMs < this.#startedMs) return
     const key = `${namespace}/${service}`
-    const heardAt = this.#clock.now()
     const before = this.#pending.get(key)
-    const isOld = before === undefined || heardAt - before.heardAt > FORGOTTEN_AFTER_MS
-    const first = isOld ? triggeredAt : Math.min(before.triggeredAt, triggeredAt)
-    this.#pending.set(key, { triggeredAt: first, heardAt })
+    const isOld = before === undefined || heardMs - before.heardMs > FORGOTTEN_AFTER_MS
+    const first = isOld ? triggeredMs : Math.min(before.triggeredMs, triggeredMs)
+    this.#pending.set(key, { triggeredMs: first, heardMs })
   }
 }
