@@ -344,6 +344,7 @@ export interface WorldOptions {
   /** Rows that differ from the base, by the same keys. */
   readonly rows?: Rows<Shapes>
   readonly maxFlows?: number
+  readonly maxAffinity?: number
   /** Where there are routes; default: this process's. */
   readonly netns?: Namespace | undefined
 }
@@ -359,7 +360,11 @@ const SMALL: Readonly<Record<string, number>> = {
 
 /** Every program and the forms of them that vectors need; the caller closes it. */
 export async function loadWorld(options: WorldOptions = {}): Promise<World> {
-  const { rows = {}, maxFlows = 1024, netns } = options
+  const { rows = {}, maxFlows = 1024, maxAffinity, netns } = options
+  const sizes: Readonly<Record<string, number>> = {
+    ...{ ...SMALL, sb_flows: maxFlows },
+    ...(maxAffinity === undefined ? {} : { sb_affinity: maxAffinity }),
+  }
   return await TestNode.load<Shapes, Redirect>({
     objects: [
       testObject('vector_from_pod'),
@@ -372,7 +377,7 @@ export async function loadWorld(options: WorldOptions = {}): Promise<World> {
     ],
     netns,
     maps: shapes,
-    maxEntries: (map) => (map === 'sb_flows' ? maxFlows : SMALL[map]),
+    maxEntries: (map) => sizes[map],
     base: { ...base, ...rows },
     watch: ['sb_flows', 'sb_counters'],
     readRedirect,
