@@ -388,6 +388,24 @@ describe.each(families)('IPv$family', (actors) => {
     })
   })
 
+  test('a process of the node that listens at a node port hears nobody from outside: the Service does', async () => {
+    const net = `--net=/proc/${process.pid}/fd/${outside.netns.fd}`
+    const script = `require('node:dgram').createSocket('udp${family}').bind(${NODE_PORT}, '${node1}', () =>
+      require('node:net').createServer().listen(${NODE_PORT}, '${node1}', () => console.log('listens')))`
+    const child = spawn('nsenter', [net, process.execPath, '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    try {
+      await once(child.stdout, 'data')
+      world.check({ what: 'a datagram', program, maps: row(), packet: ask(), expect: arrives() })
+      const packet = tcpPacket(links.wire, { src: stranger, dst: node1 }, asks, ['syn'])
+      const expected = arrives(node1, TCP)
+      world.check({ what: 'a SYN', program, maps: row({ proto: TCP }), packet, expect: expected })
+    } finally {
+      child.kill('SIGKILL')
+    }
+  })
+
   test('a datagram that a connected socket of the node has asked for is its own, whatever the port', async () => {
     const net = `--net=/proc/${process.pid}/fd/${outside.netns.fd}`
     const script = `const socket = require('node:dgram').createSocket('udp${family}')
