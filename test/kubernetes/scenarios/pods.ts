@@ -1,4 +1,5 @@
 // Pods and services for scenarios, and asking them over the network. Everything is in one namespace that goes at the end.
+import { eventually } from '../../lab/eventually.ts'
 import type { Cluster } from '../cluster.ts'
 import { TEST_IMAGE } from '../images.ts'
 import { inUrl } from '../places.ts'
@@ -110,9 +111,16 @@ export class Namespace {
     }))
   }
 
-  /** Runs it in the pod's first container. */
+  /** Runs it in the pod's first container. A kubelet that has just begun does not know its pods yet. */
   async exec(pod: TestPod, argv: readonly string[]): Promise<string> {
-    return this.kubectl('exec', pod.name, '--', ...argv)
+    return eventually(`the kubelet of ${pod.node} to know ${pod.name}`, async () => {
+      try {
+        return await this.kubectl('exec', pod.name, '--', ...argv)
+      } catch (error) {
+        if (error instanceof Error && error.message.includes('pod does not exist')) return undefined
+        throw error
+      }
+    })
   }
 
   /** Names of the pods that answered at these addresses, in their order. @throws Error that says who could not reach what */
