@@ -103,6 +103,8 @@ export const linkAttrs = attrs('link', {
   txQueues: [31, u32],
   rxQueues: [32, u32],
   peerNetnsId: [37, i32],
+  /** IFLA_XDP_*; the number of the program is there while one is. */
+  xdp: [43, attrs('xdp', { programId: [4, u32] })],
   properties: [52, attrs('properties', { altNames: [53, repeated(text(127))] })],
 })
 
@@ -163,6 +165,7 @@ function linkFrom(header: LinkHeader, wire: LinkAttrs): Link {
     // 0 stands for a peer in a namespace this one has no number for.
     peerIndex: wire.peerIndex,
     peerNetnsId: wire.peerNetnsId,
+    xdpProgramId: wire.xdp?.programId,
     addrGenMode: wire.afSpec?.inet6?.addrGenMode,
     statistics: wire.statistics,
     ...kindOptions(kind, wire.info?.data),

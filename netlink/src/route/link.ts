@@ -165,6 +165,8 @@ export interface Link {
   readonly peerIndex?: number
   /** Id of the peer's namespace as this one numbers it; absent when the peer is here. */
   readonly peerNetnsId?: number
+  /** The program that every packet meets before the kernel's stack, in whichever mode. */
+  readonly xdpProgramId?: number
   readonly addrGenMode?: AddrGenMode | number
   readonly statistics?: LinkStatistics
   readonly vxlan?: VxlanOptions
