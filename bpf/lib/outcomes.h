@@ -16,6 +16,7 @@ enum place {
 	PLACE_FROM_UPLINK = 4,
 	PLACE_TO_UPLINK = 5,
 	PLACE_SOCKET = 6,		/* all hooks of the cgroup: counts calls, not packets */
+	PLACE_XDP_UPLINK = 7,		/* what it passes on is counted where that goes */
 	PLACES_MAX = 8,
 };
 

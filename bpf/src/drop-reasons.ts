@@ -9,10 +9,11 @@ export const PLACES = [
   'from_uplink',
   'to_uplink',
   'socket',
+  'xdp_uplink',
 ] as const
 export type Place = (typeof PLACES)[number]
-/** Where packets are counted, not calls of processes. */
-export type PacketPlace = Exclude<Place, 'socket'>
+/** Where every packet is counted: not calls of processes, nor only what goes on from there. */
+export type PacketPlace = Exclude<Place, 'socket' | 'xdp_uplink'>
 
 export const PLACES_MAX = 8
 export const OUTCOMES_MAX = 64

@@ -11,6 +11,7 @@ export const OBJECTS = [
   'from_uplink_l3',
   'to_uplink',
   'to_uplink_l3',
+  'xdp_uplink',
   'sweep',
   'sockets',
   'stale_sockets',

@@ -67,7 +67,10 @@ export function encodeSkBuff(fields: SkBuffIn): Uint8Array {
 export const verdicts = { next: -1, ok: 0, shot: 2, redirect: 7 } as const
 export type Verdict = keyof typeof verdicts
 
-export function verdictName(retval: number): string {
-  const found = Object.entries(verdicts).find(([, number]) => number === retval)
+export function verdictName(
+  retval: number,
+  names: Readonly<Record<string, number>> = verdicts,
+): string {
+  const found = Object.entries(names).find(([, number]) => number === retval)
   return found?.[0] ?? String(retval)
 }

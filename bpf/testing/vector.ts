@@ -14,7 +14,9 @@ import {
   skBuff,
   type Verdict,
   verdictName,
+  verdicts,
 } from './skb.ts'
+import { encodeXdpMd, type XdpVerdict, xdpVerdicts } from './xdp.ts'
 
 export interface TestNodeOptions<M extends MapShapes, R> extends LoadOptions {
   readonly maps: M
@@ -29,7 +31,7 @@ export interface TestNodeOptions<M extends MapShapes, R> extends LoadOptions {
 }
 
 export interface Expectation<M extends MapShapes, R> {
-  readonly verdict: Verdict
+  readonly verdict: Verdict | XdpVerdict
   /** Absent: no redirect was noted. */
   readonly redirect?: Expected<R>
   /** Absent: as it came in. */
@@ -44,6 +46,7 @@ export interface Step<M extends MapShapes, R> {
   /** Rows put before, besides those that are there. */
   readonly maps?: Rows<M>
   readonly packet: Uint8Array
+  /** Of an XDP program: `ifindex` alone. */
   readonly ctx?: SkBuffIn
   /** As a device hands it on that sums whole packets: the sum must be right afterwards. Needs Linux 6.17. */
   readonly isSummed?: boolean
@@ -127,17 +130,21 @@ export class TestNode<M extends MapShapes, R = never> {
   step(step: Step<M, R>): StepResult<R> {
     this.put(step.maps ?? {})
     const before = this.#snapshots(step.expect.maps)
-    const out = this.program(step.program).testRun({
+    const program = this.program(step.program)
+    const isXdp = program.type === 'xdp'
+    const out = program.testRun({
       data: step.packet,
-      ctx: encodeSkBuff(step.ctx ?? {}),
+      ctx: isXdp
+        ? encodeXdpMd(step.packet.length, step.ctx?.ifindex)
+        : encodeSkBuff(step.ctx ?? {}),
       netns: this.#options.netns,
       isSummed: step.isSummed ?? false,
     })
-    const ctx = skBuff.decode(out.ctx)
+    const ctx = skBuff.decode(isXdp ? encodeSkBuff({}) : out.ctx)
     const redirect = this.#options.readRedirect?.(ctx)
     const result: StepResult<R> = { verdict: out.retval, redirect, packet: out.data, ctx }
     const problems = [
-      ...judge(step, result),
+      ...judge(step, result, isXdp ? xdpVerdicts : verdicts),
       ...Array.from(before).flatMap(([name, snapshot]) =>
         this.#state(name).compare(snapshot, step.expect.maps?.[name] ?? {}),
       ),
@@ -171,10 +178,14 @@ export class TestNode<M extends MapShapes, R = never> {
   }
 }
 
-function judge<M extends MapShapes, R>(step: Step<M, R>, result: StepResult<R>): string[] {
+function judge<M extends MapShapes, R>(
+  step: Step<M, R>,
+  result: StepResult<R>,
+  verdicts: Readonly<Record<string, number>>,
+): string[] {
   const { expect, packet } = step
   const problems: string[] = []
-  const verdict = verdictName(result.verdict)
+  const verdict = verdictName(result.verdict, verdicts)
   if (verdict !== expect.verdict) problems.push(`verdict: ${verdict}, expected ${expect.verdict}`)
   if (expect.redirect !== undefined || result.redirect !== undefined) {
     problems.push(...mismatches(result.redirect, expect.redirect, 'redirect'))

@@ -20,6 +20,7 @@ import {
   udp,
 } from '../testing/index.ts'
 import { links, pingPacket, tcpPacket, udpPacket } from './packets.ts'
+import { generator } from './random.ts'
 import { families, ipv4, ipv6, loadWorld, mac, type World } from './world.ts'
 
 const ports = { sport: 40000, dport: 53 }
@@ -168,14 +169,3 @@ test.each(places)('sb_%s: random bytes have one outcome', (place) => {
     outcomeOf(place, bytes)
   }
 })
-
-/** The same numbers every time (xorshift32). */
-function generator(seed: number): () => number {
-  let state = seed
-  return () => {
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    return state >>> 0
-  }
-}

@@ -12,6 +12,8 @@ import {
   type TcMode,
   TypedMap,
   TypedPerCpuMap,
+  XdpAttachment,
+  type XdpMode,
 } from '../src/index.ts'
 import {
   CONFIG_READY,
@@ -226,6 +228,17 @@ export class LiveNode {
       netlink: this.#netlink,
       netns: this.#namespace,
     })
+  }
+
+  /** sb_xdp_uplink; without a mode it is taken off. */
+  async attachXdp(device: string, mode?: XdpMode): Promise<void> {
+    const hook = {
+      ifindex: this.ifindex(device),
+      netns: this.#namespace,
+      pinPath: join(this.#bpffs.path, 'links', `${device}_xdp`),
+    }
+    if (mode === undefined) await XdpAttachment.detach(hook)
+    else await XdpAttachment.attach({ ...hook, program: this.program('sb_xdp_uplink'), mode })
   }
 
   close(): void {

@@ -373,6 +373,7 @@ export async function loadWorld(options: WorldOptions = {}): Promise<World> {
       testObject('vector_to_overlay'),
       objectPath('from_uplink'),
       objectPath('to_uplink'),
+      objectPath('xdp_uplink'),
       objectPath('sweep'),
     ],
     netns,
