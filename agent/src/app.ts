@@ -53,6 +53,7 @@ import { Table } from './state/table.ts'
 import type { Rooms } from './tell/rooms.ts'
 import { registerRooms } from './tell/routes.ts'
 import { describeAgent, describePods } from './tell/status.ts'
+import { Xdp } from './xdp/xdp.ts'
 
 /** What keeps the agent from starting and can be put right by whoever started it. */
 export class StartError extends Error {
@@ -149,8 +150,10 @@ async function start(
       const memory = { totalBytes: totalmem(), limitBytes: process.constrainedMemory() }
       const flowsMax = config.flowsMax ?? defaultFlowsMax(memory)
       const servicesMax = config.services === 'ebpf' ? config.servicesMax : undefined
+      // Without services there is nothing that it could go on with.
+      const xdp = config.services === 'ebpf' ? config.xdp : 'off'
       const given = { bpfDir, attach, cgroupRoot, features, netlink, isMasquerading, servicesMax }
-      return Datapath.open({ ...given, flowsMax, crashPoint, clock, log })
+      return Datapath.open({ ...given, flowsMax, xdp, crashPoint, clock, log })
     },
     stop: (open) => open.close(),
   })
@@ -161,6 +164,7 @@ async function start(
   })
   const kernel = { netlink, hostNamespace, datapath, clock, health, log, crashPoint }
   const overlay = createOverlay({ ...kernel, ...config, nodes })
+  const xdp = new Xdp({ ...kernel, uplinks: overlay.uplinkSource })
   const exemptions = new Exemptions(cluster.pods, cluster.namespaces)
   // What is gone without a DEL is the reclaim job's: it looks twice.
   const onGone = (): Promise<void> => Promise.resolve()
@@ -263,6 +267,7 @@ async function start(
   pods.start(jobs)
   masquerade.start(jobs)
   services.start(jobs)
+  xdp.start(jobs)
   if (isServing) {
     const healthPorts = new ServiceHealth({
       ...{ ...kernel, ...config, rows: serviceRows, sync: () => services.sync() },
@@ -307,6 +312,7 @@ async function start(
     pods,
     masquerade,
     services,
+    xdp,
     serviceRows,
     ...(model === undefined ? {} : { model }),
     ...(hostPorts === undefined ? {} : { hostPorts }),
@@ -325,6 +331,7 @@ async function start(
         ...overlay.statuses(),
         ...masquerade.statuses(),
         ...services.statuses(),
+        ['xdp', xdp.statuses()],
       ]),
   })
   const startedAtText = new Date(clock.now()).toISOString()

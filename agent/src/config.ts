@@ -41,6 +41,8 @@ export interface AgentConfig {
   readonly services: ServicesMode
   /** Rows of sb_services when it is made; the maps beside it go by it. */
   readonly servicesMax: number
+  /** How connections from outside to services go on before the stack, on uplinks. */
+  readonly xdp: 'off' | 'generic' | 'native'
   readonly nodePortAddresses: NodePortAddresses
   /** Where the addresses of Services are from. */
   readonly serviceCidrs: readonly string[]

@@ -217,6 +217,15 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         .default(131_072),
     )
     .addOption(
+      new Option(
+        '--xdp <mode>',
+        'with --services ebpf: clients outside and backends on other nodes, before the stack of the uplink',
+      )
+        .env('SINABRO_XDP')
+        .choices(['off', 'generic', 'native'])
+        .default('off', 'off; native where the driver can, generic for tests'),
+    )
+    .addOption(
       new Option('--node-port-addresses <ranges>', 'addresses of the node that serve node ports')
         .env('SINABRO_NODE_PORT_ADDRESSES')
         .argParser(parseNodePortAddresses)

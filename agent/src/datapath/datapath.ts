@@ -1,5 +1,5 @@
 // The eBPF side of this node: programs loaded onto pinned maps, attached where pods and the overlay need them, swept and counted.
-import { BpfIterator, type BpfProgram, type TcMode } from '@sinabro/libbpf-ts'
+import { BpfIterator, type BpfProgram, type TcMode, type XdpMode } from '@sinabro/libbpf-ts'
 import {
   CONFIG_CSUM_IPV6,
   CONFIG_FIB_SOURCE,
@@ -31,6 +31,7 @@ import { type LoadedObjects, loadObjects, pinPaths } from './load.ts'
 import { type DatapathMaps, openMaps } from './maps.ts'
 import { Migration } from './migrate.ts'
 import { Sweeper, type SweepResult } from './sweep.ts'
+import { XdpHooks } from './xdp-hooks.ts'
 
 export interface DatapathOptions {
   readonly bpfDir: string
@@ -49,6 +50,8 @@ export interface DatapathOptions {
   readonly servicesMax?: number | undefined
   /** A directory of cgroup2 that has every process of the node below it. Absent: where cgroup2 is mounted. */
   readonly cgroupRoot?: string | undefined
+  /** Connections to services go on before the stack, on uplinks that take it. Default: off. */
+  readonly xdp?: 'off' | XdpMode
   readonly crashPoint?: CrashPoint
   readonly clock: Clock
   readonly log: Log
@@ -89,6 +92,9 @@ export class Datapath {
   readonly #overlayHooks: Hooks
   readonly #uplinkHooks: Hooks
   readonly #cgroupHooks: CgroupHooks
+  readonly #xdpHooks: XdpHooks
+  /** How uplinks are to have the program before the stack. */
+  readonly xdpMode: 'off' | XdpMode
   readonly #netns: NetworkNamespace | undefined
   readonly #objects: LoadedObjects
   readonly #podPrograms: Required<HookPrograms>
@@ -101,12 +107,14 @@ export class Datapath {
   private constructor(
     options: DatapathOptions,
     objects: LoadedObjects,
-    cgroupHooks: CgroupHooks,
+    hooks: { readonly cgroup: CgroupHooks; readonly xdp: XdpHooks },
     migration?: Migration,
   ) {
     this.#migration = migration
     this.#objects = objects
-    this.#cgroupHooks = cgroupHooks
+    this.#cgroupHooks = hooks.cgroup
+    this.#xdpHooks = hooks.xdp
+    this.xdpMode = options.xdp ?? 'off'
     this.#netns = options.netns
     this.maps = openMaps(objects)
     this.config = new ConfigRow(this.maps.config)
@@ -147,16 +155,26 @@ export class Datapath {
     const migration = Migration.find(options)
     // Not less than there is room for now: every flow of the older layout comes along.
     const flowsMax = Math.max(migration?.flowsMax ?? 0, options.flowsMax ?? 0)
-    const linksDir = pinPaths(options.bpfDir).cgroup
-    const cgroupHooks = new CgroupHooks({ linksDir, root: options.cgroupRoot })
+    const { bpfDir, netlink, netns, cgroupRoot, xdp = 'off' } = options
+    const dirs = pinPaths(bpfDir)
+    const hooks = {
+      cgroup: new CgroupHooks({ linksDir: dirs.cgroup, root: cgroupRoot }),
+      xdp: new XdpHooks({
+        linksDir: dirs.xdp,
+        netlink,
+        ...(netns === undefined ? {} : { netns }),
+      }),
+    }
     // What an agent that served them left, before its maps go.
     const hasSockets = options.features.has('cgroup2')
-    if (options.servicesMax === undefined || !hasSockets) await cgroupHooks.detach()
+    if (options.servicesMax === undefined || !hasSockets) await hooks.cgroup.detach()
+    const hasXdp = xdp !== 'off'
+    if (!hasXdp) await hooks.xdp.detachAll()
     const flows = flowsMax === 0 ? {} : { flowsMax }
-    const objects = await loadObjects({ ...options, ...flows, hasSockets })
+    const objects = await loadObjects({ ...options, ...flows, hasSockets, hasXdp })
     try {
       await migration?.copy(objects)
-      return new Datapath(options, objects, cgroupHooks, migration)
+      return new Datapath(options, objects, hooks, migration)
     } catch (error) {
       objects.close()
       throw error
@@ -184,7 +202,9 @@ export class Datapath {
   get programs(): readonly BpfProgram[] {
     const { fromPod, toPod, fromOverlay, toOverlay, sweep } = this.#objects
     const { fromUplink, toUplink, fromUplinkL3, toUplinkL3, sockets, staleSockets } = this.#objects
+    const { xdpUplink } = this.#objects
     const onUplinks = [fromUplink, toUplink, fromUplinkL3, toUplinkL3]
+    if (xdpUplink !== undefined) onUplinks.push(xdpUplink)
     const onSockets = sockets === undefined ? [] : Object.values(sockets)
     const onStale = staleSockets === undefined ? [] : [staleSockets]
     return [fromPod, toPod, fromOverlay, toOverlay, ...onUplinks, ...onSockets, ...onStale, sweep]
@@ -259,6 +279,30 @@ export class Datapath {
     return isL3
       ? { ingress: fromUplinkL3, egress: toUplinkL3 }
       : { ingress: fromUplink, egress: toUplink }
+  }
+
+  /** @throws DatapathError xdp: what is in the way; then nothing of ours is there */
+  async attachXdp(device: Device): Promise<void> {
+    const { xdpUplink } = this.#objects
+    if (xdpUplink === undefined || this.xdpMode === 'off') throw new TypeError('XDP is off')
+    await this.#xdpHooks.attach(device, xdpUplink, this.xdpMode)
+  }
+
+  /** Whether it is exactly this program, in the mode that is wanted. */
+  isXdpAttached(device: Device): boolean {
+    const { xdpUplink } = this.#objects
+    if (xdpUplink === undefined || this.xdpMode === 'off') return false
+    return this.#xdpHooks.isAttached(device, xdpUplink, this.xdpMode)
+  }
+
+  /** The device may be gone. False if nothing was there. */
+  detachXdp(name: string): Promise<boolean> {
+    return this.#xdpHooks.detach(name)
+  }
+
+  /** Names of devices that XDP links are pinned for. */
+  pinnedXdp(): string[] {
+    return this.#xdpHooks.pinnedDevices()
   }
 
   /**

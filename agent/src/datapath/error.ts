@@ -11,6 +11,8 @@ export type DatapathErrorCode =
   | 'verifier'
   /** Programs cannot be attached to sockets, or do not run there. */
   | 'cgroup'
+  /** A device does not take our XDP program in the mode that is wanted. */
+  | 'xdp'
 
 export class DatapathError extends Error {
   override readonly name = 'DatapathError'

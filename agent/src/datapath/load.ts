@@ -30,6 +30,8 @@ export function pinPaths(bpfDir: string, layout = LAYOUT_VERSION) {
     links: join(root, 'links'),
     /** On devices of the node. */
     uplinks: join(root, 'uplinks'),
+    /** On devices of the node, before the stack. */
+    xdp: join(root, 'xdp'),
     /** On the node's sockets, by hook. */
     cgroup: join(root, 'cgroup'),
   }
@@ -45,6 +47,8 @@ export interface LoadedObjects {
   /** For devices whose packets have no Ethernet header. */
   readonly fromUplinkL3: BpfProgram
   readonly toUplinkL3: BpfProgram
+  /** Where it is asked for. */
+  readonly xdpUplink: BpfProgram | undefined
   readonly sweep: BpfProgram
   /** Where services are ours to serve, and sockets can be asked. */
   readonly sockets: SocketPrograms | undefined
@@ -61,6 +65,8 @@ export interface LoadOptions {
   readonly servicesMax?: number | undefined
   /** Without: services are served packet by packet alone. */
   readonly hasSockets: boolean
+  /** Something is to hang on uplinks before the stack. */
+  readonly hasXdp?: boolean
 }
 
 export async function loadObjects({
@@ -68,10 +74,11 @@ export async function loadObjects({
   flowsMax,
   servicesMax,
   hasSockets,
+  hasXdp = false,
 }: LoadOptions): Promise<LoadedObjects> {
   requireBpfFs(bpfDir)
-  const { root, maps: pinDir, links, uplinks, cgroup } = pinPaths(bpfDir)
-  for (const folder of [bpfDir, root, pinDir, links, uplinks, cgroup]) requireOwn(folder)
+  const { root, maps: pinDir, links, uplinks, xdp, cgroup } = pinPaths(bpfDir)
+  for (const folder of [bpfDir, root, pinDir, links, uplinks, xdp, cgroup]) requireOwn(folder)
   // Changing the size of a live table would mean leaving its connections behind.
   const flows = pinnedSize(join(pinDir, MAP_NAMES.flows)) ?? flowsMax
   const services = settleServiceMaps(pinDir, servicesMax)
@@ -95,6 +102,7 @@ export async function loadObjects({
     const toUplink = await load('to_uplink')
     const fromUplinkL3 = await load('from_uplink_l3')
     const toUplinkL3 = await load('to_uplink_l3')
+    const xdpUplink = hasXdp ? await load('xdp_uplink') : undefined
     const sweep = await load('sweep')
     const isServing = servicesMax !== undefined && hasSockets
     const sockets = isServing ? socketPrograms(await load('sockets')) : undefined
@@ -108,6 +116,7 @@ export async function loadObjects({
       toUplink: toUplink.program('sb_to_uplink'),
       fromUplinkL3: fromUplinkL3.program('sb_from_uplink_l3'),
       toUplinkL3: toUplinkL3.program('sb_to_uplink_l3'),
+      xdpUplink: xdpUplink?.program('sb_xdp_uplink'),
       sweep: sweep.program('sb_sweep'),
       sockets,
       staleSockets: stale?.program('sb_stale'),

@@ -16,6 +16,7 @@ import type { ServiceModel } from '../services/model.ts'
 import type { ServiceRows } from '../services/rows.ts'
 import type { Services } from '../services/services.ts'
 import type { Table } from '../state/table.ts'
+import type { Xdp } from '../xdp/xdp.ts'
 
 export interface Rooms {
   readonly config: AgentConfig
@@ -29,6 +30,7 @@ export interface Rooms {
   readonly pods: Pods
   readonly masquerade: Masquerade
   readonly services: Services
+  readonly xdp: Xdp
   /** What the maps are to say. */
   readonly serviceRows: Table<ServiceRows>
   /** Where Services are ours to serve, as the next. */

@@ -12,7 +12,7 @@ export function describeAgent(
   startedAt: string,
 ): Omit<Status, 'ready' | 'healthy' | 'components'> {
   const { config, features, cluster, recorder, ipam, datapath, overlay, pods } = rooms
-  const { masquerade, services, model, hostPorts } = rooms
+  const { masquerade, services, model, hostPorts, xdp } = rooms
   const { self } = overlay.plan()
   const { tunnel, tunnelPort, vni } = config
   return {
@@ -35,6 +35,7 @@ export function describeAgent(
           : `vxlan from ${self.tunnelAddress}, port ${tunnelPort}, vni ${vni}`,
       masquerade: describeMode(masquerade.state()),
       services: describeServices(services.state()),
+      xdp: xdp.describe(),
       'own addresses': self?.ownAddresses.join(', ') ?? 'none',
     },
     features: features.view([
@@ -57,6 +58,7 @@ export function describeAgent(
       ...(model?.problems.values() ?? []).map(({ where, message }) => ({ where, message })),
       ...(hostPorts?.problems() ?? []).map((message) => ({ where: 'host ports', message })),
       ...services.problems().map((message) => ({ where: 'services', message })),
+      ...xdp.problems().map((message) => ({ where: 'xdp', message })),
       ...ipam.quarantined().map(viewQuarantined),
     ],
   }
