@@ -8,6 +8,7 @@ import { HOST_PORT_KEY } from './host-ports.ts'
 import { Ids } from './ids.ts'
 import { MapWriter } from './map-writer.ts'
 import { type Mirror, readMirror, type ServiceMaps } from './mirror.ts'
+import { type Port, PortNumbers } from './port-numbers.ts'
 import { repair } from './repair.ts'
 import { RowWriter } from './row-writer.ts'
 import type { ServiceRows } from './rows.ts'
@@ -24,17 +25,6 @@ export interface ServiceTargetDeps {
 export interface ActualService {
   readonly key: string
   readonly row: ServiceRows | undefined
-}
-
-/** What one port of a Service has in the maps. */
-interface Port {
-  readonly key: string
-  readonly id: number
-  readonly internal: number
-  /** 0: outside has the same. */
-  external: number
-  /** Names of rows that may be there. */
-  headers: readonly string[]
 }
 
 interface Owned {
@@ -58,10 +48,8 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
   readonly writer: MapWriter
   readonly #deps: ServiceTargetDeps
   readonly #owned = new Map<string, Owned>()
-  /** Ids of services and lists that some port has. */
-  readonly #taken = { services: new Set<number>(), lists: new Set<number>() }
-  #ids: Readonly<Record<'service' | 'list' | 'backend', Ids>> | undefined
   #mirror: Mirror | undefined
+  #numbers: PortNumbers | undefined
   #rows: RowWriter | undefined
   #turnAtMs = 0
 
@@ -113,9 +101,9 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
   async #read(signal: AbortSignal): Promise<void> {
     const { maps } = this.#deps
     const mirror = await readMirror(maps, signal)
-    const { service, list, backend } = mirror.highest
-    this.#ids = { service: new Ids(service), list: new Ids(list), backend: new Ids(backend) }
-    this.#rows = new RowWriter({ maps, writer: this.writer, mirror, backendIds: this.#ids.backend })
+    const backendIds = new Ids(mirror.highest.backend)
+    this.#numbers = new PortNumbers(mirror)
+    this.#rows = new RowWriter({ maps, writer: this.writer, mirror, backendIds })
     this.#mirror = mirror
   }
 
@@ -132,7 +120,7 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
   /** @throws MapFullError; Error naming who else has one of its addresses, after writing all others */
   async update(row: ServiceRows): Promise<void> {
     await this.#turn()
-    const { mirror, rows } = this.#listed()
+    const { mirror, rows, numbers } = this.#listed()
     let owned = this.#owned.get(row.key)
     if (owned === undefined) {
       owned = { key: row.key, ports: [], addresses: [], row: undefined }
@@ -155,7 +143,9 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
     }
     const ports: [Port, WantedPort][] = []
     for (const port of wanted) {
-      const known = this.#portOf(owned, port)
+      const before = owned.ports.find(({ key }) => key === port.key)
+      const known = before ?? numbers.give(port)
+      if (before === undefined) owned.ports = [...owned.ports, known]
       const headers = port.headers.filter(claim)
       known.headers = [...new Set([...known.headers, ...headers.map(({ name }) => name)])]
       ports.push([known, { ...port, headers }])
@@ -198,7 +188,7 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
   }
 
   async #writePort(owned: Owned, port: Port, wanted: WantedPort): Promise<void> {
-    const { mirror, rows } = this.#listed()
+    const { mirror, rows, numbers } = this.#listed()
     const { internal, external, proto, affinitySec, hasMembers, sourceRanges, headers } = wanted
     const write = async (list: number, backends: WantedPort['internal']): Promise<void> => {
       const isKept = owned.key === API_SERVER && backends.length === 0
@@ -207,7 +197,7 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
     }
     await write(port.internal, internal)
     if (external !== undefined) {
-      if (port.external === 0) port.external = this.#newList()
+      if (port.external === 0) port.external = numbers.newList()
       await write(port.external, external)
     }
     await rows.addRanges(port.id, sourceRanges)
@@ -244,58 +234,6 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
     return port.headers.filter((name) => !others.has(name))
   }
 
-  /** With its numbers: as they are, as an earlier agent left them, or new ones. */
-  #portOf(owned: Owned, wanted: WantedPort): Port {
-    const known = owned.ports.find(({ key }) => key === wanted.key)
-    if (known !== undefined) return known
-    const { services, lists } = this.#taken
-    const left = this.#findLeft(wanted)
-    const id = left?.id ?? this.#nextId()
-    const internal = left?.internal ?? this.#newList()
-    const external = left?.external ?? 0
-    services.add(id)
-    lists.add(internal)
-    if (external !== 0) lists.add(external)
-    const port: Port = { key: wanted.key, id, internal, external, headers: [] }
-    owned.ports = [...owned.ports, port]
-    return port
-  }
-
-  /**
-   * Of the row that has its cluster address, as nobody else has that one; its node port may be another's by now. Without a cluster
-   * address of any of its rows, if nobody else's row leads there.
-   */
-  #findLeft({ headers }: WantedPort): Pick<Port, 'id' | 'internal' | 'external'> | undefined {
-    const { services, lists } = this.#taken
-    const { mirror } = this.#listed()
-    const left = headers.flatMap(({ name, isInternal }) => {
-      const found = mirror.headers.get(name)
-      return found === undefined || found.owner !== undefined ? [] : [{ isInternal, ...found.row }]
-    })
-    const isOfCluster = headers.some(({ isInternal }) => isInternal)
-    const { id, internal } = left.find((row) => row.isInternal === isOfCluster) ?? ADDRESS
-    if (id === 0 || services.has(id) || internal === 0 || lists.has(internal)) return undefined
-    const ofOthers = (name: string): boolean => !headers.some((header) => header.name === name)
-    const isShared = (): boolean =>
-      mirror.headers.entries().some(([name, { row }]) => row.id === id && ofOthers(name))
-    if (!isOfCluster && isShared()) return undefined
-    const other = left.find((row) => row.id === id && row.external !== internal)?.external ?? 0
-    return { id, internal, external: lists.has(other) ? 0 : other }
-  }
-
-  #nextId(): number {
-    const { ids } = this.#listed()
-    return ids.service.next((id) => this.#taken.services.has(id))
-  }
-
-  #newList(): number {
-    const { ids, mirror } = this.#listed()
-    const { lists } = this.#taken
-    const id = ids.list.next((one) => lists.has(one) || mirror.lists.has(one))
-    lists.add(id)
-    return id
-  }
-
   /** Takes away what is not among the wanted any more. */
   async #keepHeaders(
     { key }: Owned,
@@ -313,33 +251,34 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
     await this.#keepHeaders(owned, this.#ownHeaders(owned, port), [])
     await this.#listed().rows.dropRanges(port.id)
     for (const list of [port.internal, port.external]) await this.#removeList(list)
-    this.#taken.services.delete(port.id)
+    this.#listed().numbers.dropService(port.id)
     owned.ports = owned.ports.filter((one) => one !== port)
   }
 
   async #removeList(id: number): Promise<void> {
-    await this.#listed().rows.removeList(id)
-    this.#taken.lists.delete(id)
+    const { rows, numbers } = this.#listed()
+    await rows.removeList(id)
+    numbers.dropList(id)
   }
 
   async #removeLeftOvers(): Promise<void> {
-    const { mirror, rows } = this.#listed()
-    const { services, lists } = this.#taken
+    const { mirror, rows, numbers } = this.#listed()
     const nobodys = [...mirror.headers].filter(([, { owner }]) => owner === undefined)
     await rows.dropHeaders(nobodys.map(([name]) => name))
-    for (const id of [...mirror.ranges.keys()]) if (!services.has(id)) await rows.dropRanges(id)
+    for (const id of [...mirror.ranges.keys()])
+      if (!numbers.isService(id)) await rows.dropRanges(id)
     for (const id of [...mirror.lists.keys()]) {
       await this.#turn()
-      if (!lists.has(id)) await rows.removeList(id)
+      if (!numbers.isList(id)) await rows.removeList(id)
     }
     await rows.dropIdle()
   }
 
   #listed() {
-    if (this.#mirror === undefined || this.#rows === undefined || this.#ids === undefined) {
+    if (this.#mirror === undefined || this.#rows === undefined || this.#numbers === undefined) {
       throw new Error('services: nothing is written before the maps were read')
     }
-    return { mirror: this.#mirror, rows: this.#rows, ids: this.#ids }
+    return { mirror: this.#mirror, rows: this.#rows, numbers: this.#numbers }
   }
 
   async #turn(): Promise<void> {
