@@ -226,7 +226,7 @@ async function start(
     reservedPorts: config.reservedPorts,
     nodes,
     services: cluster.services,
-    serving: isServing ? services.serving : undefined,
+    serving: isServing ? services.programs : undefined,
     exempt: new ExemptAddresses(exemptions, pods.live, datapath),
     uplinks: overlay.uplinkSource,
     datapath,
@@ -270,10 +270,10 @@ async function start(
   xdp.start(jobs)
   if (isServing) {
     const healthPorts = new ServiceHealth({
-      ...{ ...kernel, ...config, rows: serviceRows, sync: () => services.sync() },
+      ...{ ...kernel, ...config, rows: serviceRows, sync: () => services.lag.now },
       node: () => nodes.get(nodeName),
       memory: { folder: stateDir, bootId: era.bootId },
-      isServing: () => services.serving.isReady,
+      isServing: () => services.programs.isReady,
     })
     healthPorts.start(jobs)
   }
@@ -375,7 +375,7 @@ async function start(
     log.info({ tookMs: Math.round(clock.monotonicMs() - startedAt) }, 'ready')
   })
   if (!isServing) return
-  const leaving = { isServing: () => services.servesAll(), log }
+  const leaving = { isServing: () => services.programs.servesAll(), log }
   jobs.start('leave portmap', async (signal) => {
     await health.whenReady(signal)
     const withPorts = ipam.list().filter(({ portMappings }) => portMappings !== undefined)

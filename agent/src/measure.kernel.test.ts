@@ -35,8 +35,7 @@ test('every metric can be read from real rooms', async () => {
         state: () => ({ ports: { first: 40_000, last: 40_099 }, reserved: [] }) as never,
       },
       services: {
-        sync: () => ({ lastAt: 1_500 }),
-        syncs: new Histogram(),
+        lag: { now: { lastAt: 1_500 }, batches: new Histogram() } as never,
         latency: { histogram: new Histogram() } as never,
         state: () =>
           ({ ...NO_ROWS, services: 3, backends: 5, refusals: new Map([['sb_slots', 1]]) }) as never,

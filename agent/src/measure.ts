@@ -16,7 +16,7 @@ import type { Rooms } from './tell/rooms.ts'
 
 export interface Measured extends Pick<Rooms, 'ipam' | 'cluster'> {
   readonly masquerade: Pick<Masquerade, 'pools' | 'state'>
-  readonly services: Pick<Services, 'state' | 'sync' | 'syncs' | 'latency'>
+  readonly services: Pick<Services, 'state' | 'lag' | 'latency'>
   readonly datapath: Pick<Datapath, 'counters' | 'lastSweep' | 'maps'>
   readonly recorder: Pick<Recorder, 'totals' | 'conditions'>
   readonly calls: CniCalls
@@ -62,7 +62,7 @@ function addServiceMetrics(metrics: Metrics, { services }: Measured): void {
     kind: 'histogram',
     name: 'kubeproxy_sync_proxy_rules_duration_seconds',
     help: 'From a change of Services until the last map was written, by batch of changes.',
-    read: () => services.syncs.samples(),
+    read: () => services.lag.batches.samples(),
   })
   metrics.add({
     kind: 'histogram',
@@ -75,7 +75,7 @@ function addServiceMetrics(metrics: Metrics, { services }: Measured): void {
     name: 'kubeproxy_sync_proxy_rules_last_timestamp_seconds',
     help: 'When the maps last were as the cluster says; absent before.',
     read: () => {
-      const { lastAt } = services.sync()
+      const { lastAt } = services.lag.now
       return lastAt === undefined ? [] : [{ value: lastAt / 1000 }]
     },
   })

@@ -29,7 +29,11 @@ export class SctpServices implements Source {
   }
 
   #follow(key: string, row: ServiceRows | undefined): void {
-    if (row?.ports.some(({ protocol }) => protocol === 'SCTP') === true) this.#some.upsert(row)
+    if (row !== undefined && hasSctp(row)) this.#some.upsert(row)
     else this.#some.remove(key)
   }
+}
+
+export function hasSctp(row: ServiceRows | undefined): boolean {
+  return row?.ports.some(({ protocol }) => protocol === 'SCTP') === true
 }

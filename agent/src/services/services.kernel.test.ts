@@ -111,7 +111,7 @@ test('packets are served only when every map says everything, and sockets only t
   expect(health.snapshot().isReady).toBe(false)
   expect([...datapath.maps.services.keys()]).toEqual([])
   expect(datapath.config.has(CONFIG_SERVICES)).toBe(false)
-  expect(services.sync()).toMatchObject({ waitingMs: expect.any(Number) })
+  expect(services.lag.now).toMatchObject({ waitingMs: expect.any(Number) })
   const { generation } = datapath.config.value
   rows.markReady()
   await health.whenReady(AbortSignal.timeout(10_000))
@@ -162,7 +162,7 @@ test('after a restart old rows serve until everything is known again, then what 
   expect(new Map(next.datapath.maps.services.entries())).toEqual(before)
   expect(next.datapath.config.has(CONFIG_SERVICES)).toBe(true)
   expect(next.sockets).toEqual([])
-  expect(next.services.sync()).toEqual({})
+  expect(next.services.lag.now).toEqual({})
   next.rows.markReady()
   await expect.poll(() => next.sockets, PATIENTLY).toEqual(['attached true'])
   await expect
@@ -284,7 +284,7 @@ test('after a restart all is served by our programs, and ready said, only with t
   const first = await start()
   first.rows.markReady()
   await first.health.whenReady(AbortSignal.timeout(10_000))
-  expect(first.services.servesAll()).toBe(true)
+  expect(first.services.programs.servesAll()).toBe(true)
   await first.stop()
   rooms.pop()
 
@@ -304,12 +304,12 @@ test('after a restart all is served by our programs, and ready said, only with t
   await expect.poll(states, PATIENTLY).toContain('services: ok')
   expect(states()).toContain('service programs: starting')
   expect(next.services.state().isServing).toBe(true)
-  expect(next.services.servesAll()).toBe(false)
+  expect(next.services.programs.servesAll()).toBe(false)
   areAttached = true
   attached.resolve()
   await next.health.whenReady(AbortSignal.timeout(10_000))
   expect(states()).toContain('service programs: ok')
-  expect(next.services.servesAll()).toBe(true)
+  expect(next.services.programs.servesAll()).toBe(true)
 })
 
 test('without sockets all is served by packets, and said what the node’s own processes lack; later with them', async () => {
@@ -337,11 +337,11 @@ test('without sockets all is served by packets, and said what the node’s own p
     message: expect.stringMatching(/^Services are served for pods.*: no cgroup2 is mounted/),
   })
   expect(room.services.state()).toMatchObject({ isServing: true, isByPacketsAlone: true })
-  expect(room.services.servesAll()).toBe(false)
+  expect(room.services.programs.servesAll()).toBe(false)
   areAttached = true
   attach = async () => undefined
   await expect.poll(() => programs()?.state, PATIENTLY).toBe('ok')
-  expect(room.services.servesAll()).toBe(true)
+  expect(room.services.programs.servesAll()).toBe(true)
 })
 
 test('changes that never end are late only by the oldest that is not written', async () => {
@@ -352,7 +352,7 @@ test('changes that never end are late only by the oldest that is not written', a
   const monotonicMs = (): number => systemClock.monotonicMs() + writes * 1000
   const crashPoint = (): void => {
     writes++
-    waited.push(room.services.sync().waitingMs ?? 0)
+    waited.push(room.services.lag.now.waitingMs ?? 0)
     if (writes < 300) all.upsert(serviceAt(1, [backendAt(writes)]))
   }
   const room = await start({ clock: { ...systemClock, monotonicMs }, crashPoint, rows: all })
@@ -361,7 +361,7 @@ test('changes that never end are late only by the oldest that is not written', a
   await expect.poll(() => writes, PATIENTLY).toBeGreaterThan(300)
   expect(Math.max(...waited)).toBeGreaterThan(1000)
   expect(Math.max(...waited)).toBeLessThan(60_000)
-  await expect.poll(() => room.services.sync().waitingMs, PATIENTLY).toBe(undefined)
+  await expect.poll(() => room.services.lag.now.waitingMs, PATIENTLY).toBe(undefined)
   expect(room.services.state()).toMatchObject({ services: 1, backends: 1, failed: 0 })
 })
 

@@ -3,12 +3,7 @@
 // createServices(deps)   makes the room
 //   .start(jobs)         its reconcilers, and the job that turns the programs' part on once the maps say everything
 //   .state()             for those who tell of it
-import {
-  CONFIG_SERVICES,
-  CONFIG_TRANSLATED,
-  NODE_ADDR_NODE_PORTS,
-  type ServiceConfig,
-} from '@sinabro/libbpf-ts/layouts'
+import { CONFIG_SERVICES, NODE_ADDR_NODE_PORTS } from '@sinabro/libbpf-ts/layouts'
 import type { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import type { EndpointSliceRow, NodeRow, ServiceCIDRRow } from '../cluster/rows.ts'
 import type { Datapath } from '../datapath/datapath.ts'
@@ -17,23 +12,24 @@ import { createNft, type Nft } from '../masquerade/nft.ts'
 import { NftTableTarget } from '../masquerade/target.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Health } from '../runtime/health.ts'
-import { Histogram } from '../runtime/histogram.ts'
 import type { Jobs } from '../runtime/jobs.ts'
-import { codeOf, type Log } from '../runtime/log.ts'
+import type { Log } from '../runtime/log.ts'
 import { Reconciler } from '../state/reconcile.ts'
 import type { RowStatus } from '../state/row-status.ts'
 import { type Source, Table } from '../state/table.ts'
-import type { Sync } from './health-answers.ts'
 import { NodeAddressTarget } from './node-address-target.ts'
 import { computeNodeAddresses, NodeAddresses, type NodePortAddresses } from './node-addresses.ts'
 import { OwnNode } from './own-node.ts'
 import { ProgrammingLatency } from './programming-latency.ts'
+import { PROGRAMS, ServicePrograms, type SocketHooks } from './programs.ts'
 import { ServiceRangeTarget } from './range-target.ts'
 import type { ServiceRows } from './rows.ts'
 import { formatServiceRules, type ServiceRules } from './ruleset.ts'
-import { SctpServices } from './sctp.ts'
+import { hasSctp, SctpServices } from './sctp.ts'
 import { computeSctp, formatSctpRules, type SctpRules } from './sctp-ruleset.ts'
 import { ServiceTarget } from './target.ts'
+import { whenAborted, whenReady } from './when-ready.ts'
+import { WriteLag } from './write-lag.ts'
 import { WrittenRows } from './written-rows.ts'
 
 export type ServicesMode = 'ebpf' | 'none'
@@ -75,17 +71,6 @@ export interface ServicesDeps {
   readonly refreshMs?: number
 }
 
-/** Programs on the sockets of the node and its pods. */
-export interface SocketHooks {
-  /** Idempotent; looks that they run. */
-  attachSockets(): Promise<void>
-  /** Exactly those of this agent, and they run. */
-  areSocketsAttached(): boolean
-  detachSockets(): Promise<unknown>
-  /** Of the node's own namespace, as programs see it. */
-  hostNetnsCookie(): bigint
-}
-
 export interface ServicesState {
   readonly mode: ServicesMode
   /** New connections to Services are translated by our programs. */
@@ -106,15 +91,7 @@ export interface ServicesState {
 const REFRESH_MS = 60_000
 /** All maps are read then: it costs what there is. */
 const ROWS_REFRESH_MS = 300_000
-/** What must be known before the programs' part is turned on may take so long until that counts as a fault. */
-const PATIENCE_MS = 10_000
 const ROWS = 'services'
-const PROGRAMS = 'service programs'
-const BY_PACKETS_ALONE =
-  'Services are served for pods and from outside packet by packet; processes of the node itself do not find them'
-const CONFIG_ROW = 0
-const NONE = '::'
-const SYNC_BUCKETS_SEC = Array.from({ length: 15 }, (_, at) => 0.001 * 2 ** at)
 
 export function createServices(deps: ServicesDeps): Services {
   return new Services(deps)
@@ -122,14 +99,11 @@ export function createServices(deps: ServicesDeps): Services {
 
 export class Services {
   readonly #deps: ServicesDeps
-  /** Batches of changes, until the last map was written. */
-  readonly syncs = new Histogram(SYNC_BUCKETS_SEC)
   readonly latency: ProgrammingLatency
-  /** Ready while new connections to Services are translated by our programs. */
-  readonly serving: Source
+  readonly programs: ServicePrograms
+  readonly lag: WriteLag
   /** What the node's devices have; followed while Services are served. */
   readonly addresses = new NodeAddresses()
-  readonly #onServing = new Set<() => void>()
   readonly #isOn: boolean
   readonly #wanted: Table<ServiceRows>
   readonly #sources: readonly Source[]
@@ -142,12 +116,6 @@ export class Services {
   readonly #ranges: Reconciler<object, unknown>
   readonly #rules: Reconciler<ServiceRules, unknown>
   readonly #sctpRules: Reconciler<SctpRules, unknown>
-  /** Since when the oldest of the changes that are being written waits, by the monotonic clock; undefined: none is. */
-  #waitingSinceMs: number | undefined
-  /** The same of those that came since. */
-  #nextSinceMs: number | undefined
-  #lastSyncAt: number | undefined
-  #isByPacketsAlone = false
 
   constructor(deps: ServicesDeps) {
     this.#deps = deps
@@ -155,22 +123,7 @@ export class Services {
     const { maps, config } = datapath
     const { refreshMs = REFRESH_MS, crashPoint } = deps
     this.#isOn = mode === 'ebpf'
-    const onServing = this.#onServing
-    this.serving = {
-      name: 'Services that are served',
-      get isReady() {
-        return config.has(CONFIG_SERVICES)
-      },
-      subscribe(listener) {
-        onServing.add(listener)
-        return () => onServing.delete(listener)
-      },
-    }
-    this.#waitingSinceMs = clock.monotonicMs()
     this.#wanted = this.#isOn ? rows : nobody()
-    this.#wanted.subscribe((changes) => {
-      if (changes.length > 0) this.#nextSinceMs ??= clock.monotonicMs()
-    })
     this.#sources = this.#isOn ? [rows, ...deps.sources] : []
     this.#sctp = new SctpServices(this.#wanted)
     this.#node = new OwnNode(nodes, deps.nodeName, maps.nodeAddrs.entries())
@@ -218,6 +171,18 @@ export class Services {
       desired: () => (this.#isSctpKnown() ? this.#computeSctpRules() : []),
       sources: this.#isOn ? [this.#sctp, nodes, this.addresses] : [],
     }) as Reconciler<SctpRules, unknown>
+    const sources = this.#sources
+    this.lag = new WriteLag({
+      ...{ rows: this.#wanted, sources, clock },
+      isServing: () => config.has(CONFIG_SERVICES),
+      caughtUp: () => this.#rows.caughtUp(),
+      ...(deps.onWritten === undefined ? {} : { onWritten: deps.onWritten }),
+    })
+    this.programs = new ServicePrograms({
+      ...deps,
+      ...{ sources, addresses: this.addresses, refreshMs },
+      written: () => this.#settled(),
+    })
     if (!this.#isOn) config.setFlags(CONFIG_SERVICES, 0)
     else health.starting(PROGRAMS, 'waits for its maps and for its programs on sockets')
   }
@@ -227,32 +192,27 @@ export class Services {
     if (this.#isOn) {
       const follow = { netns: hostNamespace, netlink, clock, refreshMs }
       jobs.start('node addresses', (signal) => this.addresses.run(follow, signal))
-      jobs.start('service syncs', (signal) => this.#time(signal))
+      jobs.start('service syncs', (signal) => this.lag.run(signal))
     }
     jobs.start(ROWS, (signal) => this.#runRows(signal))
     jobs.start('service node addresses', (signal) => this.#nodeAddresses.run(signal))
     jobs.start('service ranges', (signal) => this.#ranges.run(signal))
     jobs.start('service rules', (signal) => this.#rules.run(signal))
     jobs.start('SCTP rules', (signal) => this.#sctpRules.run(signal))
-    jobs.start(PROGRAMS, (signal, alive) => this.#run(signal, alive))
+    jobs.start(PROGRAMS, async (signal, alive) => {
+      if (this.#isOn) await this.programs.run(signal, alive)
+      else await this.#deps.sockets.detachSockets()
+    })
   }
 
   state(): ServicesState {
-    const { mode, datapath } = this.#deps
+    const { isReady: isServing, isByPacketsAlone } = this.programs
     return {
-      ...{ mode, isServing: datapath.config.has(CONFIG_SERVICES), services: this.#wanted.size },
-      isByPacketsAlone: this.#isByPacketsAlone,
+      ...{ mode: this.#deps.mode, isServing, isByPacketsAlone, services: this.#wanted.size },
       ...this.#target.sizes,
       failed: this.#rows.statuses().filter(({ state }) => state === 'error').length,
       refusals: this.#target.writer.refusals,
     }
-  }
-
-  /** For packets and sockets, so that nobody else has to: what a restarted agent finds turned on is of its packets alone. */
-  servesAll(): boolean {
-    const { datapath, sockets } = this.#deps
-    const isOfPackets = datapath.config.has(CONFIG_SERVICES) && !this.#isByPacketsAlone
-    return isOfPackets && sockets.areSocketsAttached()
   }
 
   /** Until maps and rules say what they should of a Service, or of a pod with host ports. @throws the signal's reason; what the rules fail with */
@@ -263,25 +223,6 @@ export class Services {
     signal.throwIfAborted()
     const failed = this.#sctpRules.statuses().find(({ state }) => state === 'error')
     if (failed !== undefined) throw new Error(`SCTP rules: ${failed.message}`)
-  }
-
-  /** How far the maps are behind, for health checks: the first complete list counts as one change. */
-  sync(): Sync {
-    const { clock } = this.#deps
-    // Nobody has told of a change: what an earlier agent wrote is all there is to know.
-    if (this.#goesOn()) return {}
-    const since = this.#waitingSinceMs ?? this.#nextSinceMs
-    const at = this.#lastSyncAt
-    return {
-      ...(since === undefined ? {} : { waitingMs: clock.monotonicMs() - since }),
-      ...(at === undefined ? {} : { lastAt: at }),
-    }
-  }
-
-  /** As the agent before left it, while the cluster says nothing. */
-  #goesOn(): boolean {
-    const isTold = this.#sources.every(({ isReady }) => isReady)
-    return !isTold && this.#deps.datapath.config.has(CONFIG_SERVICES)
   }
 
   /** Those that are not in the maps as they should be, in words. */
@@ -300,6 +241,11 @@ export class Services {
       ['service rules', this.#rules.statuses()],
       ['SCTP rules', this.#sctpRules.statuses()],
     ])
+  }
+
+  async #settled(): Promise<void> {
+    const all = [this.#rows, this.#nodeAddresses, this.#ranges, this.#rules, this.#sctpRules]
+    for (const one of all) await one.settled()
   }
 
   /** Until then rows would say that node ports are at none of its addresses, over those of an earlier agent. */
@@ -341,165 +287,10 @@ export class Services {
     for (const source of sources) await whenReady(source, signal)
     await this.#rows.run(signal)
   }
-
-  async #time(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#deps
-    const goesOn = this.#goesOn()
-    for (const source of this.#sources) await whenReady(source, signal)
-    if (goesOn) this.#waitingSinceMs = clock.monotonicMs()
-    while (!signal.aborted) {
-      const { revision } = this.#wanted
-      const startedAt = clock.monotonicMs()
-      this.#waitingSinceMs ??= this.#nextSinceMs
-      this.#nextSinceMs = undefined
-      await this.#rows.caughtUp()
-      this.syncs.observe({}, (clock.monotonicMs() - startedAt) / 1000)
-      this.#waitingSinceMs = undefined
-      this.#lastSyncAt = clock.now()
-      this.#deps.onWritten?.()
-      await this.#wanted.changed(revision, signal)
-    }
-  }
-
-  async #run(signal: AbortSignal, alive: () => void): Promise<void> {
-    const { clock, nodes, refreshMs = REFRESH_MS } = this.#deps
-    if (!this.#isOn) {
-      await this.#deps.sockets.detachSockets()
-      return
-    }
-    const startedAt = clock.monotonicMs()
-    let wake = (): void => undefined
-    const sources = [...this.#sources, this.addresses]
-    const ends = sources.map((source) => source.subscribe(() => wake()))
-    const endOfNode = nodes.subscribe((changes) => {
-      if (changes.some(({ key }) => key === this.#deps.nodeName)) wake()
-    })
-    try {
-      while (!signal.aborted) {
-        const woken = new AbortController()
-        wake = () => woken.abort()
-        const waitsFor = await this.#look()
-        if (waitsFor === undefined) {
-          // Programs of an earlier agent are replaced; and what somebody took off since is noticed.
-          await this.#attachSockets(alive)
-          // From here on only what the configuration says may change, and that is looked at now and then.
-          for (const end of ends.splice(0)) end()
-        }
-        const left = startedAt + PATIENCE_MS - clock.monotonicMs()
-        if (waitsFor !== undefined && left <= 0) this.#complain(waitsFor)
-        const longestMs = waitsFor !== undefined && left > 0 ? Math.min(left, refreshMs) : refreshMs
-        await clock.sleep(longestMs, AbortSignal.any([signal, woken.signal])).catch(() => undefined)
-      }
-    } finally {
-      for (const end of [...ends, endOfNode]) end()
-    }
-  }
-
-  /** Where sockets cannot be asked, packets are served all the same. */
-  async #attachSockets(alive: () => void): Promise<void> {
-    const { sockets, health, log } = this.#deps
-    try {
-      await sockets.attachSockets()
-      this.#isByPacketsAlone = false
-      alive()
-    } catch (error) {
-      if (codeOf(error) !== 'cgroup') throw error
-      const failure = new Error(`${BY_PACKETS_ALONE}: ${(error as Error).message}`)
-      if (!this.#isByPacketsAlone) {
-        log.warn({ error }, BY_PACKETS_ALONE)
-        health.ok(PROGRAMS)
-      }
-      this.#isByPacketsAlone = true
-      health.degraded(PROGRAMS, failure)
-    }
-  }
-
-  /** In words, what the programs' part is not turned on for; undefined if nothing. */
-  async #look(): Promise<string | undefined> {
-    const { config } = this.#deps.datapath
-    const unready = this.#sources.find((source) => !source.isReady)
-    if (unready !== undefined) return `the first list of ${unready.name}`
-    if (!this.addresses.isReady) return this.addresses.name
-    if (!this.#writeConfig()) return `the Node object ${this.#deps.nodeName}`
-    if (config.has(CONFIG_SERVICES)) return undefined
-    for (const one of [
-      this.#rows,
-      this.#nodeAddresses,
-      this.#ranges,
-      this.#rules,
-      this.#sctpRules,
-    ]) {
-      await one.settled()
-    }
-    await this.#deps.attached()
-    // Answers are looked for before there is anything to answer.
-    config.setFlags(CONFIG_TRANSLATED, CONFIG_TRANSLATED)
-    config.setFlags(CONFIG_SERVICES, CONFIG_SERVICES)
-    config.bumpGeneration()
-    for (const listener of [...this.#onServing]) listener()
-    const { services, backends } = this.state()
-    this.#deps.log.info({ services, backends }, 'Services are served by our programs')
-    return undefined
-  }
-
-  /** False while it is not known what to write. */
-  #writeConfig(): boolean {
-    const { ownAddresses, sockets, datapath } = this.#deps
-    const own = ownAddresses()
-    if (own === undefined) return false
-    const row: ServiceConfig = {
-      hostNetns: sockets.hostNetnsCookie(),
-      source4: own.find((address) => !address.includes(':')) ?? NONE,
-      source6: own.find((address) => address.includes(':')) ?? NONE,
-    }
-    const { serviceConfig } = datapath.maps
-    const before = serviceConfig.get(CONFIG_ROW)
-    const names = ['hostNetns', 'source4', 'source6'] as const
-    if (names.some((name) => before?.[name] !== row[name])) serviceConfig.set(CONFIG_ROW, row)
-    return true
-  }
-
-  #complain(waitsFor: string): void {
-    const { health, datapath } = this.#deps
-    const meanwhile = datapath.config.has(CONFIG_SERVICES)
-      ? 'goes on with what it knew'
-      : 'nobody serves them meanwhile'
-    const areRowsWaiting = this.#sources.some(({ isReady }) => !isReady)
-    for (const component of areRowsWaiting ? [ROWS, PROGRAMS] : [PROGRAMS]) {
-      health.ok(component)
-      health.degraded(component, new Error(`waits for ${waitsFor}; ${meanwhile}`))
-    }
-  }
 }
 
 function nobody(): Table<ServiceRows> {
   const rows = new Table<ServiceRows>('nobody’s Services', ({ key }) => key)
   rows.markReady()
   return rows
-}
-
-function whenReady(source: Source, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const look = (): void => {
-      if (signal.aborted) reject(signal.reason)
-      else if (source.isReady) resolve()
-      else return
-      end()
-      signal.removeEventListener('abort', look)
-    }
-    const end = source.subscribe(look)
-    signal.addEventListener('abort', look, { once: true })
-    look()
-  })
-}
-
-function hasSctp(row: ServiceRows | undefined): boolean {
-  return row?.ports.some(({ protocol }) => protocol === 'SCTP') === true
-}
-
-function whenAborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve()
-    else signal.addEventListener('abort', () => resolve(), { once: true })
-  })
 }
