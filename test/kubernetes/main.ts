@@ -34,7 +34,7 @@ const USAGE = `npm run test:kubernetes -- [COMMAND] [OPTIONS]        (Kubernetes
   --ipv4 | --ipv6      one family alone; --dual, which is the default, both
   --cni NAME           ${NETWORK_NAMES.join(', ')}
   --containerd 2       containerd 2 from its modules instead of Debian's
-  --kube-proxy MODE    nftables, iptables, or none: services are ours (nftables, as the manifest has it)
+  --kube-proxy MODE    nftables, iptables, or none: services are ours (none; nftables with another network)
   --wider              upstream's ${WIDER.count} other specs of the network instead of the ${CONFORMANCE.count} of conformance; on a cluster with both families
   --focus RE --skip RE those whose names match, instead of either
   --processes N        of upstream's specs at a time (4)
@@ -81,8 +81,8 @@ function readOptions() {
 type Options = ReturnType<typeof readOptions>['values']
 
 function clusterOptions(options: Options): ClusterOptions {
-  const { nodes, dual, ipv4, ipv6, containerd } = options
-  const proxy = options['kube-proxy'] ?? 'nftables'
+  const { nodes, dual, ipv4, ipv6, containerd, cni } = options
+  const proxy = options['kube-proxy'] ?? (cni === 'sinabro' ? 'none' : 'nftables')
   if ([dual, ipv4, ipv6].filter(Boolean).length > 1) {
     throw new UsageError('one of --dual, --ipv4 and --ipv6')
   }
