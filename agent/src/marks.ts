@@ -10,6 +10,9 @@ export const TC_HANDLE = 0x5b
 /** Bit of the packet mark that says "finished": set by our programs, cleared by the next one of ours (bpf/lib). */
 export const SB_DONE = 0x20_0000
 
+/** Bit of the packet mark that says "as a pod sent it, and still to be translated at the uplink": what carries it is not tracked. */
+export const SB_TO_TRANSLATE = 0x10_0000
+
 /** Bit of the packet mark that says "for a service without endpoints": our rules answer such a packet. */
 export const SB_REFUSE = 0x40_0000
 

@@ -179,13 +179,38 @@ static __always_inline int outside__redirect(struct __sk_buff *skb, __u64 way)
 	return PASS_OUT;
 }
 
+/* All of a datagram or none: the kernel, once it puts datagrams together, waits for every piece of one whose first
+ * was too long for the uplink. */
+static __always_inline bool outside__is_piece(const struct packet *p, __u32 mtu)
+{
+	const struct endpoint *pod;
+
+	if (likely(!(p->flags & (PACKET_FRAGMENT_FIRST | PACKET_FRAGMENT_LATER))))
+		return false;
+	pod = endpoint__find(&p->key.saddr);
+	return mtu && pod && pod->mtu > mtu;
+}
+
+/* What the short way cannot carry is for the stack to cut up, or to answer. As the pod sent it: the kernel takes its
+ * own name from nobody, and sb_to_uplink translates what comes out (ADR 0064). */
+static __always_inline int outside__to_stack(struct __sk_buff *skb, int outcome)
+{
+	skb->mark |= SB_TO_TRANSLATE;
+	return outcome;
+}
+
 /* By the uplink, as its row says. PASS_OUT, or what else became of it. */
 static __always_inline int outside__send(struct __sk_buff *skb, const struct packet *p,
 					 const struct config *config, const struct flow *flow,
 					 __u64 way)
 {
-	int outcome = hop__take(skb, p, flow->mtu);
+	int outcome = hop__check(skb, p, flow->mtu);
 
+	if (unlikely(outcome == CONTINUE && outside__is_piece(p, flow->mtu)))
+		outcome = PASS_STACK;
+	if (unlikely(outcome != CONTINUE))
+		return outside__to_stack(skb, outcome);
+	outcome = hop__take(skb, p, 0);
 	if (outcome != CONTINUE)
 		return outcome;
 	outcome = rewrite__source(skb, p, config, &flow->to);

@@ -100,12 +100,17 @@ static __always_inline bool service_flow__is_told_rewritten(const struct packet 
 	return !addr__equal(&flow->to.daddr, &p->key.daddr);
 }
 
-/* All of a datagram that an uplink brings, or none: the kernel, once it puts datagrams together, waits for every
- * piece of one whose first was too long for the pod. */
+/* All of a datagram that an uplink brings or that answers what one has brought, or none: the kernel, once it puts
+ * datagrams together, waits for every piece of one whose first was too long for the pod or the uplink. */
 static __always_inline bool service_flow__is_piece(const struct packet *p, const struct flow *flow)
 {
-	return p->flags & (PACKET_FRAGMENT_FIRST | PACKET_FRAGMENT_LATER) && !flow->source_incarnation &&
-	       !flow->source_node && way__kind(READ_ONCE(flow->way)) == WAY_LOCAL;
+	enum way_kind kind = way__kind(READ_ONCE(flow->way));
+
+	if (likely(!(p->flags & (PACKET_FRAGMENT_FIRST | PACKET_FRAGMENT_LATER))))
+		return false;
+	if (kind == WAY_OUT)
+		return !(flow->flags & FLOW_OPENER) && outside__is_piece(p, flow->mtu);
+	return !flow->source_incarnation && !flow->source_node && kind == WAY_LOCAL;
 }
 
 /*
@@ -215,7 +220,8 @@ __rare int service_flow__send(struct __sk_buff *skb, const struct packet *p, con
 		skb->mark |= SB_DONE;
 	} else if (unlikely(outcome != CONTINUE)) {
 		if (!service_flow__is_told_rewritten(p, flow))
-			return outcome;
+			return kind == WAY_OUT && !(flow->flags & FLOW_OPENER) ?
+				       outside__to_stack(skb, outcome) : outcome;
 		if (kind != WAY_NODE)	/* sb_to_overlay has a tunnel key to set, yet */
 			skb->mark |= SB_DONE;
 	}

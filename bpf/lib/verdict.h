@@ -17,6 +17,10 @@
  * nftables lends it an address of this node, which answers come back to. */
 #define SB_LEND 0x800000
 
+/* Bit of skb->mark on what the stack sends out for us as a pod sent it: sb_to_uplink is yet to translate it, and
+ * rules of nftables leave it untracked. */
+#define SB_TO_TRANSLATE 0x100000
+
 /* What skb->cb tells a test about a redirect, which a test run does not execute. */
 enum redirect_kind {
 	REDIRECT_NONE = 0,
@@ -51,8 +55,9 @@ static __always_inline int finish(struct __sk_buff *skb, enum place place, int o
 		counter->packets++;
 		counter->bytes += skb->len;
 	}
-	if (outcome == PASS_LOCAL || outcome == PASS_OUT ||
-	    ((outcome == PASS_NODE || outcome == PASS_UPLINK || outcome == PASS_GATEWAY) &&
+	if (outcome == PASS_LOCAL ||
+	    ((outcome == PASS_NODE || outcome == PASS_UPLINK || outcome == PASS_GATEWAY ||
+	      outcome == PASS_OUT) &&
 	     place != PLACE_TO_OVERLAY && place != PLACE_TO_UPLINK))
 		return TC_ACT_REDIRECT;
 	if (outcome >= DROP_FIRST && outcome <= DROP_LAST)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Uplink, tc egress: what another program of ours has finished passes. A backend in the node's own network
- * answers in its service's name. A connection of the node itself whose port a pod's or a service's flow has
+ * Uplink, tc egress: what another program of ours has finished passes, and what one has left to the stack to cut up
+ * gets its address here. A backend in the node's own network answers in its service's name. A connection of the node itself whose port a pod's or a service's flow has
  * towards the same remote leaves under another one, as the answers could not be told apart.
  */
 #include "bpf.h"
@@ -18,7 +18,9 @@ static __always_inline int leave(struct __sk_buff *skb, const struct packet *p,
 
 	if (outcome != CONTINUE)
 		return outcome;
-	return flow->flags & FLOW_SERVICE ? PASS_SERVICE : PASS_TRANSLATED;
+	if (flow->flags & FLOW_SERVICE)
+		return PASS_SERVICE;
+	return flow->source_incarnation ? PASS_OUT : PASS_TRANSLATED;
 }
 
 /* A first packet of the node's own, or any of UDP. */
@@ -55,6 +57,7 @@ static __always_inline int to_uplink(struct __sk_buff *skb)
 {
 	const struct config *config;
 	struct packet p = {};
+	bool is_pods = skb->mark & SB_TO_TRANSLATE;
 	struct flow *flow;
 	int outcome;
 
@@ -62,6 +65,8 @@ static __always_inline int to_uplink(struct __sk_buff *skb)
 		skb->mark &= ~SB_DONE;
 		return PASS_DONE;
 	}
+	if (unlikely(is_pods))
+		skb->mark &= ~SB_TO_TRANSLATE;
 	config = config__get();
 	if (unlikely(!config) || !(config->flags & (CONFIG_TRANSLATED | CONFIG_SERVICES)))
 		return PASS_FOREIGN;
@@ -71,12 +76,11 @@ static __always_inline int to_uplink(struct __sk_buff *skb)
 		return PASS_TUNNEL;
 	if (unlikely(p.flags & PACKET_NEIGHBOUR))
 		return PASS_FOREIGN;
-	/* Of the node's own no more than the port changes, which later fragments do not have. Only of a
-	 * backend's answers the first one was noted. */
+	/* Of the node's own no more than the port changes, which later fragments do not have. */
 	if (unlikely(p.flags & PACKET_FRAGMENT_LATER)) {
 		fragment__resolve(&p);
 		if (p.flags & PACKET_PORTS_UNKNOWN)
-			return PASS_FOREIGN;
+			return is_pods ? DROP_FRAGMENT_ORDER : PASS_FOREIGN;
 	}
 	if (unlikely(p.flags & PACKET_ICMP_ERROR))
 		return outside__pass_error(skb, &p);
@@ -86,13 +90,15 @@ static __always_inline int to_uplink(struct __sk_buff *skb)
 	flow = flow__find(&p.key);
 	if (unlikely(flow && flow->flags & FLOW_TRANSLATED)) {
 		if (!flow__is_reopened(flow, p.tcp_flags)) {
-			if (unlikely(p.flags & PACKET_FRAGMENT_FIRST && flow->flags & FLOW_SERVICE))
+			if (unlikely(p.flags & PACKET_FRAGMENT_FIRST))
 				fragment__resolve(&p);
-			outcome = flow__touch(flow, &p);
+			outcome = is_pods ? CONTINUE : flow__touch(flow, &p);
 			return outcome == CONTINUE ? leave(skb, &p, config, flow) : outcome;
 		}
 		flow__end_pair(&p.key);
 	}
+	if (unlikely(is_pods))	/* its flow has ended on the way here, and nobody else would translate it */
+		return DROP_TRANSLATION_TAKEN;
 	return outside__is_first(&p) && !(p.flags & PACKET_FRAGMENT_LATER) ? leave_first(skb, &p, config) : PASS_FOREIGN;
 }
 

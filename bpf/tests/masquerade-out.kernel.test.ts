@@ -34,6 +34,7 @@ import {
   readyConfig,
   reverse,
   SB_DONE,
+  SB_TO_TRANSLATE,
   type Shapes,
   type World,
 } from './world.ts'
@@ -411,20 +412,50 @@ describe.each(families)('IPv$family', (actors) => {
   test.each([
     ['PASS_STACK_TTL', 'the last hop', 1, 20],
     ['PASS_STACK_MTU', 'more than the uplink takes', 64, UPLINK_MTU],
-  ])('%s: %s goes to the stack untouched', (outcome, what, ttl, size) => {
-    world.check({
-      what,
-      program: 'sb_from_pod',
-      maps: { sb_flows: outside.standing(flow, 50000) },
-      packet: udpPacket(links.fromA, { src: a, dst: stranger, ttl }, ports, size),
-      expect: {
-        verdict: 'next',
-        maps: {
-          sb_flows: { changed: [[keyOf(flow), {}]] },
-          sb_counters: counted('from_pod', outcome),
+  ])(
+    '%s: %s goes to the stack as it is, to be translated behind it',
+    (outcome, what, ttl, size) => {
+      world.check({
+        what,
+        program: 'sb_from_pod',
+        maps: { sb_flows: outside.standing(flow, 50000) },
+        packet: udpPacket(links.fromA, { src: a, dst: stranger, ttl }, ports, size),
+        expect: {
+          verdict: 'next',
+          ctx: { mark: SB_TO_TRANSLATE },
+          maps: {
+            sb_flows: { changed: [[keyOf(flow), {}]] },
+            sb_counters: counted('from_pod', outcome),
+          },
         },
-      },
-    })
+      })
+    },
+  )
+
+  test('all pieces go there of a pod that may send longer ones than its uplink', () => {
+    world.reset()
+    const maps = {
+      sb_flows: outside.standing(flow, 50000),
+      sb_endpoints: [[a, { ...podA, mtu: 9000 }]],
+    } as const
+    const route = { src: a, dst: stranger }
+    const pieces = [firstFragment(links.fromA, route, ports), laterFragment(links.fromA, route)]
+    for (const [index, piece] of pieces.entries()) {
+      world.step({
+        what: `piece ${index}`,
+        program: 'sb_from_pod',
+        maps,
+        packet: piece,
+        expect: {
+          verdict: 'next',
+          ctx: { mark: SB_TO_TRANSLATE },
+          maps: {
+            sb_flows: { changed: [[keyOf(flow), {}]] },
+            sb_counters: counted('from_pod', 'PASS_STACK', undefined, index + 1),
+          },
+        },
+      })
+    }
   })
 
   test('what the stack sends to the pod in answer to such a packet leaves the flow alone', () => {

@@ -36,6 +36,7 @@ import {
   nativeRows,
   readyConfig,
   SB_DONE,
+  SB_TO_TRANSLATE,
   type World,
 } from './world.ts'
 
@@ -339,6 +340,49 @@ describe.each(families)('IPv$family', (actors) => {
         maps: { sb_counters: counted('to_uplink', 'PASS_TRANSLATED') },
       },
     })
+  })
+
+  test('a pod’s answer that is too long the kernel cuts up, and it leaves in the service’s name', () => {
+    const sb_flows = served(actors, here, { answeredBy: outside.uplink })
+    const [, [key]] = sb_flows
+    world.reset()
+    world.step({
+      what: 'as the pod sends it',
+      program: 'sb_from_pod',
+      maps: { sb_flows },
+      packet: udpPacket(links.fromA, { src: a, dst: stranger }, answers, UPLINK_MTU),
+      expect: {
+        verdict: 'next',
+        ctx: { mark: SB_TO_TRANSLATE },
+        maps: {
+          sb_flows: { changed: [[key, {}]] },
+          sb_counters: counted('from_pod', 'PASS_STACK_MTU'),
+        },
+      },
+    })
+    const [inside, out] = [a, service].map((src) => ({ src, dst: stranger, ttl: 63 }))
+    if (inside === undefined || out === undefined) throw new TypeError('two routes')
+    const pieces = [
+      [firstFragment(links.wire, inside, answers), firstFragment(links.wire, out, isAnswered)],
+      [laterFragment(links.wire, inside), laterFragment(links.wire, out)],
+    ] as const
+    for (const [index, [piece, packetOut]] of pieces.entries()) {
+      world.step({
+        what: `piece ${index}`,
+        program: 'sb_to_uplink',
+        packet: piece,
+        ctx: { mark: SB_TO_TRANSLATE },
+        expect: {
+          verdict: 'next',
+          packetOut,
+          ctx: { mark: 0 },
+          maps: {
+            sb_flows: {},
+            sb_counters: counted('to_uplink', 'PASS_SERVICE', undefined, index + 1),
+          },
+        },
+      })
+    }
   })
 
   test('fragments follow their first, to wherever the backend is', () => {

@@ -12,7 +12,15 @@ import {
 import { arp, type Rows } from '../testing/index.ts'
 import { packet } from '../testing/packet.ts'
 import { MASQUERADE, Outside } from './outside.ts'
-import { laterFragment, links, pingPacket, pongPacket, tcpPacket, udpPacket } from './packets.ts'
+import {
+  firstFragment,
+  laterFragment,
+  links,
+  pingPacket,
+  pongPacket,
+  tcpPacket,
+  udpPacket,
+} from './packets.ts'
 import {
   counted,
   type FlowSpec,
@@ -24,6 +32,7 @@ import {
   mac,
   readyConfig,
   SB_DONE,
+  SB_TO_TRANSLATE,
   type Shapes,
   TUNNEL_PORT,
   type World,
@@ -276,6 +285,64 @@ describe.each(families)('IPv$family', ({ family, a, stranger, node1, node2 }) =>
           sb_counters: counted('to_uplink', 'PASS_FOREIGN'),
         },
       },
+    })
+  })
+
+  describe('what the stack sends out as a pod sent it', () => {
+    const ports = { sport: PORT, dport: 80 }
+    const flow = { source: a, target: stranger, proto: UDP, ...ports }
+    const inside = { src: a, dst: stranger, ttl: 63 }
+    const out = { src: node1, dst: stranger, ttl: 63 }
+    const marked = { ctx: { mark: SB_TO_TRANSLATE | 3 } }
+    const leaves = (packetOut: Uint8Array, total = 1) =>
+      ({
+        verdict: 'next',
+        packetOut,
+        ctx: { mark: 3 },
+        maps: { sb_flows: {}, sb_counters: counted('to_uplink', 'PASS_OUT', undefined, total) },
+      }) as const
+
+    test('leaves under the address and port of its flow', () => {
+      world.check({
+        what: 'a → stranger, by the stack',
+        program: 'sb_to_uplink',
+        maps: { sb_flows: outside.standing(flow, OTHER) },
+        packet: udpPacket(links.wire, inside, ports),
+        ...marked,
+        expect: leaves(udpPacket(links.wire, out, { ...ports, sport: OTHER })),
+      })
+    })
+
+    test('and so do the pieces that the stack has made of it', () => {
+      world.reset()
+      world.step({
+        what: 'the first',
+        program: 'sb_to_uplink',
+        maps: { sb_flows: outside.standing(flow, OTHER) },
+        packet: firstFragment(links.wire, inside, ports),
+        ...marked,
+        expect: leaves(firstFragment(links.wire, out, { ...ports, sport: OTHER })),
+      })
+      world.step({
+        what: 'a later one',
+        program: 'sb_to_uplink',
+        packet: laterFragment(links.wire, inside),
+        ...marked,
+        expect: leaves(laterFragment(links.wire, out), 2),
+      })
+    })
+
+    test.each([
+      ['DROP_TRANSLATION_TAKEN', 'whose flow is gone', udpPacket(links.wire, inside, ports)],
+      ['DROP_FRAGMENT_ORDER', 'whose first was not seen', laterFragment(links.wire, inside)],
+    ])('%s: %s', (outcome, what, bytes) => {
+      world.check({
+        what,
+        program: 'sb_to_uplink',
+        packet: bytes,
+        ...marked,
+        expect: { verdict: 'shot', maps: { sb_counters: counted('to_uplink', outcome) } },
+      })
     })
   })
 

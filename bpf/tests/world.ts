@@ -111,6 +111,7 @@ export const VNI = 7
 export const MTU = 1450
 export const GENERATION = 3
 export const SB_DONE = 0x20_0000
+export const SB_TO_TRANSLATE = 0x10_0000
 
 export const mac = {
   a: '02:00:00:00:01:0a',

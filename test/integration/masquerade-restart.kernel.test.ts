@@ -57,6 +57,39 @@ test('transfers live through kill -9 and the agent’s return, and new connectio
   }
 })
 
+test('datagrams that are cut up on their way out are of their flow, from one mode to the other and back', async () => {
+  const { machine } = stage.lab.node(1)
+  const held: { readonly family: 4 | 6; readonly talk: Conversations; readonly seen: Opened }[] = []
+  // A pod says "do not fragment" of what it thinks fits, unless told not to.
+  await pod.exec(['sysctl', '-qw', 'net.ipv4.ip_no_pmtu_disc=1'])
+  for (const family of FAMILIES) {
+    const gateway = family === 4 ? '172.18.0.254' : 'fd18::fe'
+    const route = [stage.far.address(family), 'via', gateway, 'dev', 'eth0', 'mtu', 'lock', '1300']
+    await machine.exec(['ip', `-${family}`, 'route', 'replace', ...route])
+    const talk = new Conversations(pod, 'udp', stage.far.address(family))
+    held.push({ family, talk, seen: await talk.open() })
+  }
+  // In pieces of the kernel's, or of the pod's that the kernel cuts up; over IPv6 both ends are told the MTU first, and say it again.
+  const expectAllFit = async () => {
+    for (const { family, talk, seen } of held) {
+      expect(seen).toMatchObject([{ address: stage.nodeAddress(family) }])
+      for (const bytes of [1, 1400, 5000]) {
+        const what = { message: `IPv${family}, ${bytes} bytes`, timeout: 15_000 }
+        await expect.poll(() => talk.ask(bytes), what).toEqual(seen)
+      }
+    }
+  }
+  const counts = await grown(stage.lab.node(1), ['to_uplink/out'], expectAllFit)
+  expect(counts['to_uplink/out']).toBeGreaterThan(0)
+  for (const mode of ['nftables', 'ebpf'] as const) {
+    await stage.lab.node(1).agent.kill('SIGTERM')
+    await start(mode)
+    await expectAllFit()
+  }
+  for (const { talk } of held) talk[Symbol.dispose]()
+  expect(await stage.leaks()).toBe(0)
+})
+
 test('from one mode to the other and back under living TCP', async () => {
   const held: { readonly talk: Conversations; readonly seen: Opened }[] = []
   const openEach = async () => {

@@ -29,9 +29,9 @@ export class Conversations {
     return this.#say(`open ${count} ${localPort}`)
   }
 
-  /** Who each is seen as, in the order in which they were opened; null for one that no longer answers. */
-  ask(): Promise<readonly (Seen | null)[]> {
-    return this.#say('ask')
+  /** Who each is seen as, in the order in which they were opened; null for one that no longer answers. Of UDP, by so many bytes. */
+  ask(bytes = 1): Promise<readonly (Seen | null)[]> {
+    return this.#say(`ask ${bytes}`)
   }
 
   /** All of them, in good order. */

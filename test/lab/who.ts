@@ -1,5 +1,5 @@
 // Runs inside pods: a server that says who it sees, and clients that hold many connections and ask over each when told to.
-// `node who.ts hold tcp|udp HOST`, then `open COUNT PORT`, `ask`, `close` or `reset` on stdin; `node who.ts short HOST COUNT PORT`
+// `node who.ts hold tcp|udp HOST`, then `open COUNT PORT`, `ask BYTES`, `close` or `reset` on stdin; `node who.ts short HOST COUNT PORT`
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
@@ -24,8 +24,8 @@ export interface ShortReport {
 }
 
 interface Held {
-  /** Null when no answer comes. */
-  ask(): Promise<Seen | null>
+  /** Null when no answer comes. Of UDP by a datagram of so many bytes. */
+  ask(bytes?: number): Promise<Seen | null>
   close(): void
   /** Without a farewell where there is one. */
   reset(): void
@@ -46,7 +46,11 @@ export async function serveWho(): Promise<void> {
     socket.on('error', () => undefined)
   })
   const udp = createSocket({ type: 'udp6' })
-  udp.on('message', (_, from) => udp.send(seen(from.address, from.port), from.port, from.address))
+  // As long as the question, for those who ask whether such a one gets there and back.
+  udp.on('message', (asked, from) => {
+    const answer = seen(from.address, from.port).padEnd(asked.length)
+    udp.send(answer, from.port, from.address)
+  })
   udp.bind(WHO_PORT, '::')
   tcp.listen({ port: WHO_PORT, host: '::', backlog: 4096 })
   await Promise.all([once(tcp, 'listening'), once(udp, 'listening')])
@@ -101,9 +105,9 @@ async function holdUdp(host: string, localPort: number): Promise<Held | null> {
   if (isBound === null) return null
   const close = (): void => void socket.close()
   return {
-    ask: async () => {
+    ask: async (bytes = 1) => {
       const answer = once(socket, 'message').catch(() => null)
-      socket.send('?', WHO_PORT, host)
+      socket.send('?'.padEnd(bytes), WHO_PORT, host)
       const said = await inTime(answer)
       return said === null ? null : lastOf(String(said[0]))
     },
@@ -130,8 +134,9 @@ async function hold(protocol: string, host: string): Promise<void> {
         (_, i) => Number(port) && Number(port) + i,
       )
       said = await Promise.all(ports.map(openOne))
-    } else if (verb === 'ask') said = await Promise.all(held.map((one) => one.ask()))
-    else for (const one of held.splice(0)) verb === 'close' ? one.close() : one.reset()
+    } else if (verb === 'ask') {
+      said = await Promise.all(held.map((one) => one.ask(Number(count))))
+    } else for (const one of held.splice(0)) verb === 'close' ? one.close() : one.reset()
     console.log(JSON.stringify(said))
   }
   process.exit()

@@ -1,5 +1,5 @@
 // The rule set as nftables text: one table, replaced whole in one transaction.
-import { SB_DONE } from '../marks.ts'
+import { SB_DONE, SB_TO_TRANSLATE } from '../marks.ts'
 import type { PortRange, RuleSet } from './rows.ts'
 
 /** Our programs choose from ports above: while both translate, neither takes one of the other's (ADR 0072). */
@@ -14,7 +14,8 @@ export const RULES_PORTS: PortRange = { first: 1024, last: 29_999 }
  * nothing of is not translated, and would leave with the pod's own address. And the tunnel's own packets are not
  * tracked: else the answer that some pod's translated flow waits for could be a tunnel packet for another pod.
  *
- * Marked packets were translated by our programs: tracking knows nothing of their flow and must not learn half of it.
+ * Marked packets were translated by our programs, or will be where they leave: tracking knows nothing of their flow and must not
+ * learn half of it.
  */
 export function formatRuleSet(table: string, rules: RuleSet): string {
   const set = (name: string, type: string, prefixes: readonly string[]): string => {
@@ -57,7 +58,7 @@ export function formatRuleSet(table: string, rules: RuleSet): string {
     '  }',
     '  chain prerouting {',
     '    type filter hook prerouting priority raw; policy accept;',
-    `    meta mark & 0x${SB_DONE.toString(16)} != 0 notrack`,
+    `    meta mark & 0x${(SB_DONE | SB_TO_TRANSLATE).toString(16)} != 0 notrack`,
     ...tunnel(['fib daddr type local notrack']),
     '  }',
     '  chain output {',
