@@ -15,11 +15,13 @@ export interface XdpDeps
 
 export class Xdp {
   readonly #deps: XdpDeps
-  readonly #reconciler: Reconciler<XdpRow, XdpActual>
+  /** With XDP off there is nothing to do, or to wait for: Datapath.open() took off what was there. */
+  readonly #reconciler: Reconciler<XdpRow, XdpActual> | undefined
 
   constructor(deps: XdpDeps) {
     this.#deps = deps
     const { uplinks } = deps
+    if (deps.datapath.xdpMode === 'off') return
     this.#reconciler = new Reconciler({
       ...deps,
       target: new XdpTarget(deps),
@@ -31,14 +33,13 @@ export class Xdp {
     })
   }
 
-  /** With XDP off there is nothing to do: Datapath.open() took off what was there. */
   start(jobs: Jobs): void {
-    if (this.#deps.datapath.xdpMode === 'off') return
-    jobs.start('xdp', (signal) => this.#reconciler.run(signal))
+    const reconciler = this.#reconciler
+    if (reconciler !== undefined) jobs.start('xdp', (signal) => reconciler.run(signal))
   }
 
   statuses(): RowStatus[] {
-    return this.#reconciler.statuses()
+    return this.#reconciler?.statuses() ?? []
   }
 
   /** For people. */
