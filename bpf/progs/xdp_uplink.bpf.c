@@ -9,7 +9,7 @@
 #include "bpf.h"
 #include "flows.h"
 #include "nodes.h"
-#include "outside.h"
+#include "xdp_hop.h"
 #include "xdp_parse.h"
 #include "xdp_rewrite.h"
 #include "xdp_tunnel.h"
@@ -25,44 +25,22 @@ static __always_inline bool is_settled(const struct flow *flow, const struct pac
 	       way__generation(way) == READ_ONCE(config->generation) && p->ttl > 1;
 }
 
-/* The next hop is the kernel's at this moment. False: another device, nobody known, too long, or a frame that was
- * not for this node. */
-static __always_inline bool next_hop(struct xdp_md *ctx, struct bpf_fib_lookup *fib,
-				     const struct addr *source, const struct addr *target, __u32 bytes)
-{
-	const struct ethhdr *eth = (void *)(long)ctx->data;
-
-	fib->ifindex = ctx->ingress_ifindex;
-	fib->tot_len = bytes;
-	outside__ask(fib, source, target);
-	return bytes <= 0xffff && bpf_fib_lookup(ctx, fib, sizeof(*fib), 0) == BPF_FIB_LKUP_RET_SUCCESS &&
-	       fib->ifindex == ctx->ingress_ifindex && (void *)(eth + 1) <= (void *)(long)ctx->data_end &&
-	       mac__equal(fib->smac, eth->h_dest);
-}
-
-static __always_inline void address(void *data, const struct bpf_fib_lookup *fib)
-{
-	*(struct mac_one *)data = *(const struct mac_one *)fib->dmac;
-	*(struct mac_one *)(data + ETH_ALEN) = *(const struct mac_one *)fib->smac;
-}
-
 /* To the backend's node by the tunnel: PASS_NODE, or CONTINUE with nothing done. */
-static __always_inline int send_tunnelled(struct xdp_md *ctx, struct bpf_fib_lookup *fib,
-					  const struct packet *p, const struct config *config,
-					  struct flow *flow, const struct node *node)
+static __always_inline int send_tunnelled(struct xdp_md *ctx, const struct packet *p,
+					  const struct config *config, struct flow *flow,
+					  const struct node *node)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u32 bytes = end - data;
+	const struct xdp_hop *hop;
 	__sum16 *check;
 
 	if (!config->overlay_ifindex || !addr__is_ipv4(&node->tunnel) ||
 	    !addr__is_ipv4(&config->tunnel_local4))
 		return CONTINUE;
-	fib->l4_protocol = IPPROTO_UDP;
-	fib->tos = p->tos & ~ECN_MASK;
-	if (!next_hop(ctx, fib, &config->tunnel_local4, &node->tunnel,
-		      bytes + XDP_TUNNEL_BYTES - ETH_HLEN) ||
-	    flow__touch(flow, p) != CONTINUE || bpf_xdp_adjust_head(ctx, -(int)XDP_TUNNEL_BYTES))
+	hop = xdp_hop__find(ctx, config, &config->tunnel_local4, &node->tunnel, p->tos & ~ECN_MASK,
+			    bytes + XDP_TUNNEL_BYTES - ETH_HLEN);
+	if (!hop || flow__touch(flow, p) != CONTINUE || bpf_xdp_adjust_head(ctx, -(int)XDP_TUNNEL_BYTES))
 		return CONTINUE;
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
@@ -71,31 +49,27 @@ static __always_inline int send_tunnelled(struct xdp_md *ctx, struct bpf_fib_loo
 	check = xdp_rewrite(data + XDP_TUNNEL_BYTES + ETH_HLEN, end, p, &flow->to);
 	if (!check || !xdp_tunnel__close(data, end, p, config, node, &flow->to, bytes, *check))
 		return DROP_TRUNCATED;
-	address(data, fib);
+	*(struct mac_pair *)data = *(const struct mac_pair *)hop->macs;
 	return PASS_NODE;
 }
 
 /* As it is, or as it came out of the tunnel. `outcome` if it went. */
-static __always_inline int send_plain(struct xdp_md *ctx, struct bpf_fib_lookup *fib,
-				      const struct packet *p, struct flow *flow, bool is_tunnelled,
+static __always_inline int send_plain(struct xdp_md *ctx, const struct packet *p,
+				      const struct config *config, struct flow *flow, bool is_tunnelled,
 				      int outcome)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	const struct xdp_hop *hop = xdp_hop__find(ctx, config, &flow->to.saddr, &flow->to.daddr,
+						  p->tos & ~ECN_MASK, packet__l3_len(p));
+	void *data, *end;
 
-	fib->l4_protocol = p->key.proto;
-	fib->sport = flow->to.sport;
-	fib->dport = flow->to.dport;
-	if (!(p->flags & PACKET_IPV6))
-		fib->tos = p->tos & ~ECN_MASK;
-	if (!next_hop(ctx, fib, &flow->to.saddr, &flow->to.daddr, packet__l3_len(p)) ||
-	    flow__touch(flow, p) != CONTINUE ||
+	if (!hop || flow__touch(flow, p) != CONTINUE ||
 	    (is_tunnelled && bpf_xdp_adjust_head(ctx, XDP_TUNNEL_BYTES)))
 		return CONTINUE;
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
 	if (data + ETH_HLEN > end || !xdp_rewrite(data + ETH_HLEN, end, p, &flow->to))
 		return DROP_TRUNCATED;
-	address(data, fib);
+	*(struct mac_pair *)data = *(const struct mac_pair *)hop->macs;
 	return outcome;
 }
 
@@ -103,7 +77,6 @@ static __always_inline int send_plain(struct xdp_md *ctx, struct bpf_fib_lookup 
 static __always_inline int go_on(struct xdp_md *ctx, const struct packet *p, const struct config *config,
 				 struct flow *flow)
 {
-	struct bpf_fib_lookup fib = {};
 	const struct node *node;
 	__u64 way = READ_ONCE(flow->way);
 	__u32 mtu;
@@ -114,7 +87,7 @@ static __always_inline int go_on(struct xdp_md *ctx, const struct packet *p, con
 		if (way__kind(way) != WAY_OUT || way__node(way) != ctx->ingress_ifindex ||
 		    (flow->mtu && packet__l3_len(p) > flow->mtu))
 			return CONTINUE;
-		return send_plain(ctx, &fib, p, flow, false, PASS_OUT);
+		return send_plain(ctx, p, config, flow, false, PASS_OUT);
 	}
 	if (way__kind(way) != WAY_NODE && way__kind(way) != WAY_UPLINK)
 		return CONTINUE;
@@ -125,15 +98,14 @@ static __always_inline int go_on(struct xdp_md *ctx, const struct packet *p, con
 	if (mtu && packet__l3_len(p) > mtu)
 		return CONTINUE;
 	if (way__kind(way) == WAY_NODE)
-		return send_tunnelled(ctx, &fib, p, config, flow, node);
-	return send_plain(ctx, &fib, p, flow, false, PASS_UPLINK);
+		return send_tunnelled(ctx, p, config, flow, node);
+	return send_plain(ctx, p, config, flow, false, PASS_UPLINK);
 }
 
 /* An answer by the tunnel, from the backend's node. */
 static __always_inline int answer(struct xdp_md *ctx, const struct packet *p, const struct addr *outer,
 				  const struct config *config, struct flow *flow)
 {
-	struct bpf_fib_lookup fib = {};
 	const struct node *from = node__find(flow->source_node);
 	__u64 way = READ_ONCE(flow->way);
 
@@ -141,7 +113,7 @@ static __always_inline int answer(struct xdp_md *ctx, const struct packet *p, co
 	    flow->flags & FLOW_OPENER || way__kind(way) != WAY_OUT ||
 	    way__node(way) != ctx->ingress_ifindex || (flow->mtu && packet__l3_len(p) > flow->mtu))
 		return CONTINUE;
-	return send_plain(ctx, &fib, p, flow, true, PASS_OUT);
+	return send_plain(ctx, p, config, flow, true, PASS_OUT);
 }
 
 /* What became of the frame; CONTINUE: sb_from_uplink gets it, as it came. */
@@ -169,8 +141,8 @@ static __always_inline int xdp_uplink(struct xdp_md *ctx)
 	return go_on(ctx, &p, config, flow);
 }
 
-SEC("xdp")
-int sb_xdp_uplink(struct xdp_md *ctx)
+/* Counts the outcome, and says what the driver shall do. */
+static __always_inline int xdp_verdict(struct xdp_md *ctx)
 {
 	__u32 bytes = ctx->data_end - ctx->data, index = PLACE_XDP_UPLINK * OUTCOMES_MAX;
 	int outcome = xdp_uplink(ctx);
@@ -185,6 +157,12 @@ int sb_xdp_uplink(struct xdp_md *ctx)
 		counter->bytes += bytes;
 	}
 	return outcome == DROP_TRUNCATED ? XDP_DROP : XDP_TX;
+}
+
+SEC("xdp")
+int sb_xdp_uplink(struct xdp_md *ctx)
+{
+	return xdp_verdict(ctx);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

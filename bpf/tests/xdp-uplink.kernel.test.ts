@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { FLOW_RST, FLOW_SEEN, NODE_ON_UPLINK, NODE_VALID } from '../src/layouts.ts'
 import { internetChecksum } from '../testing/checksum.ts'
-import { eth, ip, packet, payload, tcp, udp } from '../testing/index.ts'
+import { eth, ip, type Layer, packet, payload, tcp, udp } from '../testing/index.ts'
 import { encodeXdpMd, xdpVerdicts } from '../testing/xdp.ts'
 import type { Outside } from './outside.ts'
 import { links, type Ports, type Route, tcpPacket, udpPacket } from './packets.ts'
@@ -27,7 +27,14 @@ import {
   readyConfig,
   type World,
 } from './world.ts'
-import { openOutside, sent, sentTunnelled, tunnelled } from './xdp-world.ts'
+import {
+  GATEWAY_MAC,
+  openOutside,
+  sent,
+  sentTunnelled,
+  setNeighbour,
+  tunnelled,
+} from './xdp-world.ts'
 
 let outside: Outside
 let world: World
@@ -54,7 +61,7 @@ const isAnswered = { sport: NODE_PORT, dport: CLIENT_PORT }
 type Link = (typeof links)[keyof typeof links]
 const makerOf =
   (proto: number) =>
-  (link: Link | typeof sent.toNode2, route: Route, ports: Ports, size = 100) =>
+  (link: Layer, route: Route, ports: Ports, size = 100) =>
     proto === TCP
       ? tcpPacket(link, route, ports, ['ack'], size)
       : udpPacket(link, route, ports, size)
@@ -85,6 +92,7 @@ describe.each(families)('IPv$family', (actors) => {
   }
   const rowsOf = (where: 'tunnel' | 'uplink') => (where === 'tunnel' ? tunnel : nativeConfig())
   const ctx = () => ({ ifindex: outside.uplink })
+  const keyOfAnswer = () => served(actors, flowOf(TCP, 'uplink'))[1][0]
 
   const run = (data: Uint8Array) =>
     world.program(program).testRun({
@@ -360,6 +368,48 @@ describe.each(families)('IPv$family', (actors) => {
     passes('in the client’s name', tunnelled(make(links.in, asking, asks)), 'tunnel')
     const partial = { sb_config: [[0, { ...readyConfig, flags: SERVICES, overlayIfindex: 0 }]] }
     passes('for the kernel’s own device', tunnelled(inner), 'tunnel', { rows: partial })
+  })
+
+  test('a new generation asks for the next hop again', () => {
+    const { family } = actors
+    const moved = {
+      4: ['192.0.2.254', '02:00:00:00:20:04'],
+      6: ['2001:db8::fe', '02:00:00:00:20:06'],
+    }
+    const [address, next] = moved[family] as [string, string]
+    const make = makerOf(TCP)
+    const bytes = make(links.wire, { src: c, dst: own1 }, answers)
+    const back = { src: node1, dst: stranger, ttl: 63 }
+    for (const [generation, gateway] of [
+      [GENERATION + 1, GATEWAY_MAC],
+      [GENERATION + 2, next],
+    ] as const) {
+      setNeighbour(outside, address, gateway)
+      const rows = nativeConfig()
+      world.check({
+        what: gateway,
+        program,
+        ctx: ctx(),
+        maps: {
+          ...rows,
+          sb_config: [[0, { ...rows.sb_config[0][1], generation }]],
+          sb_flows: served(actors, flowOf(TCP, 'uplink'), {
+            answeredBy: outside.uplink,
+            generation,
+          }),
+        },
+        packet: bytes,
+        expect: {
+          verdict: 'tx',
+          packetOut: make(eth({ src: mac.wire1, dst: gateway }), back, isAnswered),
+          maps: {
+            sb_flows: { changed: [[keyOfAnswer(), {}]] },
+            sb_counters: counted('xdp_uplink', 'PASS_OUT'),
+          },
+        },
+      })
+    }
+    setNeighbour(outside, address, GATEWAY_MAC)
   })
 
   test('bytes past the end of a packet are no part of it', () => {

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { eth, ip4, type Layer, packet, payload, udp, vxlan } from '../testing/index.ts'
 import { Outside } from './outside.ts'
-import { ipv4, mac, TUNNEL_PORT, VNI } from './world.ts'
+import { ipv4, ipv6, mac, TUNNEL_PORT, VNI } from './world.ts'
 
 export const GATEWAY_MAC = '02:00:00:00:20:fe'
 
@@ -12,21 +12,26 @@ export const sent = {
   toNode2: eth({ src: mac.wire1, dst: mac.wire2 }),
 } as const
 
+function inside({ netns }: Outside, ...args: readonly string[]): void {
+  execFileSync('nsenter', [`--net=/proc/${process.pid}/fd/${netns.fd}`, 'ip', ...args])
+}
+
+export function setNeighbour(outside: Outside, address: string, lladdr: string): void {
+  const to = ['lladdr', lladdr, 'dev', 'up0', 'nud', 'permanent']
+  inside(outside, 'neigh', 'replace', address, ...to)
+}
+
 /** With the uplink's MAC as in all vectors, and everybody on it known. */
 export async function openOutside(): Promise<Outside> {
   const outside = await Outside.open()
-  const run = (...args: string[]) =>
-    execFileSync('nsenter', [`--net=/proc/${process.pid}/fd/${outside.netns.fd}`, 'ip', ...args])
-  run('link', 'set', 'up0', 'address', mac.wire1)
-  for (const address of ['192.0.2.254', '2001:db8::fe'])
-    run('neigh', 'replace', address, 'lladdr', GATEWAY_MAC, 'dev', 'up0', 'nud', 'permanent')
-  for (const address of [ipv4.node2, '2001:db8::2'])
-    run('neigh', 'replace', address, 'lladdr', mac.wire2, 'dev', 'up0', 'nud', 'permanent')
+  inside(outside, 'link', 'set', 'up0', 'address', mac.wire1)
+  for (const address of ['192.0.2.254', '2001:db8::fe']) setNeighbour(outside, address, GATEWAY_MAC)
+  for (const address of [ipv4.node2, ipv6.node2]) setNeighbour(outside, address, mac.wire2)
   for (const [range, via] of [
     ['10.244.2.0/24', ipv4.node2],
-    ['fd00:2::/64', '2001:db8::2'],
+    ['fd00:2::/64', ipv6.node2],
   ] as const)
-    run('route', 'replace', range, 'via', via, 'dev', 'up0')
+    inside(outside, 'route', 'replace', range, 'via', via, 'dev', 'up0')
   return outside
 }
 
