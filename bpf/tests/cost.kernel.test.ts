@@ -4,6 +4,7 @@ import { measureCosts } from './cost.ts'
 import { costCases } from './cost-cases.ts'
 import { serviceCostCases } from './service-cost-cases.ts'
 import { measureConnects } from './socket-cost.ts'
+import { measureXdp } from './xdp-cost.ts'
 
 describe.each([4, 6])('IPv%i', (family) => {
   test.each([
@@ -25,4 +26,10 @@ test('each connect() is one run of our program and one of the empty one', async 
     'connect() to a service, IPv6',
     'connect() to somebody else, IPv6',
   ])
+})
+
+test('each frame that XDP goes on with becomes what it must', async () => {
+  const costs = await measureXdp(100)
+  expect(costs).toHaveLength(8)
+  for (const { path, ns } of costs) expect(ns, path).toSatisfy(Number.isFinite)
 })

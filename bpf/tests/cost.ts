@@ -113,7 +113,7 @@ async function measure(one: Case, wanted: number): Promise<Cost> {
 const MAX_ENTRIES: Readonly<Record<string, number>> = { sb_nodes: 16, sb_flows: 4096 }
 
 /** Into those maps that the program has. */
-function put(node: TestNode<Record<never, never>>, rows: Rows<Shapes>): void {
+export function put(node: TestNode<Record<never, never>>, rows: Rows<Shapes>): void {
   for (const [name, some] of Object.entries(rows)) {
     if (!node.hasMap(name)) continue
     const shape = shapes[name as keyof Shapes] as MapShape<unknown, unknown>
