@@ -3,10 +3,12 @@ import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { LabError } from './errors.ts'
+import { eventually } from './eventually.ts'
 import type { Place } from './talk.ts'
 import type { Opened, Seen, ShortReport } from './who.ts'
 
 const PROGRAM = [process.execPath, join(import.meta.dirname, 'who.ts')]
+const FRESH = join(import.meta.dirname, 'fresh.ts')
 
 /** All of one place to one address; the other end runs `serve`. */
 export class Conversations {
@@ -67,4 +69,51 @@ export async function shortConnections(
   const argv = [...PROGRAM, 'short', address, String(count), String(localPort)]
   const { stdout } = await from.machine.exec(argv, { ...from.inside, timeoutMs: 600_000 })
   return JSON.parse(stdout) as ShortReport
+}
+
+export interface Target {
+  readonly address: string
+  readonly port: number
+}
+
+/** New connections all the time, whatever happens meanwhile, each of them asked over; behind each target somebody runs `serve`. */
+export class FreshConnections {
+  readonly #child: ChildProcess
+  readonly #targets: readonly Target[]
+  readonly #answered: number[]
+  readonly #lost: string[] = []
+
+  constructor(from: Place, targets: readonly Target[]) {
+    this.#targets = targets
+    this.#answered = targets.map(() => 0)
+    const args = targets.map(({ address, port }) => `${address},${port}`)
+    this.#child = from.machine.spawn([process.execPath, FRESH, ...args], {
+      ...from.inside,
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    if (this.#child.stdout === null) throw new LabError('command', 'no pipe')
+    createInterface({ input: this.#child.stdout }).on('line', (line) => {
+      const [, number = '', said = ''] = /^(\d+) (.*)$/.exec(line) ?? []
+      if (said === 'ok') this.#answered[Number(number)] = (this.#answered[Number(number)] ?? 0) + 1
+      else this.#lost.push(`${args[Number(number)]}: ${said}`)
+    })
+  }
+
+  /** Those that were not answered, ever. */
+  get lost(): readonly string[] {
+    return this.#lost
+  }
+
+  /** Until so many more were answered at each target, or one was lost. */
+  async goOn(count: number): Promise<void> {
+    const before = [...this.#answered]
+    await eventually(`${count} connections to each of ${this.#targets.length} targets`, () => {
+      const isEnough = this.#answered.every((now, i) => now >= (before[i] ?? 0) + count)
+      return isEnough || this.#lost.length > 0
+    })
+  }
+
+  [Symbol.dispose](): void {
+    this.#child.stdin?.end()
+  }
 }
