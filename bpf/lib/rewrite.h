@@ -4,7 +4,7 @@
  * over the pseudo header, and the sum of all bytes that the device may have made (CHECKSUM_COMPLETE).
  *
  * What the transport's checksum field holds depends on skb->ip_summed (whole, or of the pseudo header only),
- * which a program cannot read: so that field is the kernel's to change, and nothing else is, for speed.
+ * which a program cannot read: so that field is the kernel's to change, or to leave alone.
  */
 #pragma once
 
@@ -63,7 +63,7 @@ static __always_inline __u32 rewrite__checksum_at(const struct packet *p)
 	return 0;
 }
 
-/* Where the transport header is not where it mostly is, or has an id for a port. */
+/* A port, or an id, alone. */
 __rare int rewrite__port(struct __sk_buff *skb, const struct packet *p, __be16 from, __be16 to,
 			 bool is_source)
 {
@@ -88,36 +88,17 @@ __rare int rewrite__port(struct __sk_buff *skb, const struct packet *p, __be16 f
 	return CONTINUE;
 }
 
-enum port_written {
-	PORT_NOT_WRITTEN,
-	PORT_WRITTEN,
-	PORT_UNSUMMED,			/* … of a datagram without a checksum */
-};
-
-/* The port alone, in place: a third of what helpers take. Its checksum is to follow. */
-static __always_inline enum port_written rewrite__write_port(const struct packet *p, void *l4, void *end,
-							     __be16 port, bool is_source)
+static __always_inline bool rewrite__has_transport(const struct packet *p)
 {
-	struct udphdr *udp = l4;	/* TCP has its ports there, too */
-
-	if (unlikely((void *)(udp + 1) > end) ||
-	    (p->key.proto != IPPROTO_TCP && p->key.proto != IPPROTO_UDP))
-		return PORT_NOT_WRITTEN;
-	if (is_source)
-		udp->source = port;
-	else
-		udp->dest = port;
-	return p->key.proto == IPPROTO_UDP && !udp->check ? PORT_UNSUMMED : PORT_WRITTEN;
+	return !(p->flags & PACKET_FRAGMENT_LATER) && rewrite__checksum_at(p);
 }
 
-static __always_inline int rewrite(struct __sk_buff *skb, const struct packet *p,
-				   const struct config *config, const struct addr *addr,
-				   __be16 port, bool is_source, bool may_write)
+static __always_inline int rewrite__address(struct __sk_buff *skb, const struct packet *p,
+					    const struct config *config, const struct addr *addr,
+					    bool is_source)
 {
-	enum port_written written = PORT_NOT_WRITTEN;
 	const struct addr *old = is_source ? &p->key.saddr : &p->key.daddr;
-	__be16 old_port = is_source ? p->key.sport : p->key.dport;
-	bool has_transport = !(p->flags & PACKET_FRAGMENT_LATER) && rewrite__checksum_at(p);
+	bool has_transport = rewrite__has_transport(p);
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
 	__u64 flags = BPF_F_PSEUDO_HDR;
@@ -128,8 +109,6 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct packet *p
 
 		if (unlikely((void *)(ip + 1) > end))
 			return DROP_TRUNCATED;
-		if (may_write && port != old_port && has_transport && p->l4 == L2_LEN + sizeof(*ip))
-			written = rewrite__write_port(p, ip + 1, end, port, is_source);
 		gain = sum__gain_ipv6(old, addr);
 		__builtin_memcpy(is_source ? &ip->saddr : &ip->daddr, addr, sizeof(*addr));
 		/* No checksum of IPv6's own makes up for the address: the transport's does, and the sum
@@ -145,8 +124,6 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct packet *p
 
 		if (unlikely((void *)(ip + 1) > end))
 			return DROP_TRUNCATED;
-		if (may_write && port != old_port && has_transport && p->l4 == L2_LEN + sizeof(*ip))
-			written = rewrite__write_port(p, ip + 1, end, port, is_source);
 		gain = sum__gain_ipv4(old->w[3], addr->w[3]);
 		if (is_source)
 			ip->saddr = addr->w[3];
@@ -161,16 +138,19 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct packet *p
 	if (likely(p->key.proto != IPPROTO_ICMP) &&	/* which has no pseudo header */
 	    unlikely(bpf_l4_csum_replace(skb, p->l4 + rewrite__checksum_at(p), 0, gain, flags)))
 		return DROP_TRUNCATED;
-	if (port == old_port)
-		return CONTINUE;
-	if (unlikely(written == PORT_NOT_WRITTEN))
-		return rewrite__port(skb, p, old_port, port, is_source);
-	if (unlikely(written == PORT_UNSUMMED))	/* nothing else makes up for the port */
-		bpf_csum_update(skb, sum__gain16(old_port, port));
-	else if (unlikely(bpf_l4_csum_replace(skb, p->l4 + rewrite__checksum_at(p), old_port, port,
-					      flags & BPF_F_MARK_MANGLED_0 | sizeof(port))))
-		return DROP_TRUNCATED;
 	return CONTINUE;
+}
+
+static __always_inline int rewrite(struct __sk_buff *skb, const struct packet *p,
+				   const struct config *config, const struct addr *addr,
+				   __be16 port, bool is_source)
+{
+	__be16 old_port = is_source ? p->key.sport : p->key.dport;
+	int outcome = rewrite__address(skb, p, config, addr, is_source);
+
+	if (outcome != CONTINUE || port == old_port || !rewrite__has_transport(p))
+		return outcome;
+	return rewrite__port(skb, p, old_port, port, is_source);
 }
 
 /*
@@ -181,27 +161,116 @@ static __always_inline int rewrite__source(struct __sk_buff *skb, const struct p
 					   const struct config *config,
 					   const struct translation *to)
 {
-	return rewrite(skb, p, config, &to->saddr, to->sport, true, false);
+	return rewrite(skb, p, config, &to->saddr, to->sport, true);
 }
 
 static __always_inline int rewrite__destination(struct __sk_buff *skb, const struct packet *p,
 						const struct config *config,
 						const struct translation *to)
 {
-	return rewrite(skb, p, config, &to->daddr, to->dport, false, false);
+	return rewrite(skb, p, config, &to->daddr, to->dport, false);
 }
 
-/* Whichever end differs. A service has another port than its backend, mostly. */
+/* Whichever differs, of whatever kind of packet. */
+__rare int rewrite__addresses(struct __sk_buff *skb, const struct packet *p, const struct config *config,
+			      const struct translation *to)
+{
+	int outcome = CONTINUE;
+
+	if (!p || !config || !to)
+		return DROP_TRUNCATED;
+	if (!addr__equal(&to->saddr, &p->key.saddr))
+		outcome = rewrite__address(skb, p, config, &to->saddr, true);
+	if (outcome == CONTINUE && !addr__equal(&to->daddr, &p->key.daddr))
+		outcome = rewrite__address(skb, p, config, &to->daddr, false);
+	return outcome;
+}
+
+/*
+ * Both ends of TCP and UDP in place, and one call for all that the checksum covers: helpers are what costs.
+ *
+ * Told that it is no pseudo header that has changed, the kernel leaves a checksum alone that is of the pseudo header
+ * only. So one that has not changed is such a one, and only the addresses go into it. A gain of zero would not
+ * tell: false, with nothing done, as for every packet that is not like this.
+ */
+static __always_inline bool rewrite__at_once(struct __sk_buff *skb, const struct packet *p,
+					     const struct translation *to, int *outcome)
+{
+	bool is_ipv6 = p->flags & PACKET_IPV6, is_udp = p->key.proto == IPPROTO_UDP;
+	__u32 at = L2_LEN + (is_ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	struct udphdr *ports;		/* TCP has its ports there, too */
+	__sum16 *check, before;
+	__u32 gain, all;
+
+	if ((!is_udp && p->key.proto != IPPROTO_TCP) || p->flags & PACKET_FRAGMENT_LATER || p->l4 != at ||
+	    data + at + sizeof(*ports) > end)
+		return false;
+	ports = data + at;
+	check = is_udp ? &ports->check : data + at + offsetof(struct tcphdr, check);
+	if ((void *)(check + 1) > end)
+		return false;
+	before = *check;
+	if (is_ipv6)
+		gain = sum__fold64((__u64)sum__gain_ipv6(&p->key.saddr, &to->saddr) +
+				   sum__gain_ipv6(&p->key.daddr, &to->daddr));
+	else
+		gain = sum__fold64((__u64)sum__gain_ipv4(p->key.saddr.w[3], to->saddr.w[3]) +
+				   sum__gain_ipv4(p->key.daddr.w[3], to->daddr.w[3]));
+	all = sum__fold64((__u64)gain + sum__gain16(p->key.sport, to->sport) +
+			  sum__gain16(p->key.dport, to->dport));
+	if (unlikely(all % 0xffff == 0 || (is_udp && !before)))
+		return false;
+	if (is_ipv6) {
+		struct ipv6hdr *ip = data + L2_LEN;
+
+		if ((void *)(ip + 1) > end)	/* as older verifiers have forgotten */
+			return false;
+		__builtin_memcpy(&ip->saddr, &to->saddr, sizeof(to->saddr));
+		__builtin_memcpy(&ip->daddr, &to->daddr, sizeof(to->daddr));
+	} else {
+		struct iphdr *ip = data + L2_LEN;
+
+		ip->saddr = to->saddr.w[3];
+		ip->daddr = to->daddr.w[3];
+		ip->check = sum__update(ip->check, gain);
+	}
+	ports->source = to->sport;
+	ports->dest = to->dport;
+	at += is_udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check);
+	*outcome = DROP_TRUNCATED;
+	if (unlikely(bpf_l4_csum_replace(skb, at, 0, all, is_udp ? BPF_F_MARK_MANGLED_0 : 0)))
+		return true;
+	check = (void *)(long)skb->data + at;
+	if (unlikely((void *)(check + 1) > (void *)(long)skb->data_end))
+		return true;
+	*outcome = CONTINUE;
+	if (*check == before) {
+		*check = ~sum__update(~before, gain);
+		if (is_udp && !*check)
+			*check = 0xffff;
+	} else if (!is_ipv6) {
+		bpf_csum_update(skb, ~gain);	/* IPv4's own checksum has made up for the addresses already */
+	}
+	return true;
+}
+
+/* A service has another port than its backend, mostly. */
 static __always_inline int rewrite__both(struct __sk_buff *skb, const struct packet *p,
 					 const struct config *config,
 					 const struct translation *to)
 {
 	int outcome = CONTINUE;
 
-	if (to->sport != p->key.sport || !addr__equal(&to->saddr, &p->key.saddr))
-		outcome = rewrite(skb, p, config, &to->saddr, to->sport, true, true);
-	if (outcome == CONTINUE &&
-	    (to->dport != p->key.dport || !addr__equal(&to->daddr, &p->key.daddr)))
-		outcome = rewrite(skb, p, config, &to->daddr, to->dport, false, true);
+	if (likely(rewrite__at_once(skb, p, to, &outcome)))
+		return outcome;
+	outcome = rewrite__addresses(skb, p, config, to);
+	if (outcome != CONTINUE || !rewrite__has_transport(p))
+		return outcome;
+	if (to->sport != p->key.sport)
+		outcome = rewrite__port(skb, p, p->key.sport, to->sport, true);
+	if (outcome == CONTINUE && to->dport != p->key.dport)
+		outcome = rewrite__port(skb, p, p->key.dport, to->dport, false);
 	return outcome;
 }
