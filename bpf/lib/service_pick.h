@@ -87,6 +87,9 @@ __rare int service_flow__pick(struct __sk_buff *skb, const struct packet *p, boo
 		return is_outside ? SERVICE_NONE : service_flow__refuse(skb);
 	if (service->flags & SERVICE_ADDRESS)
 		return service_flow__refuse(skb);
+	/* Who asks from outside was asked before. */
+	if (!is_outside && unlikely(!service__admits(service, &p->key.saddr)))
+		return DROP_SOURCE_RANGE;
 	list = is_outside ? service->external : service->internal;
 	serving->client.client = p->key.saddr;
 	serving->client.kind = CLIENT_ADDRESS;

@@ -57,6 +57,8 @@ static __always_inline bool is_of_node(struct bpf_sock_addr *ctx)
 /* NULL: it is no service's. What a process calls "any address" the kernel takes for the loopback. */
 static __always_inline const struct service *asked(struct bpf_sock_addr *ctx, struct end *to)
 {
+	const struct service *service;
+
 	if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP)
 		return NULL;
 	if (addr__is_ipv4(&to->addr)) {
@@ -67,7 +69,11 @@ static __always_inline const struct service *asked(struct bpf_sock_addr *ctx, st
 	}
 	if (unlikely(addr__is_loopback(&to->addr) && !is_of_node(ctx)))
 		return NULL;
-	return service__find(&to->addr, to->port, ctx->protocol);
+	service = service__find(&to->addr, to->port, ctx->protocol);
+	/* Which source a pod will have, and whether that may ask, its packets say. */
+	if (service && unlikely(service->flags & SERVICE_SOURCE_RANGES) && !is_of_node(ctx))
+		return NULL;
+	return service;
 }
 
 /* Whom `to` leads to now; false if nobody. */

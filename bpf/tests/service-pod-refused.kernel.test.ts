@@ -6,6 +6,7 @@ import {
   FLOW_SEEN,
   IPCACHE_SERVICES,
   SERVICE_INTERNAL_LOCAL,
+  SERVICE_SOURCE_RANGES,
 } from '../src/layouts.ts'
 import { ip, packet, payload, type Rows } from '../testing/index.ts'
 import { Outside } from './outside.ts'
@@ -63,6 +64,36 @@ describe.each(families)('IPv$family', (actors) => {
   const other = { ...asked, dport: 81 }
   const icmp = family === 4 ? 1 : 58
   const linkLocal = family === 4 ? '127.0.0.1' : 'fe80::7'
+
+  test('who is in none of the source ranges is dropped, whoever else may ask', () => {
+    const bits = 32 + (family === 4 ? 96 + 32 : 128)
+    const ranged = (addr: string): Rows<Shapes> => {
+      const rows = service(actors, [])
+      const sb_services = (rows.sb_services ?? []).map(
+        ([key, row]) => [key, { ...row, flags: SERVICE_SOURCE_RANGES }] as const,
+      )
+      const [[, { id }] = [undefined, { id: 0 }]] = sb_services
+      return { ...rows, sb_services, sb_src_ranges: [[{ prefixLen: bits, service: id, addr }, 1]] }
+    }
+    const program = 'sb_from_pod'
+    world.check({
+      what: 'another source may ask',
+      ...{ program, maps: ranged(stranger), packet: datagram },
+      expect: {
+        verdict: 'shot',
+        maps: { sb_counters: counted('from_pod', 'DROP_SOURCE_RANGE') },
+      },
+    })
+    world.check({
+      what: 'it may ask, and nobody serves it',
+      ...{ program, maps: ranged(a), packet: datagram },
+      expect: {
+        verdict: 'next',
+        ctx: { mark: SB_REFUSE },
+        maps: { sb_counters: counted('from_pod', 'PASS_REFUSED') },
+      },
+    })
+  })
 
   test.each([
     ['a datagram, and nobody serves it', datagram, service(actors, [])],

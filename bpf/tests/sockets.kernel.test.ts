@@ -1,6 +1,11 @@
 // The programs on sockets, with real ones: who connects to a service reaches a backend and sees the service, of both families and of both in one.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { NODE_ADDR_HOST_PORTS, NODE_ADDR_NODE_PORTS, SERVICE_HOST_PORT } from '../src/layouts.ts'
+import {
+  NODE_ADDR_HOST_PORTS,
+  NODE_ADDR_NODE_PORTS,
+  SERVICE_HOST_PORT,
+  SERVICE_SOURCE_RANGES,
+} from '../src/layouts.ts'
 import { type Asker, addresses, BACKEND_PORT, SocketWorld } from './socket-world.ts'
 
 const SLOW_MS = 300_000
@@ -156,6 +161,16 @@ describe.each(ways)('$way', ({ family, socket, prefix, id }) => {
 
   test('a process outside of the cgroup is left alone', async () => {
     expect(await outside.do(`tcp ${socket} ${seen} ${PORT}`)).toBe('ENETUNREACH')
+  })
+
+  test('a service for some sources only: a pod’s packets are asked, and its sockets left alone; the node is served', async () => {
+    const port = 85
+    const spec = { id: id + 60, address, port, proto: 'tcp', flags: SERVICE_SOURCE_RANGES } as const
+    world.serve({ ...spec, backends })
+    // Without a route there it is not our refusal.
+    expect(await pod.do(`tcp ${socket} ${seen} ${port}`)).toBe('ENETUNREACH')
+    const answer = await node.do(`tcp ${socket} ${seen} ${port}`)
+    expect(backends).toContain(saidBy(answer, seen, port))
   })
 
   test('affinity: a namespace keeps its backend, each its own', async () => {

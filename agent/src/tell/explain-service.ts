@@ -121,7 +121,7 @@ function judgeFound(deps: ExplainDeps, asked: Asked, { row, at }: Found, from: C
   const isLoadBalancer = owner?.frontend.kind === 'LoadBalancer'
   const ranges = isLoadBalancer ? owner?.port.sourceRanges : undefined
   const source = from.address
-  if (list === 'external' && ranges !== undefined && source !== undefined) {
+  if (from.kind !== 'node' && ranges !== undefined && source !== undefined) {
     const isAdmitted = ranges.some((one) => prefixContains(parsePrefix(one), parseIp(source)))
     if (!isAdmitted) {
       const why = `${source} is in none of loadBalancerSourceRanges, ${ranges.join(', ') || 'which are of the other family'} (DROP_SOURCE_RANGE)`

@@ -251,6 +251,11 @@ test('from outside: node ports of the addresses that serve them, ranges of sourc
     outcome: 'dropped',
     why: expect.stringContaining('DROP_SOURCE_RANGE'),
   })
+  const ofPod = ask(maps, { ...balancer, from: { kind: 'pod', address: '10.1.0.9' } })
+  expect(ofPod).toMatchObject({ outcome: 'dropped', list: 'internal' })
+  expect(ask(maps, { ...balancer, from: { kind: 'node', address: '192.0.2.1' } }).outcome).toBe(
+    'chosen',
+  )
   const empty = mapsWith({ external: [], flags: SERVICE_EXTERNAL_LOCAL })
   expect(ask(empty.maps, nodePort)).toMatchObject({
     outcome: 'dropped',
