@@ -8,6 +8,8 @@ import { addPods, FAMILIES, type MasqueradeStage, raiseMasquerading } from './ma
 
 /** SINABRO_SHORT_CONNECTIONS: 100000 is what a busy node sees in a minute. */
 const COUNT = Number(process.env.SINABRO_SHORT_CONNECTIONS ?? 4_000)
+/** Each costs this host a few milliseconds, all ends of it together. */
+const TIMEOUT_MS = 120_000 + COUNT * 10
 const NAMES = Array.from({ length: 8 }, (_, i) => `p${i}`)
 const PORTS = 512
 /** All pods use the same, one after the other. */
@@ -23,7 +25,7 @@ beforeAll(async () => {
 })
 afterAll(() => stage?.lab.down())
 
-describe.each(FAMILIES)('IPv%i', (family) => {
+describe.each(FAMILIES)('IPv%i', { timeout: TIMEOUT_MS }, (family) => {
   test('every one succeeds, and a transfer beside them is whole', async () => {
     const [bulk, ...others] = pods
     if (bulk === undefined) throw new TypeError('pods')
