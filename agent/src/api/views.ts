@@ -133,7 +133,7 @@ export interface AttachedView {
   readonly of: string
   /** As the host sees it: ingress is what comes out of the pod or the tunnel. */
   readonly direction: 'ingress' | 'egress'
-  readonly way: 'tcx' | 'clsact' | 'netkit'
+  readonly way: 'xdp' | 'tcx' | 'clsact' | 'netkit'
   readonly programId: number
   /** Absent when this agent did not load it. */
   readonly program?: string

@@ -57,14 +57,14 @@ export async function describePrograms(options: ProgramsOptions): Promise<Progra
 }
 
 interface OnHook {
-  readonly way: 'tcx' | 'clsact' | 'netkit'
+  readonly way: 'xdp' | 'tcx' | 'clsact' | 'netkit'
   readonly programId: number
   readonly isOurs: boolean
 }
 
-/** netkit's own runs before all; tcx runs before clsact; within clsact the lower priority does. */
+/** XDP and netkit's own run before all; tcx runs before clsact; within clsact the lower priority does. */
 async function listHook(
-  { index, kind }: Link,
+  { index, kind, xdpProgramId }: Link,
   direction: Direction,
   { netlink, netns, features, ownLinks }: ProgramsOptions,
 ): Promise<OnHook[]> {
@@ -72,7 +72,9 @@ async function listHook(
   const tcx = features.has('tcx') ? listTcx(place) : []
   const netkit = kind === 'netkit' ? listNetkit(place) : []
   const filters = await netlink.filters.list({ index, parent: direction })
+  const xdp = direction === 'ingress' && xdpProgramId !== undefined ? [xdpProgramId] : []
   return [
+    ...xdp.map((programId): OnHook => ({ way: 'xdp', programId, isOurs: false })),
     ...netkit.map(({ programId, linkId }): OnHook => {
       return { way: 'netkit', programId, isOurs: ownLinks.has(linkId) }
     }),

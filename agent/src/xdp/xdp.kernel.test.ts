@@ -11,6 +11,7 @@ import { systemClock } from '../runtime/clock.ts'
 import { Health } from '../runtime/health.ts'
 import { Jobs } from '../runtime/jobs.ts'
 import { silentLog } from '../runtime/log.ts'
+import { describePrograms } from '../tell/programs.ts'
 import { Xdp } from './xdp.ts'
 
 const features = await probeFeatures()
@@ -67,7 +68,13 @@ async function start(xdp: 'off' | XdpMode, names: readonly string[]) {
     datapath.close()
   }
   stops.push(stop)
-  return { datapath, room, set, stop: () => Promise.all(stops.splice(0).map((one) => one())) }
+  return {
+    datapath,
+    health,
+    room,
+    set,
+    stop: () => Promise.all(stops.splice(0).map((one) => one())),
+  }
 }
 
 /** Of the program on the device, whoever's. */
@@ -82,6 +89,13 @@ test.each(['generic', 'native'] as const)(
     expect(before).toBeGreaterThan(0)
     await first.set(['eth0', 'eth1.7'])
     await expect.poll(() => first.room.describe(), PATIENTLY).toBe(`${mode} on eth0, eth1.7`)
+    const { attached } = await describePrograms({
+      ...{ netlink, netns, features, mode: 'bpf', ownLinks: new Set(), uplinks: ['eth0'] },
+      programs: first.datapath.programs,
+    })
+    expect(attached).toMatchObject([
+      { device: 'eth0', way: 'xdp', program: 'sb_xdp_uplink', state: 'current' },
+    ])
     await first.stop()
     expect(await programOn('eth0')).toBe(before)
 
@@ -105,6 +119,8 @@ test('another mode takes the place of the first, and off takes it away', async (
   await native.stop()
   const off = await start('off', ['eth0'])
   expect(off.room.describe()).toBe('off')
+  // Nobody waits for what is not to be done.
+  await off.health.whenReady(AbortSignal.timeout(10_000))
   expect(await programOn('eth0')).toBeUndefined()
   expect(off.datapath.pinnedXdp()).toEqual([])
 })
