@@ -21,8 +21,9 @@ beforeAll(async () => {
   world = await loadWorld({
     rows: { sb_config: [[0, { ...readyConfig, flags: SERVICES }]], sb_uplinks: outside.uplinks },
     netns: outside.netns,
-    // An LRU gives rows away before it is full.
+    // An LRU gives rows away before it is full; whoever asks has a flow of two rows, and no opener may have all.
     maxAffinity: 4 * CLIENTS,
+    maxFlows: 16 * CLIENTS,
   })
 })
 
@@ -57,4 +58,5 @@ test(`${CLIENTS} clients keep their backends`, () => {
   expect(first.size).toBe(CLIENTS)
   expect(new Set(first.values()).size).toBe(BACKENDS)
   expect(askAll(40_001)).toEqual(first)
+  expect([...world.map('sb_flows').keys()]).toHaveLength(4 * CLIENTS)
 }, 120_000)
