@@ -35,6 +35,19 @@ static napi_value map_create(napi_env env, napi_callback_info info)
 		      bpf_map_create(type, name.data, key_size, value_size, max_entries, &opts));
 }
 
+/* mapOfId(id): fd */
+static napi_value map_of_id(napi_env env, napi_callback_info info)
+{
+	struct args args;
+	uint32_t id;
+
+	args_open(&args, env, info);
+	id = args_u32(&args, 0);
+	if (args.is_bad)
+		return answer(env, -EINVAL);
+	return answer(env, bpf_map_get_fd_by_id(id));
+}
+
 /* mapLookup(fd, key, value, flags): 0 */
 static napi_value map_lookup(napi_env env, napi_callback_info info)
 {
@@ -173,6 +186,7 @@ static napi_value possible_cpus(napi_env env, napi_callback_info info)
 
 const struct function map_functions[] = {
 	{ "mapCreate", map_create },
+	{ "mapOfId", map_of_id },
 	{ "mapLookup", map_lookup },
 	{ "mapUpdate", map_update },
 	{ "mapDelete", map_delete },

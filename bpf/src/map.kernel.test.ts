@@ -122,6 +122,12 @@ test('maps of maps, which have other batches or none, read and write the same wa
   // Reading gives ids where writing took descriptors.
   const ids = [...outer.entries()].map(([, id]) => u32.decode(id))
   expect(ids).toEqual([inner.info.id, inner.info.id])
+  using found = BpfMap.openId(inner.info.id)
+  using copy = BpfMap.copyOf(inner.fd)
+  inner.update(key(3), value(3))
+  expect([found.lookup(key(3)), copy.lookup(key(3))]).toEqual([value(3), value(3)])
+  expect([found.fd, copy.fd]).not.toContain(inner.fd)
+  expect(() => BpfMap.openId(0xffff_ffff)).toThrow('BPF_MAP_GET_FD_BY_ID')
   expect(outer.deleteMany([key(1), key(5), key(2)])).toBe(2)
 })
 

@@ -37,6 +37,16 @@ export class BpfMap {
     return new BpfMap(check(native().getPinned(path), `BPF_OBJ_GET ${path}`))
   }
 
+  /** Of a map of maps, whose values are such ids when they are read. @throws BpfError ENOENT if there is none */
+  static openId(id: number): BpfMap {
+    return new BpfMap(check(native().mapOfId(id), `BPF_MAP_GET_FD_BY_ID ${id}`))
+  }
+
+  /** Another owner of the same map: `fd` stays whose it is. */
+  static copyOf(fd: number): BpfMap {
+    return new BpfMap(check(native().copyFd(fd), `copy of descriptor ${fd}`))
+  }
+
   static create(spec: MapSpec): BpfMap {
     const { type, keySize, valueSize, maxEntries, name, flags = 0, inner } = spec
     const number = mapTypeNumber(type)

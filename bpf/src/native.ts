@@ -28,6 +28,7 @@ export interface Native {
     name: string,
     innerFd: number,
   ): number
+  mapOfId(id: number): number
   mapLookup(fd: number, key: Uint8Array, value: Uint8Array, flags: number): number
   mapUpdate(fd: number, key: Uint8Array, value: Uint8Array, flags: number): number
   mapDelete(fd: number, key: Uint8Array): number
