@@ -4,6 +4,7 @@
 
 #include "config.h"
 #include "endpoints.h"
+#include "flows.h"
 #include "ipcache.h"
 #include "parse.h"
 
@@ -26,8 +27,8 @@ static __always_inline bool client__is_outside(const struct packet *p, const str
 	}
 }
 
-/* A datagram that answers a socket of the node itself, whose port is a service's, too. Of connected ones the
- * kernel knows whom they asked. */
+/* What a socket of the node itself is answered, whose port is a service's, too. Of connected ones the kernel
+ * knows whom they asked. */
 __rare int client__is_asked(struct __sk_buff *skb, const struct packet *p)
 {
 	struct bpf_sock_tuple tuple = {};
@@ -35,7 +36,7 @@ __rare int client__is_asked(struct __sk_buff *skb, const struct packet *p)
 	struct bpf_sock *socket;
 	bool is_connected;
 
-	if (!p || p->key.proto != IPPROTO_UDP)
+	if (!p || (p->key.proto != IPPROTO_UDP && !packet__is_midstream(p)))
 		return false;
 	if (p->flags & PACKET_IPV6) {
 		__builtin_memcpy(tuple.ipv6.saddr, &p->key.saddr, sizeof(p->key.saddr));
@@ -49,10 +50,14 @@ __rare int client__is_asked(struct __sk_buff *skb, const struct packet *p)
 		tuple.ipv4.sport = p->key.sport;
 		tuple.ipv4.dport = p->key.dport;
 	}
-	socket = bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (p->key.proto == IPPROTO_UDP)
+		socket = bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else
+		socket = bpf_sk_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
 	if (!socket)
 		return false;
-	is_connected = socket->state == BPF_TCP_ESTABLISHED;
+	is_connected = p->key.proto == IPPROTO_UDP ? socket->state == BPF_TCP_ESTABLISHED :
+						     socket->state != BPF_TCP_LISTEN;
 	bpf_sk_release(socket);
 	return is_connected;
 }

@@ -10,13 +10,21 @@
 #include "guard_tunnel.h"
 #include "service_flow.h"
 
-/* A connection's first packet, or a datagram: of others the kernel says that there is no connection. */
-static __always_inline bool service_outside__is_asking(const struct packet *p)
+/*
+ * A connection's first packet, or a datagram: of others the kernel says that there is no connection. Where nodes
+ * agree on backends, also what a client sends in the middle of one.
+ */
+static __always_inline bool service_outside__is_asking(const struct packet *p, const struct config *config)
 {
 	if (p->flags & PACKET_FRAGMENT_LATER)
 		return false;
-	return p->key.proto == IPPROTO_UDP ||
-	       (p->key.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN);
+	if (p->key.proto == IPPROTO_UDP)
+		return true;
+	if (p->key.proto != IPPROTO_TCP)
+		return false;
+	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		return true;
+	return config->flags & CONFIG_MAGLEV && !(p->tcp_flags & (TCP_SYN | TCP_RST));
 }
 
 /* CONTINUE: a service is asked for by who may ask. SERVICE_NONE, or DROP_SOURCE_RANGE. */
@@ -105,6 +113,21 @@ __rare int service_outside__place(struct __sk_buff *skb, const struct packet *p,
 	return CONTINUE;
 }
 
+/* The backend knows the rest of a connection by the client's own address only. Towards pods of other nodes the
+ * kernel lends it another, where it leads there. */
+static __always_inline bool service_outside__goes_on(const struct packet *p)
+{
+	const struct serving *serving = serving__get();
+	__u64 way;
+
+	if (!packet__is_midstream(p))
+		return true;
+	if (!serving || !addr__equal(&serving->packet.key.saddr, &p->key.saddr))
+		return false;
+	way = serving->opening.way;
+	return way__kind(way) != WAY_STACK || !way__node(way);
+}
+
 /* Begins a flow to a backend. CONTINUE: its rows are there. SERVICE_NONE: no service is asked for. */
 static __always_inline int service_outside__begin(struct __sk_buff *skb, const struct packet *p,
 						  const struct config *config)
@@ -115,6 +138,8 @@ static __always_inline int service_outside__begin(struct __sk_buff *skb, const s
 		outcome = service_flow__pick(skb, p, true);
 	if (outcome == CONTINUE)
 		outcome = service_outside__place(skb, p, config);
+	if (outcome == CONTINUE && !service_outside__goes_on(p))
+		outcome = SERVICE_NONE;
 	return outcome == CONTINUE ? service_flow__begin(skb, p, config) : outcome;
 }
 

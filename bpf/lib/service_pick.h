@@ -4,6 +4,7 @@
 
 #include "icmp_error.h"
 #include "ipcache.h"
+#include "maglev.h"
 #include "outside.h"
 #include "services.h"
 #include "verdict.h"
@@ -64,17 +65,27 @@ static __always_inline bool service_flow__is_address(const struct addr *addr)
 	return bpf_map_lookup_elem(&sb_services, &key) || ipcache__is_service(addr);
 }
 
+/* The backend that every node has for that client from outside. BACKEND_NONE: none, or not known yet. */
+static __always_inline __u32 service_flow__agreed(const struct packet *p, const struct service *service,
+						  bool is_outside)
+{
+	if (!is_outside || !(service->flags & SERVICE_MAGLEV))
+		return BACKEND_NONE;
+	return maglev__find(service->id, maglev__hash(&p->key, service->flags & SERVICE_AFFINITY));
+}
+
 /*
  * Which backend gets a first packet: CONTINUE with serving->packet, SERVICE_NONE, or an outcome. The middle of
  * a connection that nobody has a row of was a pod's until its backend went: the pod is told so. From outside it
- * may be anybody's.
+ * may be anybody's; unless all nodes agree on the backend: then it came by another one until now, or has rested
+ * for long.
  */
 __rare int service_flow__pick(struct __sk_buff *skb, const struct packet *p, bool is_outside)
 {
 	struct serving *serving = serving__get();
 	const struct service *service;
 	const struct backend *backend;
-	__u32 list, id;
+	__u32 list, agreed, id;
 
 	if (!serving || !p)
 		return DROP_NOT_READY;
@@ -83,17 +94,18 @@ __rare int service_flow__pick(struct __sk_buff *skb, const struct packet *p, boo
 	service = service__find(&p->key.daddr, p->key.dport, p->key.proto);
 	if (!service)
 		return service_flow__is_nobodys(&p->key.daddr);
-	if (packet__is_midstream(p))
+	list = is_outside ? service->external : service->internal;
+	agreed = service_flow__agreed(p, service, is_outside);
+	if (packet__is_midstream(p) && (!agreed || !list__has(list, agreed)))
 		return is_outside ? SERVICE_NONE : service_flow__refuse(skb);
 	if (service->flags & SERVICE_ADDRESS)
 		return service_flow__refuse(skb);
 	/* Who asks from outside was asked before. */
 	if (!is_outside && unlikely(!service__admits(service, &p->key.saddr)))
 		return DROP_SOURCE_RANGE;
-	list = is_outside ? service->external : service->internal;
 	serving->client.client = p->key.saddr;
 	serving->client.kind = CLIENT_ADDRESS;
-	id = service__pick(service, list, &serving->client);
+	id = service__pick(service, list, &serving->client, agreed);
 	if (!id && service->flags & (is_outside ? SERVICE_EXTERNAL_LOCAL : SERVICE_INTERNAL_LOCAL))
 		return DROP_NO_LOCAL_BACKEND;
 	backend = backend__find(id);

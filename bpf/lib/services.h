@@ -138,18 +138,25 @@ static __always_inline __u32 list__pick(__u32 list)
 	return likely(backend) ? backend : list__backend_at(list, 1);
 }
 
+/* That one if the list has it, else one by chance. */
+static __always_inline __u32 list__choose(__u32 list, __u32 preferred)
+{
+	return preferred && list__has(list, preferred) ? preferred : list__pick(list);
+}
+
 /*
  * The backend of a new connection: BACKEND_NONE if there is none, else an id. `client` is by address or by
- * namespace, with its `service` filled in here.
+ * namespace, with its `service` filled in here; who has no backend yet gets `preferred`, if that is not
+ * BACKEND_NONE.
  */
 static __always_inline __u32 service__pick(const struct service *service, __u32 list,
-					   struct affinity_key *client)
+					   struct affinity_key *client, __u32 preferred)
 {
 	struct affinity mine = {}, *known;
 	__u32 now;
 
 	if (likely(!(service->flags & SERVICE_AFFINITY)))
-		return list__pick(list);
+		return list__choose(list, preferred);
 	now = clock__now();
 	client->service = service->id;
 	known = bpf_map_lookup_elem(&sb_affinity, client);
@@ -158,7 +165,7 @@ static __always_inline __u32 service__pick(const struct service *service, __u32 
 		known->seen = now;
 		return known->backend;
 	}
-	mine.backend = list__pick(list);
+	mine.backend = list__choose(list, preferred);
 	mine.seen = now;
 	if (mine.backend)
 		bpf_map_update_elem(&sb_affinity, client, &mine, BPF_ANY);

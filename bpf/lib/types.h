@@ -33,6 +33,7 @@ enum config_flag {
 	CONFIG_FIB_SOURCE = 1 << 5,	/* routes say their source address (BPF_FIB_LOOKUP_SRC, 6.7) */
 	CONFIG_CSUM_IPV6 = 1 << 6,	/* bpf_l4_csum_replace takes BPF_F_IPV6 (6.16) */
 	CONFIG_SERVICES = 1 << 7,	/* service addresses are ours to translate */
+	CONFIG_MAGLEV = 1 << 10,	/* some service is of SERVICE_MAGLEV */
 };
 
 struct config {
@@ -243,7 +244,7 @@ _Static_assert(sizeof(struct service) == 24, "service");
  * Slot 0 says how many follow, from 1 without a gap. A list that shrinks has its last slot copied over the one
  * that goes, then fewer slots, then no last one: a reader of the old number still finds all but that. */
 
-/* | backend id: this list has that backend. Of services with affinity, and of UDP. */
+/* | backend id: this list has that backend. Of services with affinity or of SERVICE_MAGLEV, and of UDP. */
 #define SLOT_MEMBER 0x80000000u
 
 struct slot_key {
@@ -257,6 +258,11 @@ struct slot {
 	__u32 weight;			/* not looked at yet */
 };
 _Static_assert(sizeof(struct slot) == 8, "slot");
+
+/* -- sb_maglev: hash of arrays, service id (__u32) → table. Written by the agent. --------------- */
+
+/* Backend ids in one row of a table: a cache line. Of row 0 the first is how many entries the table has. */
+#define MAGLEV_ROW 16
 
 /* -- sb_backends: hash, backend id (__u32) → backend. Written by the agent. --------------------- */
 /* Ids do not come again before a million others have: what still names an old one finds nothing. */

@@ -236,7 +236,7 @@ static __always_inline int from_uplink(struct __sk_buff *skb)
 				return outcome;
 			flow = NULL;
 		}
-		if (config->flags & CONFIG_SERVICES && !flow && service_outside__is_asking(&p)) {
+		if (config->flags & CONFIG_SERVICES && !flow && service_outside__is_asking(&p, config)) {
 			outcome = ask(skb, &p, config);
 			if (outcome != CONTINUE)
 				return outcome;

@@ -93,7 +93,7 @@ static __always_inline bool choose(struct bpf_sock_addr *ctx, const struct servi
 	}
 	/* It may go between its slot and its row. */
 	for (tries = 0; tries < 2 && !backend; tries++) {
-		id = service__pick(service, service->internal, &client);
+		id = service__pick(service, service->internal, &client, BACKEND_NONE);
 		if (id == BACKEND_NONE)
 			return false;
 		backend = backend__find(id);

@@ -41,6 +41,7 @@ export const MAP_NAMES = {
   nodeAddrs: 'sb_node_addrs',
   sourceRanges: 'sb_src_ranges',
   affinity: 'sb_affinity',
+  maglev: 'sb_maglev',
   serviceConfig: 'sb_svc_config',
   sockets: 'sb_sock',
   udpSockets: 'sb_sock_udp',
@@ -57,6 +58,7 @@ export const CONFIG_TRANSLATED = 1 << 4
 export const CONFIG_FIB_SOURCE = 1 << 5
 export const CONFIG_CSUM_IPV6 = 1 << 6
 export const CONFIG_SERVICES = 1 << 7
+export const CONFIG_MAGLEV = 1 << 10
 
 /** The one row (key 0) of sb_config. `tunnelLocal…` all zero ('::') leaves the choice to the kernel. */
 export const config = struct('config', {

@@ -1,5 +1,5 @@
 // The structs of bpf/lib/types.h that services have, in its order.
-import { addr, be16, type Infer, pad, struct, u8, u16, u32, u64 } from './struct.ts'
+import { addr, array, be16, type Infer, pad, struct, u8, u16, u32, u64 } from './struct.ts'
 
 /** Key of sb_services. Port 0 and proto 0: the address itself; an address of all zero: those of sb_node_addrs. */
 export const serviceKey = struct('service_key', {
@@ -49,6 +49,12 @@ export const slot = struct('slot', {
   weight: u32,
 })
 export type Slot = Infer<typeof slot>
+
+/** Entries in one row of a table in sb_maglev. */
+export const MAGLEV_ROW = 16
+
+/** Value of such a table, by row (u32): backend ids. Of row 0 the first is how many entries the table has. */
+export const maglevRow = array(u32, MAGLEV_ROW)
 
 export const BACKEND_TERMINATING = 1 << 0
 
