@@ -48,6 +48,13 @@ const kubeconfigStep: Step = {
   ]),
 }
 
+/** A thread of its own, so that tables are not made on the event loop (ADR 0094). */
+const maglevStep: Step = {
+  output: `${parts}/maglev-worker.mjs`,
+  inputs: ['agent/src/services/maglev/*.ts', 'agent/src/config.ts', 'bpf/src/**/*.ts'],
+  command: bundling('agent/src/services/maglev/worker.ts', `${parts}/maglev-worker.mjs`, []),
+}
+
 function bundling(source: string, output: string, options: string[]): [string, ...string[]] {
   return [
     'node_modules/.bin/esbuild',
@@ -85,7 +92,7 @@ function bundleStep(root: string): Step {
 
 /** Makes what is out of date and says what it made. Parts that are not built are left out: the agent says so when it needs one. */
 export function build(root: string): string[] {
-  const steps = [bundleStep(root), kubeconfigStep]
+  const steps = [bundleStep(root), kubeconfigStep, maglevStep]
   const made = steps.flatMap((step) => (runStep(root, step) ? [step.output] : []))
   if (put(join(root, launcher), Buffer.from(LAUNCHER))) {
     chmodSync(join(root, launcher), 0o755)

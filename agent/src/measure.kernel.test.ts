@@ -37,8 +37,15 @@ test('every metric can be read from real rooms', async () => {
       services: {
         lag: { now: { lastAt: 1_500 }, batches: new Histogram() } as never,
         latency: { histogram: new Histogram() } as never,
+        tables: { builds: new Histogram() } as never,
         state: () =>
-          ({ ...NO_ROWS, services: 3, backends: 5, refusals: new Map([['sb_slots', 1]]) }) as never,
+          ({
+            ...NO_ROWS,
+            services: 3,
+            backends: 5,
+            tables: 2,
+            refusals: new Map([['sb_slots', 1]]),
+          }) as never,
       },
       cluster: createCluster(),
       recorder,
@@ -58,6 +65,7 @@ test('every metric can be read from real rooms', async () => {
       'sinabro_masquerade_flow_rows 0',
       'kubeproxy_sync_proxy_rules_last_timestamp_seconds 1.5',
       'sinabro_services 3',
+      'sinabro_service_tables 2',
       'sinabro_service_map_entries{map="sb_backends"} 5',
       'sinabro_service_map_full_total{map="sb_slots"} 1',
       'sinabro_condition{type="T",status="False"} 1',

@@ -16,7 +16,7 @@ import type { Rooms } from './tell/rooms.ts'
 
 export interface Measured extends Pick<Rooms, 'ipam' | 'cluster'> {
   readonly masquerade: Pick<Masquerade, 'pools' | 'state'>
-  readonly services: Pick<Services, 'state' | 'lag' | 'latency'>
+  readonly services: Pick<Services, 'state' | 'lag' | 'latency' | 'tables'>
   readonly datapath: Pick<Datapath, 'counters' | 'lastSweep' | 'maps'>
   readonly recorder: Pick<Recorder, 'totals' | 'conditions'>
   readonly calls: CniCalls
@@ -108,6 +108,18 @@ function addServiceMetrics(metrics: Metrics, { services }: Measured): void {
         ([map, value]) => ({ labels: { map }, value }),
       )
     },
+  })
+  metrics.add({
+    kind: 'gauge',
+    name: 'sinabro_service_tables',
+    help: 'Ports of Services whose backends are chosen by consistent hashing, by a table each.',
+    read: () => [{ value: services.state().tables }],
+  })
+  metrics.add({
+    kind: 'histogram',
+    name: 'sinabro_service_table_build_seconds',
+    help: 'How long each of these tables took to make, in a thread of its own.',
+    read: () => services.tables.builds.samples(),
   })
   metrics.add({
     kind: 'counter',

@@ -15,6 +15,7 @@ const PLACE = '/usr/lib/sinabro'
 export const OWN: readonly Item[] = [
   { from: 'agent/build/sinabro.mjs', to: `${PLACE}/sinabro.mjs` },
   { from: 'agent/build/lib/kubeconfig.mjs', to: `${PLACE}/lib/kubeconfig.mjs` },
+  { from: 'agent/build/lib/maglev-worker.mjs', to: `${PLACE}/lib/maglev-worker.mjs` },
   { from: 'agent/build/lib/netlink.node', to: `${PLACE}/lib/netlink.node` },
   { from: 'agent/build/lib/libbpf.node', to: `${PLACE}/lib/libbpf.node` },
   { from: 'agent/build/lib/sinabro-cni', to: `${PLACE}/lib/sinabro-cni`, isExecutable: true },

@@ -1,5 +1,5 @@
 // The maps that the agent reads and writes, through the codecs of their structs.
-import { addr, TypedMap, TypedPerCpuMap, u32, u64 } from '@sinabro/libbpf-ts'
+import { addr, type BpfMap, TypedMap, TypedPerCpuMap, u32, u64 } from '@sinabro/libbpf-ts'
 import {
   type Affinity,
   type AffinityKey,
@@ -70,6 +70,8 @@ export interface DatapathMaps {
   /** Which client had which backend. */
   readonly affinity: TypedMap<AffinityKey, Affinity>
   readonly serviceConfig: TypedMap<number, ServiceConfig>
+  /** By service id (u32): its table, a map. */
+  readonly maglev: BpfMap
 }
 
 export function openMaps(objects: Pick<LoadedObjects, 'map'>): DatapathMaps {
@@ -92,5 +94,6 @@ export function openMaps(objects: Pick<LoadedObjects, 'map'>): DatapathMaps {
     sourceRanges: new TypedMap(objects.map(MAP_NAMES.sourceRanges), sourceRangeKey, u32),
     affinity: new TypedMap(objects.map(MAP_NAMES.affinity), affinityKey, affinity),
     serviceConfig: new TypedMap(objects.map(MAP_NAMES.serviceConfig), u32, serviceConfig),
+    maglev: objects.map(MAP_NAMES.maglev),
   }
 }

@@ -16,6 +16,7 @@ function sizesOf(servicesMax: number): ReadonlyMap<string, number> {
     // These two are allocated whole when they are made.
     [MAP_NAMES.affinity, Math.ceil(servicesMax / 4)],
     ['sb_sock_udp', Math.ceil(servicesMax / 4)],
+    [MAP_NAMES.maglev, Math.ceil(servicesMax / 8)],
     [MAP_NAMES.nodeAddrs, NODE_ADDRESSES],
     [MAP_NAMES.services, servicesMax],
   ])

@@ -5,6 +5,7 @@ import {
   SERVICE_EXTERNAL_LOCAL,
   SERVICE_HOST_PORT,
   SERVICE_INTERNAL_LOCAL,
+  SERVICE_MAGLEV,
   SERVICE_SOURCE_RANGES,
   type ServiceKey,
 } from '@sinabro/libbpf-ts/layouts'
@@ -17,8 +18,10 @@ export interface WantedPort {
   readonly key: string
   readonly proto: number
   readonly affinitySec: number
-  /** Somebody asks whether a backend is in its lists: clients with affinity, and UDP sockets that keep theirs. */
+  /** Somebody asks whether a backend is in its lists: clients with affinity, UDP sockets that keep theirs, and who has it of a table. */
   readonly hasMembers: boolean
+  /** Its backends for those outside have a table. */
+  readonly isHashed: boolean
   readonly internal: readonly Backend[]
   /** Absent: nobody outside can ask for others than `internal`. */
   readonly external?: readonly Backend[]
@@ -47,9 +50,10 @@ function computePort(port: ServicePort): WantedPort {
   const { key, internal, external, affinitySec = 0, sourceRanges = [], frontends } = port
   const proto = PROTOCOLS[port.protocol]
   const isSeenOutside = frontends.some(({ kind }) => kind !== 'ClusterIP')
+  const isHashed = port.isHashed === true && isSeenOutside
   return {
-    ...{ key, proto, affinitySec, internal, sourceRanges },
-    hasMembers: affinitySec > 0 || port.protocol === 'UDP',
+    ...{ key, proto, affinitySec, isHashed, internal, sourceRanges },
+    hasMembers: affinitySec > 0 || port.protocol === 'UDP' || isHashed,
     ...(isSeenOutside && external !== internal ? { external } : {}),
     headers: frontends.map((frontend) => computeHeader(port, frontend, proto)),
   }
@@ -64,7 +68,8 @@ function computeHeader(of: ServicePort, { kind, address, port }: Frontend, proto
     (hasRanges ? SERVICE_SOURCE_RANGES : 0) |
     (of.isInternalLocal ? SERVICE_INTERNAL_LOCAL : 0) |
     (isLocalOutside ? SERVICE_EXTERNAL_LOCAL : 0) |
-    (kind === 'HostPort' ? SERVICE_HOST_PORT : 0)
+    (kind === 'HostPort' ? SERVICE_HOST_PORT : 0) |
+    (of.isHashed === true && !isInternal ? SERVICE_MAGLEV : 0)
   const key = { addr: address, port, proto }
   return { name: nameOf(key), key, flags, isInternal }
 }

@@ -40,6 +40,11 @@ export class RowWriter {
     await writeList(this.#lists, id, await this.#idsOf(wanted, proto), hasMembers)
   }
 
+  /** 0: it is in no map. */
+  idOf(one: Backend, proto: number): number {
+    return this.#deps.mirror.backends.find(backendCodec.encode(backendRow(one, proto)))
+  }
+
   async removeList(id: number): Promise<void> {
     if (this.#deps.mirror.lists.has(id)) await writeList(this.#lists, id, [], false)
   }

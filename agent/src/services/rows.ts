@@ -42,6 +42,8 @@ export interface ServicePort {
   /** The policy is Local: the list has backends of this node only. */
   readonly isInternalLocal: boolean
   readonly isExternalLocal: boolean
+  /** What comes from outside gets its backend by hashing, the same on every node; absent: by chance. */
+  readonly isHashed?: true
   /** `sessionAffinityConfig.clientIP.timeoutSeconds`; absent: no affinity. */
   readonly affinitySec?: number
   /** Who may ask the frontends of kind LoadBalancer: ranges of this family, canonical. Absent: everybody; empty: nobody. */

@@ -1,5 +1,6 @@
 // The room on a real kernel: what the maps say before the programs' part is turned on, what a restart keeps, and what is left when it is turned off.
 import {
+  CONFIG_MAGLEV,
   CONFIG_SERVICES,
   CONFIG_TRANSLATED,
   IPCACHE_SERVICES,
@@ -383,6 +384,29 @@ test('turned off, nothing is left but flows that are translated', async () => {
   await expect.poll(() => off.nft('list', 'tables'), PATIENTLY).not.toContain(TABLE)
   expect(off.datapath.config.has(CONFIG_TRANSLATED)).toBe(true)
   expect(off.services.state()).toMatchObject({ mode: 'none', isServing: false, services: 0 })
+})
+
+test('a hashed Service has a table, which goes with it, and programs look for one only then', async () => {
+  const room = await start()
+  const { rows, services, datapath } = room
+  const nodePort = { kind: 'NodePort', address: '0.0.0.0', port: 30_080 } as const
+  rows.upsert(serviceAt(1, [backendAt(1), backendAt(2)], {}, [nodePort]))
+  rows.markReady()
+  await room.health.whenReady(AbortSignal.timeout(10_000))
+  expect(datapath.config.has(CONFIG_MAGLEV)).toBe(false)
+  rows.upsert(serviceAt(1, [backendAt(1), backendAt(2)], { isHashed: true }, [nodePort]))
+  await expect.poll(() => services.state().tables, PATIENTLY).toBe(1)
+  expect(datapath.config.has(CONFIG_MAGLEV)).toBe(true)
+  expect([...datapath.maps.maglev.keys()]).toHaveLength(1)
+  await room.stop()
+  rooms.pop()
+  const again = await start()
+  expect([...again.datapath.maps.maglev.keys()]).toHaveLength(1)
+  again.rows.upsert(serviceAt(2, [backendAt(1)]))
+  again.rows.markReady()
+  await expect.poll(() => [...again.datapath.maps.maglev.keys()].length, PATIENTLY).toBe(0)
+  await expect.poll(() => again.datapath.config.has(CONFIG_MAGLEV), PATIENTLY).toBe(false)
+  expect(again.services.problems()).toEqual([])
 })
 
 test('a service range that masquerading left to the kernel becomes ours, and one of pods does not', async () => {

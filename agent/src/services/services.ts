@@ -17,6 +17,7 @@ import type { Log } from '../runtime/log.ts'
 import { Reconciler } from '../state/reconcile.ts'
 import type { RowStatus } from '../state/row-status.ts'
 import { type Source, Table } from '../state/table.ts'
+import { ServiceTables } from './maglev/tables.ts'
 import { NodeAddressTarget } from './node-address-target.ts'
 import { computeNodeAddresses, NodeAddresses, type NodePortAddresses } from './node-addresses.ts'
 import { OwnNode } from './own-node.ts'
@@ -82,6 +83,8 @@ export interface ServicesState {
   readonly headers: number
   readonly slots: number
   readonly backends: number
+  /** Of consistent hashing. */
+  readonly tables: number
   /** Services that could not be written. */
   readonly failed: number
   /** Rows that found no room, by map, since the start. */
@@ -102,6 +105,7 @@ export class Services {
   readonly latency: ProgrammingLatency
   readonly programs: ServicePrograms
   readonly lag: WriteLag
+  readonly tables: ServiceTables
   /** What the node's devices have; followed while Services are served. */
   readonly addresses = new NodeAddresses()
   readonly #isOn: boolean
@@ -128,6 +132,9 @@ export class Services {
     this.#sctp = new SctpServices(this.#wanted)
     this.#node = new OwnNode(nodes, deps.nodeName, maps.nodeAddrs.entries())
     this.latency = new ProgrammingLatency(deps.slices, clock)
+    const common = { log, clock, health, refreshMs }
+    this.tables = new ServiceTables({ map: maps.maglev, config, ...common })
+    if (!this.#isOn) this.tables.complete()
     this.#target = new ServiceTarget({
       maps,
       ...(crashPoint === undefined ? {} : { crashPoint }),
@@ -135,9 +142,9 @@ export class Services {
         this.latency.written(key)
         this.#written.tell()
       },
+      tables: this.tables,
     })
     this.#written = new WrittenRows(this.#wanted, (row) => this.#target.has(row))
-    const common = { log, clock, health, refreshMs }
     this.#rows = new Reconciler({
       ...common,
       ...{ target: this.#target, desired: this.#wanted, sources: [] },
@@ -175,7 +182,10 @@ export class Services {
     this.lag = new WriteLag({
       ...{ rows: this.#wanted, sources, clock },
       isServing: () => config.has(CONFIG_SERVICES),
-      caughtUp: () => this.#rows.caughtUp(),
+      caughtUp: async () => {
+        await this.#rows.caughtUp()
+        this.tables.complete()
+      },
       ...(deps.onWritten === undefined ? {} : { onWritten: deps.onWritten }),
     })
     this.programs = new ServicePrograms({
@@ -197,6 +207,7 @@ export class Services {
     jobs.start(ROWS, (signal) => this.#runRows(signal))
     jobs.start('service node addresses', (signal) => this.#nodeAddresses.run(signal))
     jobs.start('service ranges', (signal) => this.#ranges.run(signal))
+    jobs.start('service tables', (signal) => this.tables.run(signal))
     jobs.start('service rules', (signal) => this.#rules.run(signal))
     jobs.start('SCTP rules', (signal) => this.#sctpRules.run(signal))
     jobs.start(PROGRAMS, async (signal, alive) => {
@@ -210,6 +221,7 @@ export class Services {
     return {
       ...{ mode: this.#deps.mode, isServing, isByPacketsAlone, services: this.#wanted.size },
       ...this.#target.sizes,
+      tables: this.tables.size,
       failed: this.#rows.statuses().filter(({ state }) => state === 'error').length,
       refusals: this.#target.writer.refusals,
     }
@@ -227,9 +239,11 @@ export class Services {
 
   /** Those that are not in the maps as they should be, in words. */
   problems(): string[] {
-    return this.#rows
-      .statuses()
-      .flatMap(({ key, message }) => (message === undefined ? [] : [`${key}: ${message}`]))
+    const rows = this.#rows.statuses()
+    return [
+      ...rows.flatMap(({ key, message }) => (message === undefined ? [] : [`${key}: ${message}`])),
+      ...this.tables.problems(),
+    ]
   }
 
   /** By reconciler. */
@@ -240,6 +254,7 @@ export class Services {
       ['service ranges', this.#ranges.statuses()],
       ['service rules', this.#rules.statuses()],
       ['SCTP rules', this.#sctpRules.statuses()],
+      ['service tables', this.tables.statuses()],
     ])
   }
 

@@ -6,6 +6,7 @@ import type { Target } from '../state/target.ts'
 import { computeAddresses, computePorts, type WantedHeader, type WantedPort } from './compute.ts'
 import { HOST_PORT_KEY } from './host-ports.ts'
 import { Ids } from './ids.ts'
+import type { TableRow } from './maglev/target.ts'
 import { MapWriter } from './map-writer.ts'
 import { type Mirror, readMirror, type ServiceMaps } from './mirror.ts'
 import { type Port, PortNumbers } from './port-numbers.ts'
@@ -15,6 +16,8 @@ import type { ServiceRows } from './rows.ts'
 
 export interface ServiceTargetDeps {
   readonly maps: ServiceMaps
+  /** Told of each port whose backends have a table, once their rows are there, and when it has none any more. */
+  readonly tables?: { want(row: TableRow): void; drop(service: number): void }
   readonly crashPoint?: CrashPoint
   /** Rows that a refresh looks at before others are written. */
   readonly partRows?: number
@@ -200,12 +203,30 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
       if (port.external === 0) port.external = numbers.newList()
       await write(port.external, external)
     }
+    this.#wantTable(port.id, wanted)
     await rows.addRanges(port.id, sourceRanges)
     const outside = external === undefined ? port.internal : port.external
     await rows.writeHeaders(owned.key, headers, ({ flags, isInternal }) => ({
       ...{ id: port.id, flags, affinitySec, internal: port.internal },
       external: isInternal ? port.internal : outside,
     }))
+  }
+
+  #wantTable(
+    service: number,
+    { key, isHashed, proto, internal, external = internal }: WantedPort,
+  ): void {
+    const { tables } = this.#deps
+    if (!isHashed || external.length === 0) {
+      tables?.drop(service)
+      return
+    }
+    const { rows } = this.#listed()
+    const names = new Map(
+      external.map((one) => [rows.idOf(one, proto), `${one.address} ${one.port}`]),
+    )
+    const backends = Array.from(names, ([id, name]) => ({ id, name })).sort((a, b) => a.id - b.id)
+    tables?.want({ service, port: key, backends })
   }
 
   /** Takes away headers that it has no more, and then what none leads to any more. */
@@ -249,6 +270,7 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
 
   async #removePort(owned: Owned, port: Port): Promise<void> {
     await this.#keepHeaders(owned, this.#ownHeaders(owned, port), [])
+    this.#deps.tables?.drop(port.id)
     await this.#listed().rows.dropRanges(port.id)
     for (const list of [port.internal, port.external]) await this.#removeList(list)
     this.#listed().numbers.dropService(port.id)
