@@ -186,6 +186,7 @@ async function start(
           serviceCIDRs: config.serviceCidrs,
           externalIPCIDRs: config.externalIpCidrs,
           clusterCIDRs: config.clusterCidrs,
+          backendChoice: config.backendChoice,
         },
       })
     : undefined

@@ -1,6 +1,7 @@
 // What the program can be asked for, as plain objects; command-line.ts makes them of what people write.
 import { readFileSync } from 'node:fs'
 import type { FlowState } from './api/views.ts'
+import type { BackendChoice } from './cluster/rows.ts'
 import type { FeatureName } from './features/table.ts'
 import type { MasqueradeMode, PortRange } from './masquerade/rows.ts'
 import type { TunnelMode } from './overlay/rows.ts'
@@ -43,6 +44,8 @@ export interface AgentConfig {
   readonly servicesMax: number
   /** How connections from outside to services go on before the stack, on uplinks. */
   readonly xdp: 'off' | 'generic' | 'native'
+  /** How what comes from outside gets a backend, where a Service does not say it. */
+  readonly backendChoice: BackendChoice
   readonly nodePortAddresses: NodePortAddresses
   /** Where the addresses of Services are from. */
   readonly serviceCidrs: readonly string[]

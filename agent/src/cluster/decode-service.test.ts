@@ -135,3 +135,19 @@ test('decodeNamespace() takes labels and annotations', () => {
   })
   expect(() => decodeNamespace({ metadata: { name: 'No Name' } })).toThrow(DecodeError)
 })
+
+test('how a backend is chosen: random or maglev; what is neither is named, and the rest holds', () => {
+  const decode = (choice: string) =>
+    decodeService({
+      metadata: { namespace: 'n', name: 's', annotations: { 'sinabro.io/backend-choice': choice } },
+      spec: { clusterIPs: ['10.96.0.1'] },
+    })
+  expect(decode('maglev')).toMatchObject({ backendChoice: 'maglev' })
+  expect(decode('random')).toMatchObject({ backendChoice: 'random' })
+  const other = decode('Maglev')
+  expect(other.backendChoice).toBeUndefined()
+  expect(other.refused).toEqual([
+    'annotation sinabro.io/backend-choice: expected random or maglev, found Maglev',
+  ])
+  expect(other.clusterIPs).toEqual(['10.96.0.1'])
+})

@@ -1,12 +1,14 @@
 // A Kubernetes Service, v1, to the row that the node network reads of it.
 import { formatPrefix, networkOf, parseIpWithPrefix } from '@sinabro/node-netlink'
 import { DecodeError, decodeMetadata, decodePort, decodeProtocol, Field } from './decode.ts'
-import type { IngressRow, ServicePortRow, ServiceRow } from './rows.ts'
+import type { BackendChoice, IngressRow, ServicePortRow, ServiceRow } from './rows.ts'
 
 const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const
 const PROXY_NAME = 'service.kubernetes.io/service-proxy-name'
 /** With any value: nobody serves it, although it may have addresses. */
 const HEADLESS = 'service.kubernetes.io/headless'
+const CHOICE = 'sinabro.io/backend-choice'
+const CHOICES: readonly BackendChoice[] = ['random', 'maglev']
 /** `sessionAffinityConfig.clientIP.timeoutSeconds` where it is not said: three hours. */
 const AFFINITY_SEC = 10_800
 
@@ -29,6 +31,13 @@ export function decodeService(value: unknown): ServiceRow {
   const hasHealthCheck = isExternalLocal && !healthCheck.isAbsent && healthCheck.value !== 0
   const { namespace, name, uid } = decodeMetadata(metadata)
   const refused: string[] = []
+  const choice = metadata.at('annotations').at(CHOICE).optionalString()
+  const backendChoice = CHOICES.find((one) => one === choice)
+  if (choice !== undefined && backendChoice === undefined) {
+    refused.push(
+      `annotation ${CHOICE}: expected ${CHOICES.join(' or ')}, found ${choice.slice(0, 40)}`,
+    )
+  }
   const externalIPs = spec.at('externalIPs').list()
   const ingress = service.at('status').at('loadBalancer').at('ingress')
   // What all have comes first: those fields then lie in the object itself, and there are many.
@@ -48,6 +57,7 @@ export function decodeService(value: unknown): ServiceRow {
     ...decodeAffinity(spec),
     ...decodeSourceRanges(spec.at('loadBalancerSourceRanges')),
     ...(trafficDistribution === undefined ? {} : { trafficDistribution }),
+    ...(backendChoice === undefined ? {} : { backendChoice }),
     ...(proxyName === undefined ? {} : { proxyName }),
     ...(refused.length === 0 ? {} : { refused }),
   }

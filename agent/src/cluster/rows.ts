@@ -47,11 +47,16 @@ export interface ServiceRow {
   readonly loadBalancerSourceRanges?: readonly string[]
   /** For people: what it asks for is in the hints of its slices. */
   readonly trafficDistribution?: string
+  /** Annotation `sinabro.io/backend-choice`. */
+  readonly backendChoice?: BackendChoice
   /** Label `service.kubernetes.io/service-proxy-name`: somebody else's to serve. */
   readonly proxyName?: string
-  /** What of its addresses from outside is none, in words; the others hold. */
+  /** What of its addresses from outside, or of our annotation, is none, in words; the rest holds. */
   readonly refused?: readonly string[]
 }
+
+/** By chance, or by consistent hashing (Maglev). */
+export type BackendChoice = 'random' | 'maglev'
 
 export interface IngressRow {
   readonly ip: string

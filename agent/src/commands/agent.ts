@@ -226,6 +226,15 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         .default('off', 'off; native where the driver can, generic for tests'),
     )
     .addOption(
+      new Option(
+        '--backend-choice <way>',
+        'how what comes from outside gets a backend, where the annotation of its Service does not say it',
+      )
+        .env('SINABRO_BACKEND_CHOICE')
+        .choices(['random', 'maglev'])
+        .default('random', 'random: by chance; maglev: by consistent hashing, alike on all nodes'),
+    )
+    .addOption(
       new Option('--node-port-addresses <ranges>', 'addresses of the node that serve node ports')
         .env('SINABRO_NODE_PORT_ADDRESSES')
         .argParser(parseNodePortAddresses)

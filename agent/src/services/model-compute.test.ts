@@ -384,3 +384,13 @@ test('explain() agrees with what is computed, in every situation', () => {
     expect(asked.map(({ address }) => address)).toEqual(rows.internal.map(({ address }) => address))
   }
 })
+
+test('how a backend is chosen: as the Service says, else as the agent was told', () => {
+  const slices = [slice('shop/web', ['10.244.1.5@n1/a'])]
+  const hashed = (change: Partial<ServiceRow>, context: Context) =>
+    only(compute({ ...web(), ...change }, slices, context)).isHashed
+  expect(hashed({}, HERE)).toBeUndefined()
+  expect(hashed({ backendChoice: 'maglev' }, HERE)).toBe(true)
+  expect(hashed({}, { ...HERE, backendChoice: 'maglev' })).toBe(true)
+  expect(hashed({ backendChoice: 'random' }, { ...HERE, backendChoice: 'maglev' })).toBeUndefined()
+})

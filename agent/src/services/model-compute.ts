@@ -1,5 +1,11 @@
 // One Service and its EndpointSlices to what the maps must say of it: pure, so that one change costs one Service.
-import type { EndpointSliceRow, Protocol, ServicePortRow, ServiceRow } from '../cluster/rows.ts'
+import type {
+  BackendChoice,
+  EndpointSliceRow,
+  Protocol,
+  ServicePortRow,
+  ServiceRow,
+} from '../cluster/rows.ts'
 import {
   type Candidate,
   candidatesOf,
@@ -13,6 +19,8 @@ import { familiesOf, familyOf, frontendsOf } from './model-frontends.ts'
 import type { Backend, Frontend, ServicePort, ServiceRows } from './rows.ts'
 
 export interface Context extends Place {
+  /** Of Services that do not say it; absent: by chance. */
+  readonly backendChoice?: BackendChoice
   /** The Service asks for it, but may not or cannot have it. */
   isRefused(frontend: Frontend, protocol: Protocol): boolean
 }
@@ -59,7 +67,7 @@ function computePort(
   const isInternalLocal = service.internalTrafficPolicy === 'Local'
   const isExternalLocal = service.externalTrafficPolicy === 'Local' && outer.length > 0
   const lists = new Lists(candidatesOf(port, family, slices), context)
-  const { affinitySec } = service
+  const { affinitySec, backendChoice = context.backendChoice } = service
   const row = (
     rowKey: string,
     of: readonly Frontend[],
@@ -75,6 +83,7 @@ function computePort(
     external: external.list,
     isInternalLocal: internal.isLocal,
     isExternalLocal: external.isLocal,
+    ...(backendChoice === 'maglev' ? { isHashed: true } : {}),
     ...(affinitySec === undefined ? {} : { affinitySec }),
     ...sourceRangesOf(service, family, of),
   })

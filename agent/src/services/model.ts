@@ -6,6 +6,7 @@
 //   .explain(key)          why each endpoint is asked or not
 //   .serviceRanges()       where cluster addresses come from
 import type {
+  BackendChoice,
   EndpointSliceRow,
   NodeRow,
   ProblemRow,
@@ -40,6 +41,8 @@ export interface ModelDeps {
 export interface ModelSettings extends AddressSettings {
   /** Where the cluster has no ServiceCIDR objects. */
   readonly serviceCIDRs: readonly string[]
+  /** Where a Service does not say it; absent: by chance. */
+  readonly backendChoice?: BackendChoice
 }
 
 const ZONE = 'topology.kubernetes.io/zone'
@@ -201,6 +204,7 @@ export class ServiceModel {
       const refusals = this.#refusalsOf(key, service)
       const context: Context = {
         ...this.#place,
+        backendChoice: this.#deps.settings.backendChoice ?? 'random',
         isRefused: (frontend, protocol) => refusals.has(claimOf(frontend, protocol)),
       }
       const row = compute(service, slices, context)
