@@ -8,6 +8,7 @@ import { type Bench, LAB_NAME } from './bench.ts'
 import { cniAdd } from './cni-add.ts'
 import { cniStart } from './cni-start.ts'
 import { flowSweep } from './flow-sweep.ts'
+import { maglev } from './maglev.ts'
 import { masqueradeCost } from './masquerade-cost.ts'
 import { masqueradePool } from './masquerade-pool.ts'
 import { masqueradeRate } from './masquerade-rate.ts'
@@ -35,6 +36,7 @@ const benches: readonly Bench[] = [
   serviceRate,
   serviceSync,
   serviceMemory,
+  maglev,
   netlink,
   agentMemory,
   agentStart,
