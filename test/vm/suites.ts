@@ -66,7 +66,7 @@ export const SUITES: readonly Suite[] = [
     files: [
       'agent/src/pods/{pods,remake}.kernel.test.ts',
       'agent/src/{datapath,features,masquerade}/{datapath,features,masquerade}.kernel.test.ts',
-      'agent/src/services/{ruleset,services}.kernel.test.ts',
+      'agent/src/services/{rulesets,services}.kernel.test.ts',
     ],
     // What an agent that is killed leaves, and what the next one makes of it, its code says on any kernel.
     only: /^(?!.*(at point |killed there|no allocation knows|lost all its records|without a DEL|for its DEL|middle of its birth|a pod that keeps its address|own addresses are|another layout|a Service that comes|Services that our programs|whoever masquerades|flows are judged again|in another mode|after a restart|never end|node ports stay))/,
@@ -84,6 +84,8 @@ export const SUITES: readonly Suite[] = [
     env: { SINABRO_ROUTES: '10000' },
   },
   { name: 'sockets', files: SOCKET_FILES },
+  // Modules of these kernels, where this machine's may have none.
+  { name: 'sctp', files: ['agent/src/services/sctp.kernel.test.ts'] },
   { name: 'live', files: ['bpf/tests/live*.kernel.test.ts'] },
   { name: 'binding', files: ['bpf/src/*.kernel.test.ts'] },
   { name: FAULTS, files: ['test/vm/faults.kernel.test.ts'] },
