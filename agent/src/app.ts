@@ -206,6 +206,7 @@ async function start(
     nodes,
     nodeName,
     nodePortAddresses: config.nodePortAddresses,
+    forwarding: config.serviceForwarding,
     serviceCIDRs: config.serviceCidrs,
     ranges: cluster.serviceCIDRs,
     ownAddresses: () => overlay.plan().self?.ownAddresses,

@@ -7,6 +7,7 @@ import type { MasqueradeMode, PortRange } from './masquerade/rows.ts'
 import type { TunnelMode } from './overlay/rows.ts'
 import type { LogLevel } from './runtime/log.ts'
 import type { NodePortAddresses } from './services/node-addresses.ts'
+import type { ServiceForwarding } from './services/programs.ts'
 import type { ServicesMode } from './services/services.ts'
 
 export interface AgentConfig {
@@ -47,6 +48,7 @@ export interface AgentConfig {
   /** How what comes from outside gets a backend, where a Service does not say it. */
   readonly backendChoice: BackendChoice
   readonly nodePortAddresses: NodePortAddresses
+  readonly serviceForwarding: ServiceForwarding
   /** Where the addresses of Services are from. */
   readonly serviceCidrs: readonly string[]
   /** What `spec.externalIPs` of Services may be from. */

@@ -109,8 +109,21 @@ static __always_inline bool flow__is_partner(const struct flow_key *key, const s
 		addr__equal(&other->to.daddr, &key->saddr));
 }
 
+/* First flags of the row of answers: they pass elsewhere, and whoever goes on has had one. */
+static __always_inline __u32 way__unseen_flags(__u64 way)
+{
+	return way__kind(way) == WAY_DSR ? FLOW_SEEN : 0;
+}
+
 static __always_inline bool flow__is_closed(const struct flow *flow)
 {
 	return flow->flags & FLOW_RST ||
 	       (flow->flags & (FLOW_FIN | FLOW_FIN_REPLY)) == (FLOW_FIN | FLOW_FIN_REPLY);
+}
+
+/* By a SYN. Where answers pass elsewhere the other side's end is not seen. */
+static __always_inline bool flow__may_reopen(const struct flow *flow)
+{
+	return flow__is_closed(flow) ||
+	       (flow->flags & FLOW_FIN && way__kind(READ_ONCE(flow->way)) == WAY_DSR);
 }

@@ -16,7 +16,7 @@
 /* A SYN on a row of a connection that has ended begins another connection. */
 static __always_inline bool flow__is_reopened(const struct flow *flow, __u8 tcp_flags)
 {
-	return (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && flow__is_closed(flow);
+	return (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && flow__may_reopen(flow);
 }
 
 /* Both directions' packets write both rows: no bit of another CPU's is lost, and none of a row that is another
@@ -116,6 +116,7 @@ __rare int flow__mend(const struct packet *p, const struct flow *flow)
 		row.target_incarnation = flow->source_incarnation;
 		row.source_node = flow__target_node(flow);
 		row.flags = FLOW_TRANSLATED | (flow->flags & (FLOW_SERVICE | FLOW_RST)) |
+			    way__unseen_flags(flow->way) |
 			    (flow->flags & FLOW_OPENER ? 0 : FLOW_OPENER) |
 			    (flow->flags & FLOW_FIN ? FLOW_FIN_REPLY : 0) |
 			    (flow->flags & FLOW_FIN_REPLY ? FLOW_FIN : 0);

@@ -90,12 +90,17 @@ enum outcome {
 	DROP_SOURCE_RANGE = 46,		/* the service is not for this source */
 	DROP_NO_LOCAL_BACKEND = 47,	/* none on this node, where its backends must be */
 
-	DROP_LAST = 47,			/* the largest number that a drop can have */
+	DROP_LAST = 47,			/* of these; DROP_MORE goes on */
 
 	/* Passed on, again. */
 	PASS_SERVICE = 48,		/* a socket's peer is a backend in place of a service; at an uplink: the
 					 * node's own backend answers in its service's name */
 	PASS_REFUSED = 49,		/* nobody serves it: who asks is told so */
+
+	/* Dropped, again. */
+	DROP_MORE = 50,
+	DROP_NOT_BACKEND = 50,		/* another node was asked, for what no pod here is a backend of */
+	DROP_MORE_LAST = 50,
 
 	OUTCOMES_MAX = 64,
 };

@@ -9,22 +9,18 @@
 
 #define TUNNEL_TTL 64
 
-/* Outer header and inner MACs for a node: both tunnel modes look the same on the wire. The device
- * carries the inner packet's ECN into the outer header, and back out on the other side. */
-static __always_inline int overlay__address(struct __sk_buff *skb, const struct packet *p,
-					    const struct config *config, const struct node *node)
+/* Besides CONTINUE and outcomes: it is for a service (dsr_arrive.h). */
+#define OVERLAY_DSR (-4)
+
+/* Outer header for a node. The device carries the inner packet's ECN into it, and back out on the other side. */
+static __always_inline int overlay__encapsulate(struct __sk_buff *skb, const struct packet *p,
+						const struct config *config, const struct node *node,
+						__u32 vni)
 {
-	void *data = (void *)(long)skb->data;
-	void *end = (void *)(long)skb->data_end;
 	struct bpf_tunnel_key key = {};
 	__u64 flags;
 
-	if (unlikely(data + ETH_HLEN > end))
-		return DROP_TRUNCATED;
-	*(struct mac_one *)data = *(const struct mac_one *)node->mac;
-	*(struct mac_one *)(data + ETH_ALEN) = *(const struct mac_one *)config->overlay_mac;
-
-	key.tunnel_id = config->vni;
+	key.tunnel_id = vni;
 	key.tunnel_ttl = TUNNEL_TTL;
 	key.tunnel_tos = p->tos;
 	if (addr__is_ipv4(&node->tunnel)) {
@@ -41,6 +37,28 @@ static __always_inline int overlay__address(struct __sk_buff *skb, const struct 
 	return CONTINUE;
 }
 
+/* Outer header and inner MACs for a node: both tunnel modes look the same on the wire. */
+static __always_inline int overlay__address(struct __sk_buff *skb, const struct packet *p,
+					    const struct config *config, const struct node *node)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+
+	if (unlikely(data + ETH_HLEN > end))
+		return DROP_TRUNCATED;
+	*(struct mac_one *)data = *(const struct mac_one *)node->mac;
+	*(struct mac_one *)(data + ETH_ALEN) = *(const struct mac_one *)config->overlay_mac;
+	return overlay__encapsulate(skb, p, config, node, config->vni);
+}
+
+static __always_inline int overlay__redirect(struct __sk_buff *skb, const struct config *config)
+{
+	skb->mark |= SB_DONE;		/* sb_to_overlay runs next, and has nothing left to do */
+	redirect__note(skb, REDIRECT_DEVICE, config->overlay_ifindex);
+	bpf_redirect(config->overlay_ifindex, 0);
+	return PASS_NODE;
+}
+
 /* The short way to another node, whatever the length. PASS_NODE, or what else became of it. */
 static __always_inline int overlay__go(struct __sk_buff *skb, const struct packet *p,
 				       const struct config *config, const struct node *node)
@@ -55,12 +73,7 @@ static __always_inline int overlay__go(struct __sk_buff *skb, const struct packe
 	if (!hop__add_ethernet(skb))
 		return DROP_TRUNCATED;
 	outcome = overlay__address(skb, p, config, node);
-	if (outcome != CONTINUE)
-		return outcome;
-	skb->mark |= SB_DONE;		/* sb_to_overlay runs next, and has nothing left to do */
-	redirect__note(skb, REDIRECT_DEVICE, config->overlay_ifindex);
-	bpf_redirect(config->overlay_ifindex, 0);
-	return PASS_NODE;
+	return outcome == CONTINUE ? overlay__redirect(skb, config) : outcome;
 }
 
 /* The same for what fits. */
@@ -72,7 +85,7 @@ static __always_inline int overlay__send(struct __sk_buff *skb, const struct pac
 	return outcome == CONTINUE ? overlay__go(skb, p, config, node) : outcome;
 }
 
-/* The outer source of a packet that came out of our tunnel. */
+/* The outer source of a packet that came out of our tunnel. CONTINUE, OVERLAY_DSR or a drop. */
 static __always_inline int overlay__outer(struct __sk_buff *skb, const struct config *config,
 					  struct addr *outer)
 {
@@ -86,13 +99,13 @@ static __always_inline int overlay__outer(struct __sk_buff *skb, const struct co
 					   is_ipv6 ? BPF_F_TUNINFO_IPV6 : 0))
 			return DROP_NO_TUNNEL_KEY;
 	}
-	if (unlikely(key.tunnel_id != config->vni))
-		return DROP_WRONG_VNI;
 	if (is_ipv6)
 		__builtin_memcpy(outer, key.remote_ipv6, sizeof(*outer));
 	else
 		addr__from_ipv4(outer, bpf_htonl(key.remote_ipv4));
-	return CONTINUE;
+	if (likely(key.tunnel_id == config->vni))
+		return CONTINUE;
+	return key.tunnel_id == (config->vni ^ DSR_VNI) ? OVERLAY_DSR : DROP_WRONG_VNI;
 }
 
 /* The node that has the address, 0 if none. `likely_node` is looked at first: its tunnel address is

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "arrival.h"
+#include "dsr.h"
 #include "outside.h"
 #include "overlay.h"
 #include "service_pick.h"
@@ -64,7 +65,7 @@ __rare int service_flow__start(const struct packet *p)
 	pair->back_row.source_incarnation = o->target_incarnation;
 	pair->back_row.target_incarnation = o->source_incarnation;
 	pair->back_row.source_node = o->target_node;
-	pair->back_row.flags = FLOW_TRANSLATED | FLOW_SERVICE;
+	pair->back_row.flags = FLOW_TRANSLATED | FLOW_SERVICE | way__unseen_flags(o->way);
 	pair->back_row.to.saddr = p->key.daddr;
 	pair->back_row.to.daddr = p->key.saddr;
 	pair->back_row.to.sport = p->key.dport;
@@ -204,9 +205,12 @@ __rare int service_flow__send(struct __sk_buff *skb, const struct packet *p, con
 		mtu = node->mtu;
 	}
 	outcome = hop__check(skb, p, mtu);
-	if (unlikely(outcome == PASS_STACK_MTU && kind == WAY_NODE && service_flow__is_nodes(p, flow) &&
+	if (unlikely(outcome == PASS_STACK_MTU &&
+		     (kind == WAY_DSR || (kind == WAY_NODE && service_flow__is_nodes(p, flow))) &&
 		     service_flow__may_be_cut(skb, p)))
 		outcome = CONTINUE;
+	if (kind == WAY_DSR && outcome == CONTINUE)
+		return dsr__send(skb, p, config, node, flow);
 	if (unlikely(outcome == CONTINUE && service_flow__is_piece(p, flow)))
 		outcome = PASS_STACK;
 	to = &flow->to;
@@ -307,6 +311,8 @@ __rare int service_flow__renew(struct __sk_buff *skb, const struct packet *p, co
 		route = service_flow__route(skb, p, config, pair, &way);
 	else
 		way = service_flow__way_to(&pair->row.to.daddr, config);
+	if (way__kind(pair->row.way) == WAY_DSR)
+		way = dsr__is_in_vain(p, &pair->row) ? 0 : dsr__way(way);
 	if (route == ROUTE_NONE)
 		return PASS_STACK;
 	if (!way || pair->row.target_incarnation !=
@@ -356,7 +362,8 @@ static __always_inline int service_flow__continue(struct __sk_buff *skb, const s
 		return outcome;
 	/* Routes are asked again once a tick: they change with no agent, too. */
 	return service_flow__go(skb, p, config, flow, false,
-				way__kind(way) == WAY_OUT && READ_ONCE(flow->seen) != seen);
+				(way__kind(way) == WAY_OUT && READ_ONCE(flow->seen) != seen) ||
+					(way__kind(way) == WAY_DSR && p->tcp_flags & TCP_SYN));
 }
 
 /* Where an error is taken apart that may be about a service's flow. */
@@ -402,6 +409,8 @@ __rare int service_flow__send_error(struct __sk_buff *skb, const struct packet *
 	outcome = hop__check(skb, p, pod ? pod->mtu : node ? node->mtu : flow->mtu);
 	if (outcome != CONTINUE)
 		return outcome;
+	if (kind == WAY_DSR)
+		return dsr__send(skb, p, config, node, flow);
 	/* Another node takes from us what this one has sent. */
 	outcome = translate_error(skb, p, &serving->error, &flow->to,
 				  flow->flags & FLOW_OPENER &&
@@ -410,12 +419,11 @@ __rare int service_flow__send_error(struct __sk_buff *skb, const struct packet *
 		return outcome;
 	if (pod)
 		return arrive(skb, p, pod, is_sending);
+	if (node)
+		return kind == WAY_NODE ? overlay__send(skb, p, config, node) :
+					  uplink__send(skb, p, config, node);
 	if (kind == WAY_STACK)
 		return PASS_STACK_ERROR;
-	if (kind == WAY_OUT) {
-		outcome = hop__take(skb, p, 0);
-		return outcome == CONTINUE ? outside__redirect(skb, way) : outcome;
-	}
-	return kind == WAY_NODE ? overlay__send(skb, p, config, node) :
-				  uplink__send(skb, p, config, node);
+	outcome = hop__take(skb, p, 0);
+	return outcome == CONTINUE ? outside__redirect(skb, way) : outcome;
 }

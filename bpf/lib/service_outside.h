@@ -89,6 +89,13 @@ __rare int service_outside__place(struct __sk_buff *skb, const struct packet *p,
 		o->target_incarnation = endpoint__incarnation(endpoint__find(&serving->packet.key.daddr));
 		return service_outside__place_answers(skb, p, config);
 	case WAY_NODE:
+		if (dsr__is_for(p, config)) {
+			o->target_node = way__node(o->way);
+			o->way = dsr__way(o->way);
+			o->way_back = way__make(WAY_OUT, 0, READ_ONCE(config->generation) - 1);
+			return CONTINUE;
+		}
+		/* fall through */
 	case WAY_UPLINK:
 		if (addr__is_zero(name))
 			break;

@@ -107,6 +107,18 @@ static __always_inline const struct service *service__find(const struct addr *ad
 	return bpf_map_lookup_elem(&sb_services, &key);
 }
 
+/* The same of an address that is another node's: every node has the same node ports. */
+static __always_inline const struct service *service__find_node_port(const struct addr *addr, __be16 port,
+								     __u8 proto)
+{
+	struct service_key key = { .port = port, .proto = proto };
+	const struct service *service;
+
+	addr__any(&key.addr, addr);
+	service = bpf_map_lookup_elem(&sb_services, &key);
+	return service && !(service->flags & SERVICE_HOST_PORT) ? service : NULL;
+}
+
 static __always_inline const struct backend *backend__find(__u32 id)
 {
 	return bpf_map_lookup_elem(&sb_backends, &id);

@@ -55,7 +55,7 @@ static __always_inline bool pair__is_begun(const struct pair *pair)
 {
 	const struct flow *there = flow__find(&pair->key);
 
-	return there && there->flags & FLOW_TRANSLATED && !flow__is_closed(there) &&
+	return there && there->flags & FLOW_TRANSLATED && !flow__may_reopen(there) &&
 	       there->source_incarnation == pair->row.source_incarnation;
 }
 

@@ -33,8 +33,12 @@ enum config_flag {
 	CONFIG_FIB_SOURCE = 1 << 5,	/* routes say their source address (BPF_FIB_LOOKUP_SRC, 6.7) */
 	CONFIG_CSUM_IPV6 = 1 << 6,	/* bpf_l4_csum_replace takes BPF_F_IPV6 (6.16) */
 	CONFIG_SERVICES = 1 << 7,	/* service addresses are ours to translate */
+	CONFIG_DSR = 1 << 8,		/* who asks from outside is answered by the backend's node itself */
 	CONFIG_MAGLEV = 1 << 10,	/* some service is of SERVICE_MAGLEV */
 };
+
+/* config.vni ^ this is the VNI of what nodes are asked from outside and send on untranslated. */
+#define DSR_VNI 0x800000
 
 struct config {
 	/* Bumped after a change of sb_ipcache, or of ids in sb_nodes and sb_node_ids. Flow rows of an
@@ -167,6 +171,7 @@ enum way_kind {
 	WAY_STACK = 3,			/* the kernel's; the node id, if any, is where sb_to_overlay sends */
 	WAY_UPLINK = 4,			/* out of config.uplink_ifindex to the node, without a tunnel */
 	WAY_OUT = 5,			/* out of the uplink with this ifindex, translated */
+	WAY_DSR = 6,			/* tunnel to the node, which translates and answers */
 };
 
 enum flow_flag {

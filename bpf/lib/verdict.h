@@ -60,7 +60,8 @@ static __always_inline int finish(struct __sk_buff *skb, enum place place, int o
 	      outcome == PASS_OUT) &&
 	     place != PLACE_TO_OVERLAY && place != PLACE_TO_UPLINK))
 		return TC_ACT_REDIRECT;
-	if (outcome >= DROP_FIRST && outcome <= DROP_LAST)
+	if ((outcome >= DROP_FIRST && outcome <= DROP_LAST) ||
+	    (outcome >= DROP_MORE && outcome <= DROP_MORE_LAST))
 		return TC_ACT_SHOT;
 	return TC_ACT_UNSPEC;
 }

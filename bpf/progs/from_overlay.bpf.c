@@ -2,6 +2,7 @@
 /* Overlay device, tc ingress: what other nodes send must be theirs to send, and arrives. */
 #include "bpf.h"
 #include "arrival.h"
+#include "dsr_arrive.h"
 #include "flows.h"
 #include "fragments.h"
 #include "inbound.h"
@@ -121,6 +122,7 @@ static __always_inline int from_overlay(struct __sk_buff *skb)
 	struct packet p = {};
 	struct flow *flow;
 	struct addr outer;
+	bool is_dsr;
 	int outcome;
 	__u64 way = 0;
 
@@ -129,7 +131,8 @@ static __always_inline int from_overlay(struct __sk_buff *skb)
 	generation = READ_ONCE(config->generation);
 
 	outcome = overlay__outer(skb, config, &outer);
-	if (unlikely(outcome != CONTINUE))
+	is_dsr = outcome == OVERLAY_DSR;
+	if (unlikely(outcome != CONTINUE && !is_dsr))
 		return outcome;
 	outcome = parse(skb, &p);
 	if (unlikely(outcome == PARSED_ARP))
@@ -143,10 +146,14 @@ static __always_inline int from_overlay(struct __sk_buff *skb)
 		if (!node)
 			return DROP_UNKNOWN_NODE;
 		if (p.flags & PACKET_ICMP_ERROR)
-			return go_error(skb, &p, config, node);
+			return is_dsr ? dsr__arrive_error(skb, &p, config) : go_error(skb, &p, config, node);
 		fragment__resolve(&p);
 		if (p.flags & PACKET_PORTS_UNKNOWN)
-			return pass_fragment(&p, node);
+			return is_dsr ? DROP_FRAGMENT_ORDER : pass_fragment(&p, node);
+	}
+	if (unlikely(is_dsr)) {
+		node = overlay__sender(&outer, 0);
+		return node ? dsr__arrive(skb, &p, config, node) : DROP_UNKNOWN_NODE;
 	}
 
 	flow = flow__find(&p.key);

@@ -110,6 +110,9 @@ __rare int flow__is_stale(const struct flow_key *key, const struct flow *flow)
 	if (search.port == key->dport && addr__equal(&search.addr, &key->daddr))
 		return false;
 	service = service__find(&key->daddr, key->dport, key->proto);
+	/* Another node was asked, perhaps, and sent it on. */
+	if (!service && !flow->source_incarnation && !node_addr__find(&key->daddr))
+		service = service__find_node_port(&key->daddr, key->dport, key->proto);
 	if (!service || service->flags & SERVICE_ADDRESS)
 		return true;
 	search.list = flow->source_incarnation ? service->internal : service->external;

@@ -17,9 +17,11 @@ export type PacketPlace = Exclude<Place, 'socket' | 'xdp_uplink'>
 
 export const PLACES_MAX = 8
 export const OUTCOMES_MAX = 64
-/** Outcomes from the one to the other are drops. */
+/** Outcomes from the one to the other are drops, and from the third to the fourth. */
 export const DROP_FIRST = 16
 export const DROP_LAST = 47
+export const DROP_MORE = 50
+export const DROP_MORE_LAST = 50
 
 export interface Outcome {
   /** Value of enum outcome. Append only. */
@@ -99,6 +101,12 @@ export const OUTCOMES: readonly Outcome[] = [
     "a backend in place of a service for a socket, or the node's own answering as one",
   ),
   pass(49, 'PASS_REFUSED', 'to a service without endpoints: the sender is told'),
+
+  drop(
+    50,
+    'DROP_NOT_BACKEND',
+    'another node was asked for a service, and sent it on for what is no backend of it here',
+  ),
 ]
 
 /** Key of sb_counters. */
@@ -107,7 +115,11 @@ export function counterIndex(place: number, outcome: number): number {
 }
 
 export function isDrop(outcome: Outcome): boolean {
-  return outcome.number >= DROP_FIRST && outcome.number <= DROP_LAST
+  const { number } = outcome
+  return (
+    (number >= DROP_FIRST && number <= DROP_LAST) ||
+    (number >= DROP_MORE && number <= DROP_MORE_LAST)
+  )
 }
 
 function outcome(number: number, symbol: string, text: string, isQuiet: boolean): Outcome {

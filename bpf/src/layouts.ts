@@ -58,6 +58,9 @@ export const CONFIG_TRANSLATED = 1 << 4
 export const CONFIG_FIB_SOURCE = 1 << 5
 export const CONFIG_CSUM_IPV6 = 1 << 6
 export const CONFIG_SERVICES = 1 << 7
+export const CONFIG_DSR = 1 << 8
+/** XOR `vni`: what nodes are asked from outside and send on untranslated. */
+export const DSR_VNI = 0x80_0000
 export const CONFIG_MAGLEV = 1 << 10
 
 /** The one row (key 0) of sb_config. `tunnelLocal…` all zero ('::') leaves the choice to the kernel. */
@@ -215,7 +218,7 @@ export function ticksToSec(ticks: number, hz: number): number {
   return (ticks * JIFFIES_PER_TICK) / hz
 }
 
-export type WayKind = 'local' | 'node' | 'stack' | 'uplink' | 'out'
+export type WayKind = 'local' | 'node' | 'stack' | 'uplink' | 'out' | 'dsr'
 const WAY_KINDS: readonly (WayKind | undefined)[] = [
   undefined,
   'local',
@@ -223,6 +226,7 @@ const WAY_KINDS: readonly (WayKind | undefined)[] = [
   'stack',
   'uplink',
   'out',
+  'dsr',
 ]
 
 export interface Way {

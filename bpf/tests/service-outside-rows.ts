@@ -18,7 +18,7 @@ export const CLIENT_PORT = 40_000
 export const BACKEND_PORT = 8080
 
 /** Where the backend is. */
-export type Where = 'here' | 'node' | 'tunnel' | 'uplink' | 'stack' | 'out'
+export type Where = 'here' | 'node' | 'tunnel' | 'dsr' | 'uplink' | 'stack' | 'out'
 
 export interface Served {
   readonly where: Where
@@ -71,6 +71,7 @@ function pair(actors: Actors, served: Served, changes: Judged = {}) {
     node: { kind: 'stack' },
     stack: { kind: 'stack', node: NODE_2 },
     tunnel: { kind: 'node', node: NODE_2 },
+    dsr: { kind: 'dsr', node: NODE_2 },
     uplink: { kind: 'uplink', node: NODE_2 },
     out: { kind: 'out', node: served.ifindex ?? 0, mtu: served.mtu ?? 0 },
   } as const
@@ -81,14 +82,14 @@ function pair(actors: Actors, served: Served, changes: Judged = {}) {
     to: { saddr: name, daddr: backend, sport: port, dport: BACKEND_PORT },
   }
   const leaves: RowSpec =
-    answeredBy === undefined
+    answeredBy === undefined || where === 'dsr'
       ? { kind: 'out', generation: generation - 1 }
       : { kind: 'out', node: answeredBy, generation, mtu: 1500 }
   const backRow: RowSpec = {
     ...(where === 'node' || where === 'stack' ? { kind: 'stack', generation } : leaves),
     ...(where === 'here' ? { sourceIncarnation: incarnation } : {}),
-    ...(where === 'tunnel' || where === 'uplink' ? { sourceNode: NODE_2 } : {}),
-    flags: answeredBy === undefined ? all & ~FLOW_SEEN : all,
+    ...(['tunnel', 'dsr', 'uplink'].includes(where) ? { sourceNode: NODE_2 } : {}),
+    flags: answeredBy === undefined && where !== 'dsr' ? all & ~FLOW_SEEN : all,
     to: { saddr: service, daddr: client, sport: NODE_PORT, dport: clientPort },
   }
   return { key: keyOf(key), row, back: keyOf(back), backRow }
@@ -100,7 +101,7 @@ export function begun(actors: Actors, served: Served, uplink: number) {
   const unseen = ({ flags = 0, ...row }: RowSpec) => ({ ...row, flags: flags & ~FLOW_SEEN })
   return [
     [key, flowExpected(served.proto === TCP ? unseen(row) : row)],
-    [back, flowExpected(unseen(backRow))],
+    [back, flowExpected(served.where === 'dsr' ? backRow : unseen(backRow))],
   ] as const
 }
 

@@ -241,6 +241,18 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         .default('primary', 'primary: its InternalIPs; loopback always, for its own processes'),
     )
     .addOption(
+      new Option(
+        '--service-forwarding <way>',
+        'how clients outside reach pods of the nodes that they did not ask',
+      )
+        .env('SINABRO_SERVICE_FORWARDING')
+        .choices(['snat', 'dsr'])
+        .default(
+          'snat',
+          "snat: in the asked node's name; dsr: as they are, and the pod's node answers them itself",
+        ),
+    )
+    .addOption(
       new Option('--service-cidrs <ranges>', 'where the addresses of Services come from')
         .env('SINABRO_SERVICE_CIDRS')
         .argParser(parseRanges)
@@ -343,6 +355,8 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
       } = options
       const source = sourceOf(options, process.env)
       if (source === undefined) command.error(NO_SERVER, { exitCode: EXIT.usage })
+      const reason = whyNoDsr(options)
+      if (reason !== undefined) command.error(reason, { exitCode: EXIT.usage })
       ask({
         command: 'agent',
         config: {
@@ -355,6 +369,15 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
         },
       })
     })
+}
+
+function whyNoDsr(options: AgentOptions): string | undefined {
+  if (options.serviceForwarding !== 'dsr') return undefined
+  if (options.tunnel !== 'bpf') {
+    return `error: --service-forwarding dsr is by our programs' tunnel; with --tunnel ${options.tunnel} use snat`
+  }
+  if (options.nodePortAddresses === 'primary') return undefined
+  return 'error: --service-forwarding dsr needs --node-port-addresses primary: other nodes know no more of this one'
 }
 
 /** Undefined where no API server is named anywhere. */

@@ -56,6 +56,7 @@ test('agent takes its defaults from the places that design and runtimes expect',
       xdp: 'off',
       backendChoice: 'random',
       nodePortAddresses: 'primary',
+      serviceForwarding: 'snat',
       serviceCidrs: [],
       externalIpCidrs: [],
       healthzAddress: { host: '0.0.0.0', port: 10_256 },
@@ -147,6 +148,7 @@ test('agent takes every setting', () => {
       xdp: 'native',
       backendChoice: 'maglev',
       nodePortAddresses: ['192.0.2.0/24', '2001:db8::/64'],
+      serviceForwarding: 'snat',
       serviceCidrs: ['10.96.0.0/12', 'fd96::/112'],
       externalIpCidrs: ['198.51.100.0/24'],
       healthzAddress: { host: '2001:db8::1', port: 10_256 },
@@ -157,6 +159,16 @@ test('agent takes every setting', () => {
       crashAt: { point: 'p', pass: 3 },
     },
   })
+})
+
+test('direct server return is by our tunnel, and of addresses that other nodes know', () => {
+  const words = ['agent', '--source=manifests:rel', '--service-forwarding', 'dsr'] as const
+  expect(read(...words).request).toMatchObject({ config: { serviceForwarding: 'dsr' } })
+  for (const tunnel of ['kernel', 'none']) {
+    expect(read(...words, '--tunnel', tunnel).err).toContain(`with --tunnel ${tunnel} use snat`)
+  }
+  const ranges = ['--node-port-addresses', '192.0.2.0/24']
+  expect(read(...words, ...ranges).err).toContain('needs --node-port-addresses primary')
 })
 
 test.each([

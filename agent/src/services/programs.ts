@@ -1,11 +1,19 @@
 // The programs' part of services: turned on once the maps say everything, at packets and then at sockets, and looked after (ADR 0086).
-import { CONFIG_SERVICES, CONFIG_TRANSLATED, type ServiceConfig } from '@sinabro/libbpf-ts/layouts'
+import {
+  CONFIG_DSR,
+  CONFIG_SERVICES,
+  CONFIG_TRANSLATED,
+  type ServiceConfig,
+} from '@sinabro/libbpf-ts/layouts'
 import type { NodeRow } from '../cluster/rows.ts'
 import type { Datapath } from '../datapath/datapath.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Health } from '../runtime/health.ts'
 import { codeOf, type Log } from '../runtime/log.ts'
 import type { Source, Table } from '../state/table.ts'
+
+/** How clients outside reach pods of other nodes: in this node's name, or as they are, answered there (ADR 0090). */
+export type ServiceForwarding = 'snat' | 'dsr'
 
 /** Programs on the sockets of the node and its pods. */
 export interface SocketHooks {
@@ -26,6 +34,7 @@ export interface ServiceProgramsDeps {
   readonly nodeName: string
   /** This node's own in the pod network; undefined while they are not known. */
   readonly ownAddresses: () => readonly string[] | undefined
+  readonly forwarding: ServiceForwarding
   readonly sockets: SocketHooks
   /** Until maps and rules say everything. */
   readonly written: () => Promise<void>
@@ -152,7 +161,7 @@ export class ServicePrograms implements Source {
 
   /** False while it is not known what to write. */
   #writeConfig(): boolean {
-    const { ownAddresses, sockets, datapath } = this.#deps
+    const { ownAddresses, sockets, datapath, forwarding } = this.#deps
     const own = ownAddresses()
     if (own === undefined) return false
     const row: ServiceConfig = {
@@ -164,6 +173,7 @@ export class ServicePrograms implements Source {
     const before = serviceConfig.get(CONFIG_ROW)
     const names = ['hostNetns', 'source4', 'source6'] as const
     if (names.some((name) => before?.[name] !== row[name])) serviceConfig.set(CONFIG_ROW, row)
+    datapath.config.setFlags(CONFIG_DSR, forwarding === 'dsr' ? CONFIG_DSR : 0)
     return true
   }
 

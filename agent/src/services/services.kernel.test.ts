@@ -69,7 +69,7 @@ async function start(change: Partial<ServicesDeps> = {}): Promise<Rooms> {
   }
   const services = createServices({
     ...{ mode, rows, sources: [], slices: cluster.endpointSlices, nodes, nodeName: 'node1' },
-    ...{ nodePortAddresses: 'primary', serviceCIDRs: ['10.96.0.0/12'] },
+    ...{ nodePortAddresses: 'primary', forwarding: 'snat', serviceCIDRs: ['10.96.0.0/12'] },
     ranges: cluster.serviceCIDRs,
     ownAddresses: () => overlay.plan().self?.ownAddresses,
     isLending: false,

@@ -3,7 +3,7 @@
 // createServices(deps)   makes the room
 //   .start(jobs)         its reconcilers, and the job that turns the programs' part on once the maps say everything
 //   .state()             for those who tell of it
-import { CONFIG_SERVICES, NODE_ADDR_NODE_PORTS } from '@sinabro/libbpf-ts/layouts'
+import { CONFIG_DSR, CONFIG_SERVICES, NODE_ADDR_NODE_PORTS } from '@sinabro/libbpf-ts/layouts'
 import type { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import type { EndpointSliceRow, NodeRow, ServiceCIDRRow } from '../cluster/rows.ts'
 import type { Datapath } from '../datapath/datapath.ts'
@@ -22,7 +22,7 @@ import { NodeAddressTarget } from './node-address-target.ts'
 import { computeNodeAddresses, NodeAddresses, type NodePortAddresses } from './node-addresses.ts'
 import { OwnNode } from './own-node.ts'
 import { ProgrammingLatency } from './programming-latency.ts'
-import { PROGRAMS, ServicePrograms, type SocketHooks } from './programs.ts'
+import { PROGRAMS, type ServiceForwarding, ServicePrograms, type SocketHooks } from './programs.ts'
 import { ServiceRangeTarget } from './range-target.ts'
 import type { ServiceRows } from './rows.ts'
 import { formatServiceRules, type ServiceRules } from './ruleset.ts'
@@ -45,6 +45,7 @@ export interface ServicesDeps {
   readonly nodes: Table<NodeRow>
   readonly nodeName: string
   readonly nodePortAddresses: NodePortAddresses
+  readonly forwarding: ServiceForwarding
   /** Where addresses of Services come from, beside what the cluster says. */
   readonly serviceCIDRs: readonly string[]
   readonly ranges: Table<ServiceCIDRRow>
@@ -193,7 +194,7 @@ export class Services {
       ...{ sources, addresses: this.addresses, refreshMs },
       written: () => this.#settled(),
     })
-    if (!this.#isOn) config.setFlags(CONFIG_SERVICES, 0)
+    if (!this.#isOn) config.setFlags(CONFIG_SERVICES | CONFIG_DSR, 0)
     else health.starting(PROGRAMS, 'waits for its maps and for its programs on sockets')
   }
 

@@ -133,7 +133,7 @@ function viewFlow(
 function wayOf({ way }: Flow, names: FlowNames): string {
   const decoded = decodeWay(way)
   if (decoded === undefined) return 'unknown'
-  if (decoded.kind !== 'node' && decoded.kind !== 'uplink') return decoded.kind
+  if (!['node', 'uplink', 'dsr'].includes(decoded.kind)) return decoded.kind
   return names.node(decoded.node) ?? `node ${decoded.node}`
 }
 

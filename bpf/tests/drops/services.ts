@@ -1,5 +1,6 @@
 // Drops of packets for a service: of an address that none has, of one that only pods of this node may serve, or that not everybody may ask.
 import {
+  DSR_VNI,
   IPCACHE_SERVICES,
   SERVICE_EXTERNAL_LOCAL,
   SERVICE_INTERNAL_LOCAL,
@@ -8,7 +9,7 @@ import {
 import type { Rows } from '../../testing/index.ts'
 import { SERVICES, serving } from '../service-rows.ts'
 import { type Actors, readyConfig, type Shapes } from '../world.ts'
-import { type Drop, fromA, fromWire, ports } from './drop.ts'
+import { type Drop, fromA, fromTunnel, fromWire, ports, tunnel } from './drop.ts'
 
 const UDP = 17
 
@@ -66,6 +67,16 @@ export const services: readonly Drop[] = [
     place: 'from_uplink',
     packet: ({ stranger, service }) => fromWire(stranger, service),
     maps: (actors) => ({ ...ranges(actors), ...asked(actors, SERVICE_SOURCE_RANGES) }),
+  },
+  {
+    reason: 'DROP_NOT_BACKEND',
+    what: 'what another node was asked, for nobody here',
+    place: 'from_overlay',
+    packet: ({ stranger, service }) => fromTunnel(stranger, service),
+    maps: (actors) => ({
+      ...ranges(actors),
+      test_tunnel: [[0, { ...tunnel, vni: tunnel.vni ^ DSR_VNI }]],
+    }),
   },
 ]
 

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Direct server return, at the node that is asked: a client's packets for a pod of another node go there as
+ * the client sent them, in the tunnel under a VNI of their own, and that node answers (dsr_arrive.h). Nobody
+ * reads inner Ethernet addresses on that way: they say which backend was chosen (ADR 0090).
+ */
+#pragma once
+
+#include "client.h"
+#include "flows.h"
+#include "overlay.h"
+#include "services.h"
+
+/* Services with more backends are not forwarded so: who gets the packet looks the backend up in the list. */
+#define DSR_BACKENDS_MAX 1024
+
+/* In place of the Ethernet addresses. Of IPv4 the source is 00:00:00:00:ff:ff. */
+struct dsr_backend {
+	__u8 low[4];			/* the last bytes of its address */
+	__be16 port;
+	__u8 middle[6];			/* those before; the ones before these are found in the list */
+};
+_Static_assert(sizeof(struct dsr_backend) == 2 * ETH_ALEN, "dsr_backend");
+
+struct dsr_search {
+	struct dsr_backend wanted;
+	struct addr exactly;		/* all zero: a pod of this node */
+	__u32 list;
+	struct addr found;		/* all zero: none */
+};
+
+static __always_inline void dsr_backend__of(struct dsr_backend *to, const struct addr *addr, __be16 port)
+{
+	__builtin_memcpy(to->low, &addr->b[12], sizeof(to->low));
+	to->port = port;
+	__builtin_memcpy(to->middle, &addr->b[6], sizeof(to->middle));
+}
+
+static __always_inline bool dsr_backend__is(const struct dsr_backend *wanted, const struct addr *addr,
+					    __be16 port)
+{
+	return !__builtin_memcmp(wanted->low, &addr->b[12], sizeof(wanted->low)) &&
+	       wanted->port == port &&
+	       !__builtin_memcmp(wanted->middle, &addr->b[6], sizeof(wanted->middle));
+}
+
+static long dsr__compare(__u32 index, struct dsr_search *search)
+{
+	const struct backend *backend = backend__find(list__backend_at(search->list, index + 1));
+
+	if (!backend || !dsr_backend__is(&search->wanted, &backend->addr, backend->port))
+		return 0;
+	/* Pods of several nodes may end in the same ten bytes. */
+	if (addr__is_zero(&search->exactly) ? !endpoint__is_pod(endpoint__find(&backend->addr)) :
+					      !addr__equal(&search->exactly, &backend->addr))
+		return 0;
+	search->found = backend->addr;
+	return 1;
+}
+
+static __always_inline bool dsr__look_up(struct dsr_search *search)
+{
+	bpf_loop(list__backend_at(search->list, 0), dsr__compare, search, 0);
+	return !addr__is_zero(&search->found);
+}
+
+/* May what this packet begins go so? A node that asks may be the one that has the pod, and takes nothing from
+ * the tunnel in its own name. */
+__rare int dsr__is_for(const struct packet *p, const struct config *config)
+{
+	const struct service *service;
+
+	if (!p || !config || !(config->flags & CONFIG_DSR) || node__id_of(&p->key.saddr))
+		return false;
+	service = service__find(&p->key.daddr, p->key.dport, p->key.proto);
+	return service && list__backend_at(service->external, 0) <= DSR_BACKENDS_MAX;
+}
+
+/* The way of a flow that went so, chosen again; 0 if it can go so no more. */
+static __always_inline __u64 dsr__way(__u64 way)
+{
+	return way__kind(way) == WAY_NODE ? way__make(WAY_DSR, way__node(way), way__generation(way)) : 0;
+}
+
+/* A SYN on a row that lives, as after a reset that went past here, and by now the backend has left the service:
+ * perhaps nobody is there. */
+__rare int dsr__is_in_vain(const struct packet *p, const struct flow *flow)
+{
+	struct dsr_search search = {};
+	const struct service *service;
+
+	if (!p || !flow || packet__is_midstream(p) || p->key.proto != IPPROTO_TCP)
+		return false;
+	service = service__find(&p->key.daddr, p->key.dport, p->key.proto);
+	if (!service)
+		return true;
+	search.exactly = flow->to.daddr;
+	dsr_backend__of(&search.wanted, &search.exactly, flow->to.dport);
+	search.list = service->external;
+	return !dsr__look_up(&search);
+}
+
+/* As the client sent it, but for one hop. PASS_NODE, or what else became of it. */
+__rare int dsr__send(struct __sk_buff *skb, const struct packet *p, const struct config *config,
+		     const struct node *node, const struct flow *flow)
+{
+	void *data;
+	int outcome;
+
+	if (!p || !config || !node || !flow || !config->overlay_ifindex)
+		return DROP_NO_NODE;
+	outcome = hop__count(skb, p);
+	if (outcome != CONTINUE)
+		return outcome;
+	if (!hop__add_ethernet(skb))
+		return DROP_TRUNCATED;
+	data = (void *)(long)skb->data;
+	if (data + ETH_HLEN > (void *)(long)skb->data_end)
+		return DROP_TRUNCATED;
+	dsr_backend__of(data, &flow->to.daddr, flow->to.dport);
+	outcome = overlay__encapsulate(skb, p, config, node, config->vni ^ DSR_VNI);
+	return outcome == CONTINUE ? overlay__redirect(skb, config) : outcome;
+}
