@@ -280,6 +280,8 @@ export interface ExplainedFrom {
   /** A process of this node, a pod of it, or something else that packets come from. */
   readonly kind: 'node' | 'pod' | 'outside'
   readonly address?: string
+  /** Where one was given: it counts for consistent hashing. */
+  readonly port?: number
   readonly pod?: PodRef
 }
 

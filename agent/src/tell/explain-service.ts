@@ -20,6 +20,7 @@ import type { DatapathMaps } from '../datapath/maps.ts'
 import { parseKey } from '../overlay/prefix.ts'
 import { type ExplainedPort, inWords } from '../services/model-explain.ts'
 import type { Frontend, ServicePort, ServiceRows } from '../services/rows.ts'
+import { hashedBackend } from './explain-hashed.ts'
 import { podRef, type ServicesSeen } from './services.ts'
 
 export interface Asked {
@@ -39,7 +40,7 @@ export interface ExplainDeps {
   readonly services: Pick<ServicesSeen, 'rows' | 'model'>
   readonly maps: Pick<
     DatapathMaps,
-    'services' | 'slots' | 'backends' | 'nodeAddrs' | 'affinity' | 'ipcache'
+    'services' | 'slots' | 'backends' | 'nodeAddrs' | 'affinity' | 'ipcache' | 'maglev'
   >
 }
 
@@ -130,14 +131,27 @@ function judgeFound(deps: ExplainDeps, asked: Asked, { row, at }: Found, from: C
   }
   const ids = readList(maps, list === 'external' ? row.external : row.internal)
   const kept = readAffinity(maps, row, from)
-  const backends = viewBackends(deps, owner?.port, ids, ids.includes(kept) ? kept : 0)
+  const hashed =
+    list === 'external' && source !== undefined
+      ? hashedBackend(maps.maglev, row, {
+          ...{ address: source, servicePort: asked.port, proto: PROTO[asked.protocol] },
+          ...(from.port === undefined ? {} : { port: from.port }),
+        })
+      : undefined
+  const isHashed = typeof hashed === 'number' && ids.includes(hashed)
+  const backends = viewBackends(deps, owner?.port, ids, {
+    kept: ids.includes(kept) ? kept : 0,
+    hashed: isHashed ? hashed : 0,
+  })
   const others = owner === undefined ? [] : viewOthers(deps, owner, list, backends)
   const isLocal =
     (row.flags & (list === 'external' ? SERVICE_EXTERNAL_LOCAL : SERVICE_INTERNAL_LOCAL)) !== 0
   const policy = `${list === 'external' ? 'externalTrafficPolicy' : 'internalTrafficPolicy'}: Local`
   if (ids.length > 0) {
-    const count = ids.length === 1 ? 'the only one' : `one of ${ids.length}, by chance`
-    const why = ids.includes(kept) ? 'the one that this caller had before' : count
+    const how = hashed === 'by port' ? 'as its port says (--from ADDRESS:PORT)' : 'by chance'
+    const count = ids.length === 1 ? 'the only one' : `one of ${ids.length}, ${how}`
+    const first = isHashed ? `the one of ${ids.length} that all nodes have for this caller` : count
+    const why = ids.includes(kept) ? 'the one that this caller had before' : first
     return {
       outcome: 'chosen',
       why: isLocal ? `${why} (${policy})` : why,
@@ -209,7 +223,7 @@ function viewBackends(
   { maps }: ExplainDeps,
   port: ServicePort | undefined,
   ids: readonly number[],
-  kept: number,
+  { kept, hashed }: { readonly kept: number; readonly hashed: number },
 ): ChanceView[] {
   const known = new Map(
     [...(port?.internal ?? []), ...(port?.external ?? [])].map((one) => [
@@ -222,7 +236,8 @@ function viewBackends(
     if (row === undefined) return []
     const { pod, nodeName } = known.get(`${row.addr} ${row.port}`) ?? {}
     const isKept = id === kept
-    const chance = kept === 0 ? 1 / ids.length : isKept ? 1 : 0
+    const sure = kept || hashed
+    const chance = sure === 0 ? 1 / ids.length : id === sure ? 1 : 0
     return [
       {
         ...{

@@ -68,7 +68,8 @@ export function decodeAsked(
   return { address: canonicalIp(address), port, protocol, from: caller }
 }
 
-function callerOf({ ipam, datapath }: Rooms, from: string | undefined): Caller | undefined {
+function callerOf(rooms: Rooms, from: string | undefined): Caller | undefined {
+  const { ipam, datapath } = rooms
   const node = (): Caller => {
     const hostNetns = datapath.maps.serviceConfig.get(0)?.hostNetns ?? 0n
     return { kind: 'node', ...(hostNetns === 0n ? {} : { netnsCookie: hostNetns }) }
@@ -87,7 +88,14 @@ function callerOf({ ipam, datapath }: Rooms, from: string | undefined): Caller |
       ...(netnsCookie === undefined ? {} : { netnsCookie: BigInt(netnsCookie) }),
     }
   }
-  if (!isIp(from)) return undefined
+  if (!isIp(from)) {
+    const { address = '', port = '' } =
+      /^\[?(?<address>[^\]]*)\]?:(?<port>\d{1,5})$/.exec(from)?.groups ?? {}
+    const caller = isIp(address) ? callerOf(rooms, address) : undefined
+    return caller === undefined || Number(port) > 65_535
+      ? undefined
+      : { ...caller, port: Number(port) }
+  }
   return datapath.maps.nodeAddrs.get(wanted) === undefined
     ? { kind: 'outside', address: wanted }
     : { ...node(), address: wanted }

@@ -8,6 +8,7 @@ import {
   SERVICE_ADDRESS,
   SERVICE_AFFINITY,
   SERVICE_EXTERNAL_LOCAL,
+  SERVICE_MAGLEV,
   type Service,
 } from '@sinabro/libbpf-ts/layouts'
 import { beforeEach, expect, test } from 'vitest'
@@ -289,4 +290,16 @@ test.each([
   const from = (name: string | undefined): Caller | undefined =>
     name === 'nobody' ? undefined : { kind: 'node' }
   expect(() => decodeAsked(new URLSearchParams(query), from)).toThrow(message)
+})
+
+test('a client from outside that hashing decides for is asked for its port', () => {
+  const { maps } = mapsWith({ flags: SERVICE_MAGLEV, external: [1, 2] })
+  const table = { lookup: () => new Uint8Array(4) }
+  const hashed = { ...maps, maglev: table } as unknown as typeof maps
+  const asked = { address: '198.51.100.1', from: outside }
+  expect(ask(hashed, asked).why).toBe('one of 2, as its port says (--from ADDRESS:PORT)')
+  expect(ask({ ...maps, maglev: { lookup: () => undefined } } as never, asked).why).toBe(
+    'one of 2, by chance',
+  )
+  expect(ask(hashed, {}).why).toBe('one of 2, by chance')
 })
