@@ -51,7 +51,7 @@ const kubeconfigStep: Step = {
 /** A thread of its own, so that tables are not made on the event loop (ADR 0094). */
 const maglevStep: Step = {
   output: `${parts}/maglev-worker.mjs`,
-  inputs: ['agent/src/services/maglev/*.ts', 'agent/src/config.ts', 'bpf/src/**/*.ts'],
+  inputs: ['agent/src/services/maglev/*.ts', 'bpf/src/**/*.ts'],
   command: bundling('agent/src/services/maglev/worker.ts', `${parts}/maglev-worker.mjs`, []),
 }
 

@@ -185,13 +185,3 @@ export function version(): string {
   return String((JSON.parse(text) as { version: unknown }).version)
 }
 declare const SINABRO_VERSION: unknown
-
-/** The packages that load files from there read this one variable, when they first need it. */
-export function useLibDir(dir: string | undefined): void {
-  if (dir !== undefined) process.env.SINABRO_LIB_DIR = dir
-}
-
-/** Where the built parts are, if not in the source tree. */
-export function libDir(): string | undefined {
-  return process.env.SINABRO_LIB_DIR
-}

@@ -6,8 +6,9 @@ import { type ReadCredentials, serviceAccount } from './cluster/kubernetes/crede
 import { KubernetesSource } from './cluster/kubernetes/source.ts'
 import { ManifestSource } from './cluster/manifests/source.ts'
 import type { ClusterSource } from './cluster/source.ts'
-import { type AgentConfig, type KubernetesFrom, libDir, version } from './config.ts'
+import { type AgentConfig, type KubernetesFrom, version } from './config.ts'
 import type { Clock } from './runtime/clock.ts'
+import { libDir } from './runtime/lib-dir.ts'
 import type { Log } from './runtime/log.ts'
 
 export interface SourceDeps {

@@ -1,14 +1,8 @@
 // The command `sinabro agent`: every setting of the daemon, with its default and its name in the environment.
 import { hostname } from 'node:os'
 import { type Command, Option } from 'commander'
-import {
-  type AgentConfig,
-  EXIT,
-  type HostPort,
-  type Request,
-  type Source,
-  useLibDir,
-} from '../config.ts'
+import { type AgentConfig, EXIT, type HostPort, type Request, type Source } from '../config.ts'
+import { useLibDir } from '../runtime/lib-dir.ts'
 import { LOG_LEVELS } from '../runtime/log.ts'
 import {
   bpfDirOption,

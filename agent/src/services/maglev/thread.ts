@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { libDir } from '../../config.ts'
+import { libDir } from '../../runtime/lib-dir.ts'
 
 export interface NumberedBackend {
   /** Of sb_backends. */
