@@ -6,9 +6,9 @@ import type { FeatureName } from './features/table.ts'
 import type { MasqueradeMode, PortRange } from './masquerade/rows.ts'
 import type { TunnelMode } from './overlay/rows.ts'
 import type { LogLevel } from './runtime/log.ts'
+import type { ServicesMode } from './services/mode.ts'
 import type { NodePortAddresses } from './services/node-addresses.ts'
 import type { ServiceForwarding } from './services/programs.ts'
-import type { ServicesMode } from './services/services.ts'
 
 export interface AgentConfig {
   readonly source: Source

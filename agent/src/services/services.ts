@@ -18,6 +18,7 @@ import { Reconciler } from '../state/reconcile.ts'
 import type { RowStatus } from '../state/row-status.ts'
 import { type Source, Table } from '../state/table.ts'
 import { ServiceTables } from './maglev/tables.ts'
+import type { ServicesMode } from './mode.ts'
 import { NodeAddressTarget } from './node-address-target.ts'
 import { computeNodeAddresses, NodeAddresses, type NodePortAddresses } from './node-addresses.ts'
 import { OwnNode } from './own-node.ts'
@@ -32,8 +33,6 @@ import { ServiceTarget } from './target.ts'
 import { whenAborted, whenReady } from './when-ready.ts'
 import { WriteLag } from './write-lag.ts'
 import { WrittenRows } from './written-rows.ts'
-
-export type ServicesMode = 'ebpf' | 'none'
 
 export interface ServicesDeps {
   readonly mode: ServicesMode

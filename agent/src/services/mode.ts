@@ -1,0 +1,3 @@
+// Who serves Services on this node.
+
+export type ServicesMode = 'ebpf' | 'none'
