@@ -85,26 +85,33 @@ static __always_inline bool port__is_reserved(__u16 port)
 	return bits && *bits >> port % 64 & 1;
 }
 
+/* Of a packet from one end to the other. How much of it is used. */
+static __always_inline __u32 tuple__fill(struct bpf_sock_tuple *tuple, const struct addr *from, __be16 sport,
+					 const struct addr *to, __be16 dport)
+{
+	if (addr__is_ipv4(from)) {
+		tuple->ipv4.saddr = from->w[3];
+		tuple->ipv4.daddr = to->w[3];
+		tuple->ipv4.sport = sport;
+		tuple->ipv4.dport = dport;
+		return sizeof(tuple->ipv4);
+	}
+	__builtin_memcpy(tuple->ipv6.saddr, from, sizeof(*from));
+	__builtin_memcpy(tuple->ipv6.daddr, to, sizeof(*to));
+	tuple->ipv6.sport = sport;
+	tuple->ipv6.dport = dport;
+	return sizeof(tuple->ipv6);
+}
+
 /* The node itself listens there, or talks to that remote from there. */
 static __always_inline bool port__has_socket(struct __sk_buff *skb, struct pair *pair)
 {
 	const struct flow_key *back = &pair->back;
 	struct bpf_sock_tuple *tuple = &pair->socket;
-	__u32 size = sizeof(tuple->ipv6);
 	struct bpf_sock *socket;
+	__u32 size;
 
-	if (addr__is_ipv4(&back->saddr)) {
-		size = sizeof(tuple->ipv4);
-		tuple->ipv4.saddr = back->saddr.w[3];
-		tuple->ipv4.daddr = back->daddr.w[3];
-		tuple->ipv4.sport = back->sport;
-		tuple->ipv4.dport = back->dport;
-	} else {
-		__builtin_memcpy(tuple->ipv6.saddr, &back->saddr, sizeof(back->saddr));
-		__builtin_memcpy(tuple->ipv6.daddr, &back->daddr, sizeof(back->daddr));
-		tuple->ipv6.sport = back->sport;
-		tuple->ipv6.dport = back->dport;
-	}
+	size = tuple__fill(tuple, &back->saddr, back->sport, &back->daddr, back->dport);
 	if (back->proto == IPPROTO_TCP)
 		socket = bpf_skc_lookup_tcp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
 	else if (back->proto == IPPROTO_UDP)
@@ -115,6 +122,35 @@ static __always_inline bool port__has_socket(struct __sk_buff *skb, struct pair 
 		return false;
 	bpf_sk_release(socket);
 	return true;
+}
+
+/*
+ * A client outside, who may be anybody by name, asks a backend of the node itself: that talks to the same end past
+ * the service already, and would do so in the service's name.
+ */
+static __always_inline bool port__has_connection(struct __sk_buff *skb, struct pair *pair)
+{
+	const struct flow_key *back = &pair->back;
+	struct bpf_sock_tuple *tuple = &pair->socket;
+	struct bpf_sock *socket;
+	bool is_connected;
+	__u32 size;
+
+	if (pair->row.source_incarnation || way__kind(pair->back_row.way) != WAY_STACK)
+		return false;
+	size = tuple__fill(tuple, &back->daddr, back->dport, &back->saddr, back->sport);
+	if (back->proto == IPPROTO_TCP)
+		socket = bpf_sk_lookup_tcp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else
+		socket = bpf_sk_lookup_udp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (!socket)
+		return false;
+	if (back->proto == IPPROTO_TCP)
+		is_connected = socket->state != BPF_TCP_LISTEN;
+	else
+		is_connected = socket->state == BPF_TCP_ESTABLISHED;
+	bpf_sk_release(socket);
+	return is_connected;
 }
 
 /* Ends a flow, by the key of either row, before its time: who opened it has one less. */
@@ -142,12 +178,12 @@ static __always_inline bool flow__is_over(const struct flow *flow)
 static __always_inline bool port__try(struct __sk_buff *skb, struct pair *pair, __u16 port,
 				      bool may_replace)
 {
-	bool is_nodes = !flow__keeps_source(&pair->back, &pair->back_row);
+	bool keeps_source = flow__keeps_source(&pair->back, &pair->back_row);
 	struct flow_key *back = &pair->back;
 	const struct flow *there;
 	long ret;
 
-	if (is_nodes && (port - pair->min >= pair->size || port__is_reserved(port)))
+	if (!keeps_source && (port - pair->min >= pair->size || port__is_reserved(port)))
 		return false;
 	back->dport = bpf_htons(port);
 	if (back->icmp_class)
@@ -155,7 +191,7 @@ static __always_inline bool port__try(struct __sk_buff *skb, struct pair *pair, 
 	there = flow__find(back);
 	if (there && !(may_replace && flow__is_over(there)))
 		return false;
-	if (is_nodes && port__has_socket(skb, pair))
+	if (keeps_source ? port__has_connection(skb, pair) : port__has_socket(skb, pair))
 		return false;
 	if (there)
 		flow__end_pair(back);
