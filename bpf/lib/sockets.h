@@ -2,8 +2,7 @@
 /*
  * What sockets remember of the services they asked, so that answers and names are the services' again.
  *
- * It lies with the socket and goes with it. Only an unconnected UDP socket that asks a second service has rows
- * outside of it.
+ * It lies with the socket and goes with it.
  */
 #pragma once
 
@@ -17,14 +16,23 @@ struct {
 	__type(value, struct sock_peer);
 } sb_sock SEC(".maps");
 
-/* Answers: the same of the further services of an unconnected UDP socket. Written by the programs; an LRU: a lost
- * row means another backend, and that answers under way come in the backend's name. */
+/* Of more services than these a socket forgets the one that it asked the longest time ago. */
+#define FURTHER_MAX 32
+
+struct further {
+	__u64 last;			/* how many times one of these was asked */
+	__u64 asked[FURTHER_MAX];	/* which of them that was; 0 = a free place */
+	struct sock_peer peers[FURTHER_MAX];
+};
+
+/* Answers: the same of the further services of an unconnected UDP socket. With the socket, so that nobody else's can
+ * make it forget in whose name it is answered. Written by the programs. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, struct udp_peer_key);
-	__type(value, struct udp_peer);
-} sb_sock_udp SEC(".maps");
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct further);
+} sb_sock_further SEC(".maps");
 
 /* An address and a port, as a call names them or is told them. */
 struct end {
@@ -58,69 +66,105 @@ static __always_inline void socket__set_peer(struct bpf_sock_addr *ctx, const st
 		*kept = *peer;
 }
 
-static __always_inline void udp_peer__key(struct udp_peer_key *key, struct bpf_sock_addr *ctx,
-					  const struct addr *addr, __be16 port, bool is_backend)
+/* The place of the one asked last with this service, or backend. FURTHER_MAX: none. */
+__rare int further__find(const struct further *further, const struct end *end, bool is_backend)
 {
-	key->cookie = bpf_get_socket_cookie(ctx);
-	key->addr = *addr;
-	key->port = port;
-	key->is_backend = is_backend;
+	__u64 last = 0;
+	__u32 at, found = FURTHER_MAX;
+
+	if (!further || !end)
+		return FURTHER_MAX;
+	for (at = 0; at < FURTHER_MAX; at++) {
+		const struct sock_peer *peer = &further->peers[at];
+		__u64 asked = further->asked[at];
+
+		if (asked <= last || !end__is(end, is_backend ? &peer->backend : &peer->service,
+					      is_backend ? peer->backend_port : peer->service_port))
+			continue;
+		last = asked;
+		found = at;
+	}
+	return found;
 }
 
-/* What is said in the name of the backend is the service's. */
-static __always_inline void udp_peer__set_back(struct bpf_sock_addr *ctx, const struct sock_peer *peer)
+/* Where this one belongs: the place it has, or that of the one asked the longest time ago. */
+__rare int further__place(const struct further *further, const struct sock_peer *peer)
 {
-	struct udp_peer value = {
-		.addr = peer->service,
-		.port = peer->service_port,
-		.service_id = peer->service_id,
-		.backend_id = peer->backend_id,
-	};
-	struct udp_peer_key key = {};
-	const struct udp_peer *known;
+	__u64 first = ~0ULL;
+	__u32 at, place = 0;
 
-	udp_peer__key(&key, ctx, &peer->backend, peer->backend_port, true);
-	known = bpf_map_lookup_elem(&sb_sock_udp, &key);
-	if (likely(known && known->service_id == value.service_id && known->port == value.port &&
-		   addr__equal(&known->addr, &value.addr)))
+	if (!further || !peer)
+		return 0;
+	for (at = 0; at < FURTHER_MAX; at++) {
+		const struct sock_peer *known = &further->peers[at];
+		__u64 asked = further->asked[at];
+
+		if (asked && sock_peer__has_backend(known, peer) &&
+		    known->service_port == peer->service_port &&
+		    addr__equal(&known->service, &peer->service))
+			return at;
+		if (asked >= first)
+			continue;
+		first = asked;
+		place = at;
+	}
+	return place;
+}
+
+static __always_inline struct further *socket__further(struct bpf_sock_addr *ctx, __u64 flags)
+{
+	return bpf_sk_storage_get(&sb_sock_further, ctx->sk, NULL, flags);
+}
+
+/* What is sent to the service goes to this backend, what is said in the backend's name is the service's. */
+static __always_inline void socket__add_further(struct bpf_sock_addr *ctx, const struct sock_peer *peer)
+{
+	struct further *further = socket__further(ctx, BPF_SK_STORAGE_GET_F_CREATE);
+	__u32 at;
+
+	if (unlikely(!further))
 		return;
-	bpf_map_update_elem(&sb_sock_udp, &key, &value, BPF_ANY);
+	at = further__place(further, peer);
+	if (at >= FURTHER_MAX)
+		return;
+	further->asked[at] = 0;
+	further->peers[at] = *peer;
+	further->asked[at] = ++further->last;
 }
 
-/* What is sent to the service goes to the backend. */
-static __always_inline void udp_peer__set(struct bpf_sock_addr *ctx, const struct sock_peer *peer)
+/* NULL: it knows none with this service, or backend. */
+static __always_inline const struct sock_peer *socket__find_further(struct bpf_sock_addr *ctx,
+								    const struct end *end, bool is_backend)
 {
-	struct udp_peer value = {
-		.addr = peer->backend,
-		.port = peer->backend_port,
-		.service_id = peer->service_id,
-		.backend_id = peer->backend_id,
-	};
-	struct udp_peer_key key = {};
+	const struct further *further = socket__further(ctx, 0);
+	__u32 at;
 
-	udp_peer__key(&key, ctx, &peer->service, peer->service_port, false);
-	bpf_map_update_elem(&sb_sock_udp, &key, &value, BPF_ANY);
-	udp_peer__set_back(ctx, peer);
+	if (likely(!further))
+		return NULL;
+	at = further__find(further, end, is_backend);
+	return at < FURTHER_MAX ? &further->peers[at] : NULL;
 }
 
-static __always_inline const struct udp_peer *udp_peer__find(struct bpf_sock_addr *ctx,
-							     const struct end *end, bool is_backend)
+__rare int further__forget(struct further *further, const struct end *backend)
 {
-	struct udp_peer_key key = {};
+	__u32 at;
 
-	udp_peer__key(&key, ctx, &end->addr, end->port, is_backend);
-	return bpf_map_lookup_elem(&sb_sock_udp, &key);
+	if (!further || !backend)
+		return 0;
+	for (at = 0; at < FURTHER_MAX; at++)
+		if (end__is(backend, &further->peers[at].backend, further->peers[at].backend_port))
+			further->asked[at] = 0;
+	return 0;
 }
 
 /* The process talks to `end` by its own name: what that one answers is its own. */
-static __always_inline void udp_peer__forget(struct bpf_sock_addr *ctx, struct sock_peer *peer,
-					     const struct end *end)
+static __always_inline void socket__forget(struct bpf_sock_addr *ctx, struct sock_peer *first,
+					   const struct end *end)
 {
-	struct udp_peer_key key = {};
+	struct further *further = socket__further(ctx, 0);
 
-	if (end__is(end, &peer->backend, peer->backend_port))
-		__builtin_memset(peer, 0, sizeof(*peer));
-	udp_peer__key(&key, ctx, &end->addr, end->port, true);
-	if (unlikely(bpf_map_lookup_elem(&sb_sock_udp, &key)))
-		bpf_map_delete_elem(&sb_sock_udp, &key);
+	if (end__is(end, &first->backend, first->backend_port))
+		__builtin_memset(first, 0, sizeof(*first));
+	if (unlikely(further))
+		further__forget(further, end);
 }

@@ -325,7 +325,7 @@ _Static_assert(sizeof(struct affinity) == 8, "affinity");
 
 /*
  * Of a connected socket: whom it talks to, and whom its process believes that it talks to. Of an unconnected UDP
- * socket: of the services it asks the first. Ports of 0: none of these any more.
+ * socket: of the services it asks the first; the others are in sb_sock_further. Ports of 0: none of these any more.
  */
 struct sock_peer {
 	struct addr service;
@@ -336,27 +336,6 @@ struct sock_peer {
 	__u32 backend_id;
 };
 _Static_assert(sizeof(struct sock_peer) == 44, "sock_peer");
-
-/* -- sb_sock_udp: LRU hash, udp_peer_key → udp_peer. Written by the programs. -------------------- */
-/* The further services of unconnected UDP sockets, both ways: from service to backend and from backend to service. */
-
-struct udp_peer_key {
-	__u64 cookie;			/* of the socket */
-	struct addr addr;
-	__be16 port;
-	__u8 is_backend;		/* addr and port are a backend's */
-	__u8 pad[5];
-};
-_Static_assert(sizeof(struct udp_peer_key) == 32, "udp_peer_key");
-
-struct udp_peer {
-	struct addr addr;
-	__be16 port;
-	__u8 pad[2];
-	__u32 service_id;
-	__u32 backend_id;
-};
-_Static_assert(sizeof(struct udp_peer) == 28, "udp_peer");
 
 /* -- Record of sb_stale: a connected UDP socket whose backend is none any more. ------------------- */
 

@@ -148,13 +148,13 @@ static __always_inline int send(struct bpf_sock_addr *ctx, struct end *to)
 {
 	const struct service *service = asked(ctx, to);
 	struct sock_peer *first = socket__peer(ctx), peer = {};
-	const struct udp_peer *further;
-	bool is_first, is_kept;
+	const struct sock_peer *further;
+	bool is_first;
 
 	if (!service) {
 		/* Of a connected socket for IPv6 whose peer is IPv4 even what has no address comes here, with the peer's. */
 		if (unlikely(first) && ctx->sk->state != TCP_ESTABLISHED)
-			udp_peer__forget(ctx, first, to);
+			socket__forget(ctx, first, to);
 		return CONTINUE;
 	}
 	is_first = !first || !first->service_port || end__is(to, &first->service, first->service_port);
@@ -164,31 +164,22 @@ static __always_inline int send(struct bpf_sock_addr *ctx, struct end *to)
 		    is_valid(service, first->service_id, first->backend_id))
 			return to_backend(to, first);
 		/* Its last answers may be under way. */
-		udp_peer__set_back(ctx, first);
+		socket__add_further(ctx, first);
 	}
-	further = is_first ? NULL : udp_peer__find(ctx, to, false);
-	is_kept = further && is_valid(service, further->service_id, further->backend_id);
-	if (is_kept) {
-		peer.service = to->addr;
-		peer.service_port = to->port;
-		peer.service_id = further->service_id;
-		peer.backend = further->addr;
-		peer.backend_port = further->port;
-		peer.backend_id = further->backend_id;
-	} else if (!choose(ctx, service, to, &peer)) {
+	further = is_first ? NULL : socket__find_further(ctx, to, false);
+	if (further && is_valid(service, further->service_id, further->backend_id))
+		peer = *further;
+	else if (!choose(ctx, service, to, &peer))
 		return PASS_REFUSED;
-	}
 	if (!is_first && sock_peer__has_backend(first, &peer)) {
 		/* Whoever answers for two services, answers for the one asked last: that one is found first. */
-		udp_peer__set(ctx, first);
+		socket__add_further(ctx, first);
 		is_first = true;
 	}
 	if (is_first)
 		socket__set_peer(ctx, &peer);
-	else if (is_kept)
-		udp_peer__set_back(ctx, &peer);
 	else
-		udp_peer__set(ctx, &peer);
+		socket__add_further(ctx, &peer);
 	return to_backend(to, &peer);
 }
 
@@ -204,19 +195,14 @@ static __always_inline bool name(struct end *from, const struct sock_peer *peer)
 
 static __always_inline bool name_sender(struct bpf_sock_addr *ctx, struct end *from)
 {
-	const struct sock_peer *first = socket__peer(ctx);
-	const struct udp_peer *further;
+	const struct sock_peer *known = socket__peer(ctx);
 
-	if (likely(!first))
+	if (likely(!known))
 		return false;
-	if (name(from, first))
+	if (name(from, known))
 		return true;
-	further = udp_peer__find(ctx, from, true);
-	if (!further)
-		return false;
-	from->addr = further->addr;
-	from->port = further->port;
-	return true;
+	known = socket__find_further(ctx, from, true);
+	return known && name(from, known);
 }
 
 static __always_inline bool name_peer(struct bpf_sock_addr *ctx, struct end *peer)

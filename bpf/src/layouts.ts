@@ -11,8 +11,6 @@ import {
   sockPeer,
   sourceRangeKey,
   staleSocket,
-  udpPeer,
-  udpPeerKey,
 } from './service-layouts.ts'
 import { addr, be16, be32, type Infer, mac, pad, struct, u8, u16, u32, u64 } from './struct.ts'
 
@@ -44,7 +42,7 @@ export const MAP_NAMES = {
   maglev: 'sb_maglev',
   serviceConfig: 'sb_svc_config',
   sockets: 'sb_sock',
-  udpSockets: 'sb_sock_udp',
+  furtherPeers: 'sb_sock_further',
 } as const
 
 /** Rows of sb_nodes: ids are 1 … NODES_MAX - 1, and 0 means "no node". */
@@ -388,8 +386,6 @@ export const LAYOUTS = [
   affinityKey,
   affinity,
   sockPeer,
-  udpPeerKey,
-  udpPeer,
   staleSocket,
   serviceConfig,
 ] as const

@@ -107,24 +107,6 @@ export const sockPeer = struct('sock_peer', {
   backendId: u32,
 })
 
-/** Key of sb_sock_udp. */
-export const udpPeerKey = struct('udp_peer_key', {
-  cookie: u64,
-  addr,
-  port: be16,
-  isBackend: u8,
-  pad: pad(5),
-})
-
-/** Value of sb_sock_udp. */
-export const udpPeer = struct('udp_peer', {
-  addr,
-  port: be16,
-  pad: pad(2),
-  serviceId: u32,
-  backendId: u32,
-})
-
 /** What sb_stale writes of a connected UDP socket whose backend is none any more. `family` is AF_INET or AF_INET6. */
 export const staleSocket = struct('stale_socket', {
   netns: u64,

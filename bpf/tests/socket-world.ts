@@ -29,8 +29,6 @@ import {
   serviceKey,
   slot,
   slotKey,
-  udpPeer,
-  udpPeerKey,
 } from '../src/layouts.ts'
 import { objectPath } from '../src/objects.ts'
 import { addr, u32 } from '../src/struct.ts'
@@ -101,7 +99,7 @@ export class SocketWorld {
   readonly #names: Record<'node' | 'pod', string>
   readonly #children: ChildProcess[] = []
   readonly #object = BpfObject.open(objectPath('sockets'), {
-    maxEntries: { sb_services: 64, sb_slots: 256, sb_backends: 64, sb_affinity: 128 },
+    maxEntries: { sb_services: 256, sb_slots: 1024, sb_backends: 64, sb_affinity: 128 },
   })
   readonly #links: BpfLink[] = []
   readonly #services = new Map<number, ServiceSpec>()
@@ -232,10 +230,6 @@ export class SocketWorld {
 
   get affinities() {
     return [...this.#map('sb_affinity', affinityKey, affinity).entries()]
-  }
-
-  get furtherPeers() {
-    return [...this.#map('sb_sock_udp', udpPeerKey, udpPeer).entries()]
   }
 
   /** Calls counted so far. */

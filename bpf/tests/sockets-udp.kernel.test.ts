@@ -6,6 +6,8 @@ const SLOW_MS = 300_000
 /** Services of the same backends. */
 const ONE = { id: 1, port: 53 } as const
 const TWO = { id: 2, port: 54 } as const
+/** bpf/lib/sockets.h */
+const FURTHER_MAX = 32
 const hosts = { 4: '10.96.0.10', 6: 'fd00:96::10' } as const
 
 let world: SocketWorld
@@ -28,7 +30,7 @@ describe.each(ways)('$way', ({ family, socket, prefix, id }) => {
   const host = hosts[family]
   const seen = `${prefix}${host}`
 
-  const serve = ({ id: own, port }: typeof ONE | typeof TWO, by: readonly string[]) =>
+  const serve = ({ id: own, port }: { id: number; port: number }, by: readonly string[]) =>
     world.serve({ id: id + own, address: host, port, proto: 'udp', backends: by })
   /** The backend that answers, in the name of the service. */
   const ask = async ({ port }: typeof ONE | typeof TWO): Promise<string> => {
@@ -77,10 +79,31 @@ describe.each(ways)('$way', ({ family, socket, prefix, id }) => {
     for (let i = 0; i < 10; i++) expect(await ask(TWO)).toBe(second)
   })
 
-  test('a socket that asks one service has no rows but its own', async () => {
-    const before = world.furtherPeers.length
-    for (let i = 0; i < 3; i++) await ask(ONE)
-    expect(world.furtherPeers.length).toBe(before)
+  test('whatever other sockets ask, an answer under way comes from the service', async () => {
+    await ask(ONE)
+    await pod.do(`send 1 ${seen} ${TWO.port}`)
+    for (let other = 2; other < 60; other++) {
+      await pod.do(`udp ${other} ${socket}`)
+      for (const { port } of [ONE, TWO]) await pod.do(`ask ${other} ${seen} ${port}`)
+    }
+    expect(await pod.do('hear 1')).toMatch(new RegExp(`^${seen} ${TWO.port} `))
+  })
+
+  test.each([
+    ['remembers', FURTHER_MAX],
+    ['forgets the first of', FURTHER_MAX + 1],
+  ])('a socket %s %i further services', async (_what, count) => {
+    const [one, two, three] = backends
+    serve(ONE, [one])
+    await ask(ONE)
+    serve(TWO, [two])
+    await pod.do(`send 1 ${seen} ${TWO.port}`)
+    for (let at = 1; at < count; at++) {
+      serve({ id: 10 + at, port: 1000 + at }, [three])
+      await pod.do(`send 1 ${seen} ${1000 + at}`)
+    }
+    const name = count > FURTHER_MAX ? direct(two) : `${seen} ${TWO.port}`
+    expect(await pod.do('hear 1')).toBe(`${name} ${two}`)
   })
 
   test('two services with one backend: its answers are of the one asked last', async () => {

@@ -84,8 +84,10 @@ export async function loadObjects({
   const services = settleServiceMaps(pinDir, servicesMax)
   const maxEntries = (map: string): number | undefined =>
     map === MAP_NAMES.flows ? flows : services.get(map)
-  // Its rows lie with the sockets, which nothing translates any more.
-  if (servicesMax === undefined) unpin(join(pinDir, MAP_NAMES.sockets))
+  // Their rows lie with the sockets, which nothing translates any more.
+  if (servicesMax === undefined) {
+    for (const map of [MAP_NAMES.sockets, MAP_NAMES.furtherPeers]) unpin(join(pinDir, map))
+  }
   const opened: BpfObject[] = []
   const load = async (name: Parameters<typeof objectPath>[0]) => {
     const object = BpfObject.open(objectPath(name), { pinDir, maxEntries })
