@@ -72,42 +72,77 @@ static __always_inline void pool__recount(const struct flow_key *back)
 
 /* -- Datagrams to a service follow its list: connections stay where they are. -- */
 
+/* Answers: which backend has this address and port? Written by sb_sweep, an LRU: who is not in it is looked for in
+ * the whole list. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct service_key);
+	__type(value, __u32);
+} sb_backend_ids SEC(".maps");
+
 struct backend_search {
-	struct addr addr;
-	__be16 port;
+	const struct service_key *end;
 	__u32 list;
-	bool is_found;
+	__u32 found;			/* BACKEND_NONE: none of the list */
 };
 
 /* Longer lists are not looked through. */
 #define STALE_BACKENDS_MAX 4096
 
+static __always_inline bool backend__is_at(const struct backend *backend, const struct service_key *end)
+{
+	return backend && backend->port == end->port && addr__equal(&backend->addr, &end->addr);
+}
+
 static long backend__compare(__u32 index, struct backend_search *search)
 {
-	const struct backend *backend = backend__find(list__backend_at(search->list, index + 1));
+	__u32 id = list__backend_at(search->list, index + 1);
 
-	search->is_found = backend && backend->port == search->port &&
-			   addr__equal(&backend->addr, &search->addr);
-	return search->is_found;
+	if (!backend__is_at(backend__find(id), search->end))
+		return 0;
+	search->found = id;
+	return 1;
+}
+
+/* The list of a UDP service has a backend at that address and port, or may have one. */
+static __always_inline bool list__may_have(__u32 list, const struct service_key *end)
+{
+	struct backend_search search = { .end = end, .list = list };
+	const __u32 *known = bpf_map_lookup_elem(&sb_backend_ids, end);
+	__u32 backends;
+
+	if (likely(known && backend__is_at(backend__find(*known), end)))
+		return list__has(list, *known);
+	backends = list__backend_at(list, 0);
+	if (backends > STALE_BACKENDS_MAX)
+		return true;
+	bpf_loop(backends, backend__compare, &search, 0);
+	if (search.found) {
+		bpf_map_update_elem(&sb_backend_ids, end, &search.found, BPF_ANY);
+		return true;
+	}
+	/* A list that shrinks under us moves its last one. */
+	return backends != list__backend_at(list, 0);
 }
 
 /* A flow of datagrams whose service is gone, or whose backend is none of it any more. */
 __rare int flow__is_stale(const struct flow_key *key, const struct flow *flow)
 {
 	const struct config *config = config__get();
-	struct backend_search search = {};
+	struct service_key backend = {};
 	const struct service *service;
-	__u32 backends;
 
 	if (!key || !flow || !config || !(config->flags & CONFIG_SERVICES))
 		return false;
 	if (key->proto != IPPROTO_UDP ||
 	    (flow->flags & (FLOW_SERVICE | FLOW_OPENER)) != (FLOW_SERVICE | FLOW_OPENER))
 		return false;
-	search.addr = flow->to.daddr;
-	search.port = flow->to.dport;
+	backend.addr = flow->to.daddr;
+	backend.port = flow->to.dport;
+	backend.proto = key->proto;
 	/* It has stepped aside for one to a service: ADR 0077. */
-	if (search.port == key->dport && addr__equal(&search.addr, &key->daddr))
+	if (backend.port == key->dport && addr__equal(&backend.addr, &key->daddr))
 		return false;
 	service = service__find(&key->daddr, key->dport, key->proto);
 	/* Another node was asked, perhaps, and sent it on. */
@@ -115,13 +150,7 @@ __rare int flow__is_stale(const struct flow_key *key, const struct flow *flow)
 		service = service__find_node_port(&key->daddr, key->dport, key->proto);
 	if (!service || service->flags & SERVICE_ADDRESS)
 		return true;
-	search.list = flow->source_incarnation ? service->internal : service->external;
-	backends = list__backend_at(search.list, 0);
-	if (backends > STALE_BACKENDS_MAX)
-		return false;
-	bpf_loop(backends, backend__compare, &search, 0);
-	/* A list that shrinks under us moves its last one. */
-	return !search.is_found && backends == list__backend_at(search.list, 0);
+	return !list__may_have(flow->source_incarnation ? service->internal : service->external, &backend);
 }
 
 static __always_inline void begin(struct sweep *pass, __u64 session)

@@ -36,6 +36,7 @@ export const MAP_NAMES = {
   services: 'sb_services',
   slots: 'sb_slots',
   backends: 'sb_backends',
+  backendIds: 'sb_backend_ids',
   nodeAddrs: 'sb_node_addrs',
   sourceRanges: 'sb_src_ranges',
   affinity: 'sb_affinity',

@@ -1,6 +1,6 @@
 // Datagrams to a service follow its list: sb_sweep takes the rows of those whose backend is none any more, and of no others.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { flow, flowKey } from '../src/layouts.ts'
+import { flow, flowKey, SLOT_MEMBER, slot, slotKey } from '../src/layouts.ts'
 import { TypedMap } from '../src/typed-map.ts'
 import type { Rows } from '../testing/index.ts'
 import { clockOf, sweepOf } from './clock.ts'
@@ -53,5 +53,26 @@ describe.each(families)('IPv$family', (actors) => {
     for (const [key, row] of standing(pair)) flows.set(key, { ...row, seen: now, created: now })
     expect(await sweepOf(world)).toMatchObject({ removed })
     expect([...flows.keys()].length).toBe(2 - removed)
+  })
+
+  test('a list is looked through once for each backend, and asked for it from then on', async () => {
+    world.reset()
+    const { now } = await clockOf(world)
+    world.put({ ...config, ...service(actors, [c, local.backend]) })
+    const flows = new TypedMap(world.map('sb_flows'), flowKey, flow)
+    const sweep = async () => {
+      for (const [key, row] of standing(datagrams)) {
+        flows.set(key, { ...row, seen: now, created: now })
+      }
+      return await sweepOf(world)
+    }
+    expect(await sweep()).toMatchObject({ removed: 0 })
+    // It is in its slot yet, as while a list shrinks.
+    const slots = new TypedMap(world.map('sb_slots'), slotKey, slot)
+    slots.delete({ list: 1, slot: SLOT_MEMBER + 102 })
+    expect(await sweep()).toMatchObject({ removed: 2 })
+    // An id that is another one's by now says nothing.
+    world.put(service(actors, [local.backend, c]))
+    expect(await sweep()).toMatchObject({ removed: 0 })
   })
 })
