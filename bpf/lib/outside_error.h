@@ -3,6 +3,7 @@
 #pragma once
 
 #include "flows.h"
+#include "lent.h"
 #include "outside.h"
 #include "translate_error.h"
 
@@ -40,14 +41,19 @@ __rare int outside__send_error(struct __sk_buff *skb, const struct packet *p, co
 __rare int outside__pass_error(struct __sk_buff *skb, const struct packet *p)
 {
 	struct icmp_error error = {};
+	const struct translation *to;
 	const struct flow *flow;
 	int outcome;
 
 	if (!p || !parse_icmp_error(skb, p, &error))
 		return PASS_FOREIGN;
 	flow = flow__find(&error.about);
-	if (!flow || !outside__is_error_of(&error, flow))
+	if (flow)
+		to = outside__is_error_of(&error, flow) ? &flow->to : NULL;
+	else
+		to = lent__find(&error.about);
+	if (!to)
 		return PASS_FOREIGN;
-	outcome = translate_error(skb, p, &error, &flow->to, true);
+	outcome = translate_error(skb, p, &error, to, true);
 	return outcome == CONTINUE ? PASS_TRANSLATED : outcome;
 }

@@ -11,6 +11,7 @@
 
 #include "arrival.h"
 #include "dsr.h"
+#include "lent.h"
 #include "outside.h"
 #include "overlay.h"
 #include "service_pick.h"
@@ -119,23 +120,22 @@ static __always_inline bool service_flow__is_piece(const struct packet *p, const
  * what its sender would have sent to whom it is for. That is in sb_pair then, as row.to; and a row that is made
  * here says whose name gets into what the kernel tells the sender.
  */
-__rare int service_flow__lend(const struct packet *p, const struct config *config, const struct flow *flow)
+__rare int service_flow__lend(const struct packet *p, const struct flow *flow)
 {
 	struct pair *room = pair__get();
+	struct lent lent = {};
 
-	if (!room || !p || !config || !flow)
+	if (!room || !p || !flow)
 		return 0;
-	__builtin_memset(&room->back_row, 0, sizeof(room->back_row));
 	flow_key__reverse(&room->back, &p->key);
-	room->back_row.to.saddr = room->back.saddr;
-	room->back_row.to.daddr = room->back.daddr;
-	room->back_row.to.sport = room->back.sport;
-	room->back_row.to.dport = room->back.dport;
+	lent.to.saddr = room->back.saddr;
+	lent.to.daddr = room->back.daddr;
+	lent.to.sport = room->back.sport;
+	lent.to.dport = room->back.dport;
+	lent.seen = clock__now();
 	room->back.saddr = flow->to.daddr;
 	room->back.sport = flow->to.dport;
-	room->back_row.way = way__make(WAY_STACK, 0, READ_ONCE(config->generation));
-	room->back_row.flags = FLOW_TRANSLATED | FLOW_SERVICE;
-	flow__insert(&room->back, &room->back_row, BPF_NOEXIST);
+	bpf_map_update_elem(&sb_lent, &room->back, &lent, BPF_ANY);
 	room->row.to.saddr = p->key.saddr;
 	room->row.to.sport = p->key.sport;
 	room->row.to.daddr = flow->to.daddr;
@@ -151,6 +151,9 @@ static __always_inline bool service_flow__is_nodes(const struct packet *p, const
 	       !addr__equal(&flow->to.daddr, &p->key.daddr);
 }
 
+/* include/net/ip.h */
+#define IP_DF 0x4000
+
 /* Too long for the tunnel, but routers on the way may cut it up, and so may whoever carries the tunnel: the kernel
  * could not send the pieces in the node's own name. */
 static __always_inline bool service_flow__may_be_cut(struct __sk_buff *skb, const struct packet *p)
@@ -158,7 +161,21 @@ static __always_inline bool service_flow__may_be_cut(struct __sk_buff *skb, cons
 	const struct iphdr *ip = (void *)(long)skb->data + L2_LEN;
 
 	return !(p->flags & PACKET_IPV6) && (void *)(ip + 1) <= (void *)(long)skb->data_end &&
-	       !(ip->frag_off & bpf_htons(0x4000));
+	       !(ip->frag_off & bpf_htons(IP_DF));
+}
+
+/* The kernel is to tell its sender, and not to cut it up: pieces would leave as they are. */
+__rare int service_flow__keep_whole(struct __sk_buff *skb, const struct packet *p)
+{
+	const __u32 at = L2_LEN + offsetof(struct iphdr, frag_off);
+	__be16 old, whole;
+
+	if (!p || !service_flow__may_be_cut(skb, p) || bpf_skb_load_bytes(skb, at, &old, sizeof(old)))
+		return 0;
+	whole = old | bpf_htons(IP_DF);
+	bpf_l3_csum_replace(skb, L2_LEN + offsetof(struct iphdr, check), old, whole, sizeof(whole));
+	bpf_skb_store_bytes(skb, at, &whole, sizeof(whole), 0);
+	return 0;
 }
 
 /*
@@ -217,15 +234,21 @@ __rare int service_flow__send(struct __sk_buff *skb, const struct packet *p, con
 	if (unlikely(outcome != CONTINUE && service_flow__is_nodes(p, flow))) {
 		const struct pair *room = pair__get();
 
-		service_flow__lend(p, config, flow);
+		if (outcome == PASS_STACK_MTU)
+			service_flow__keep_whole(skb, p);
+		service_flow__lend(p, flow);
 		if (!room)
 			return outcome;
 		to = &room->row.to;
 		skb->mark |= SB_DONE;
 	} else if (unlikely(outcome != CONTINUE)) {
-		if (!service_flow__is_told_rewritten(p, flow))
-			return kind == WAY_OUT && !(flow->flags & FLOW_OPENER) ?
-				       outside__to_stack(skb, outcome) : outcome;
+		if (!service_flow__is_told_rewritten(p, flow)) {
+			if (!(flow->flags & FLOW_OPENER))
+				return kind == WAY_OUT ? outside__to_stack(skb, outcome) : outcome;
+			if (outcome == PASS_STACK_MTU)
+				service_flow__keep_whole(skb, p);
+			return outcome;
+		}
 		if (kind != WAY_NODE)	/* sb_to_overlay has a tunnel key to set, yet */
 			skb->mark |= SB_DONE;
 	}

@@ -209,6 +209,14 @@ struct flow {
 };
 _Static_assert(sizeof(struct flow) == 72, "flow");
 
+/* -- sb_lent: LRU hash, flow_key of the answers → whose name an error gets. Programs only. ------- */
+
+struct lent {
+	struct translation to;
+	__u32 seen;			/* in ticks (clock.h) */
+};
+_Static_assert(sizeof(struct lent) == 40, "lent");
+
 /* -- sb_services: hash, service_key → service. Written by the agent. --------------------------- */
 
 /*

@@ -27,6 +27,7 @@ export const MAP_NAMES = {
   nodeIds: 'sb_node_ids',
   ipcache: 'sb_ipcache',
   flows: 'sb_flows',
+  lent: 'sb_lent',
   fragments: 'sb_fragments',
   uplinks: 'sb_uplinks',
   reserved: 'sb_reserved',
@@ -189,6 +190,12 @@ export const flow = struct('flow', {
   mtu: u32,
 })
 export type Flow = Infer<typeof flow>
+
+/** Value of sb_lent, whose key is that of the answers; `seen` in ticks. */
+export const lent = struct('lent', {
+  to: translation,
+  seen: u32,
+})
 
 /** Key of sb_pools: the ports of one address of the node towards one address, port and protocol. */
 export const poolKey = struct('pool_key', {
@@ -366,6 +373,7 @@ export const LAYOUTS = [
   flowKey,
   translation,
   flow,
+  lent,
   poolKey,
   pool,
   uplink,

@@ -6,6 +6,8 @@ import { MAP_NAMES } from '@sinabro/libbpf-ts/layouts'
 /** Where Services are nobody's of ours. */
 const UNUSED = 1
 const NODE_ADDRESSES = 4096
+const LENT = 1024
+const BACKEND_IDS = 4096
 
 /** Rows of each for so many of sb_services, which comes last: what it says decides about the others. */
 function sizesOf(servicesMax: number): ReadonlyMap<string, number> {
@@ -13,9 +15,10 @@ function sizesOf(servicesMax: number): ReadonlyMap<string, number> {
     [MAP_NAMES.slots, servicesMax * 4],
     [MAP_NAMES.backends, servicesMax * 2],
     [MAP_NAMES.sourceRanges, Math.ceil(servicesMax / 2)],
-    // These two are allocated whole when they are made.
+    // These three are allocated whole when they are made.
     [MAP_NAMES.affinity, Math.ceil(servicesMax / 4)],
-    ['sb_sock_udp', Math.ceil(servicesMax / 4)],
+    [MAP_NAMES.backendIds, BACKEND_IDS],
+    [MAP_NAMES.lent, LENT],
     [MAP_NAMES.maglev, Math.ceil(servicesMax / 8)],
     [MAP_NAMES.nodeAddrs, NODE_ADDRESSES],
     [MAP_NAMES.services, servicesMax],
