@@ -78,6 +78,16 @@ __rare int service_flow__start(const struct packet *p)
 	return opener__admit(&mine, &p->key.saddr, o->source_incarnation, 0, pair->row.flags);
 }
 
+/* Its client's next one goes to the same backend. */
+__rare int service_flow__keep_backend(void)
+{
+	struct serving *serving = serving__get();
+
+	if (serving && serving->client.service)
+		service__keep(&serving->client, serving->backend);
+	return 0;
+}
+
 /* Begins the flow that serving->packet and serving->opening are about. CONTINUE with both rows written, or
  * DROP_NO_PORT, DROP_FLOWS_FULL, DROP_FLOW_SHARE. */
 static __always_inline int service_flow__begin(struct __sk_buff *skb, const struct packet *p,
@@ -87,7 +97,11 @@ static __always_inline int service_flow__begin(struct __sk_buff *skb, const stru
 
 	if (outcome == CONTINUE)
 		outcome = port__reserve(skb, config);
-	return outcome == CONTINUE ? pair__finish() : outcome;
+	if (outcome == CONTINUE)
+		outcome = pair__finish();
+	if (outcome == CONTINUE)
+		service_flow__keep_backend();
+	return outcome;
 }
 
 /*

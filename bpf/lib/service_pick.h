@@ -20,7 +20,8 @@ struct serving {
 	struct way_out out;
 	__u32 mtu;			/* of the uplink, where one of the rows is of WAY_OUT */
 	__u32 back_mtu;
-	struct affinity_key client;
+	struct affinity_key client;	/* who keeps its backend; its service is 0 of who does not */
+	__u32 backend;
 	struct icmp_error error;
 };
 
@@ -89,6 +90,7 @@ __rare int service_flow__pick(struct __sk_buff *skb, const struct packet *p, boo
 
 	if (!serving || !p)
 		return DROP_NOT_READY;
+	serving->client.service = 0;
 	if (p->key.proto != IPPROTO_TCP && p->key.proto != IPPROTO_UDP)
 		return service_flow__is_nobodys(&p->key.daddr);
 	service = service__find(&p->key.daddr, p->key.dport, p->key.proto);
@@ -112,6 +114,7 @@ __rare int service_flow__pick(struct __sk_buff *skb, const struct packet *p, boo
 	if (!backend || addr__is_ipv4(&backend->addr) != addr__is_ipv4(&p->key.daddr) ||
 	    addr__is_untracked(&backend->addr))
 		return service_flow__refuse(skb);
+	serving->backend = id;
 	serving->packet = *p;
 	serving->packet.key.daddr = backend->addr;
 	serving->packet.key.dport = backend->port;

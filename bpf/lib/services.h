@@ -158,30 +158,30 @@ static __always_inline __u32 list__choose(__u32 list, __u32 preferred)
 
 /*
  * The backend of a new connection: BACKEND_NONE if there is none, else an id. `client` is by address or by
- * namespace, with its `service` filled in here; who has no backend yet gets `preferred`, if that is not
- * BACKEND_NONE.
+ * namespace, with its `service` filled in here if it is to keep that (service__keep); who has no backend yet gets
+ * `preferred`, if that is not BACKEND_NONE.
  */
 static __always_inline __u32 service__pick(const struct service *service, __u32 list,
 					   struct affinity_key *client, __u32 preferred)
 {
-	struct affinity mine = {}, *known;
-	__u32 now;
+	const struct affinity *known;
 
 	if (likely(!(service->flags & SERVICE_AFFINITY)))
 		return list__choose(list, preferred);
-	now = clock__now();
 	client->service = service->id;
 	known = bpf_map_lookup_elem(&sb_affinity, client);
-	if (known && now - known->seen < clock__ticks(service->affinity_sec, clock__hz()) &&
-	    list__has(list, known->backend)) {
-		known->seen = now;
+	if (known && clock__now() - known->seen < clock__ticks(service->affinity_sec, clock__hz()) &&
+	    list__has(list, known->backend))
 		return known->backend;
-	}
-	mine.backend = list__choose(list, preferred);
-	mine.seen = now;
-	if (mine.backend)
-		bpf_map_update_elem(&sb_affinity, client, &mine, BPF_ANY);
-	return mine.backend;
+	return list__choose(list, preferred);
+}
+
+/* Once the connection is sure to be: those of a flood that are refused take nobody's place. */
+static __always_inline void service__keep(const struct affinity_key *client, __u32 backend)
+{
+	struct affinity mine = { .backend = backend, .seen = clock__now() };
+
+	bpf_map_update_elem(&sb_affinity, client, &mine, BPF_ANY);
 }
 
 static __always_inline bool service__admits(const struct service *service, const struct addr *source)

@@ -176,6 +176,7 @@ static __always_inline int step_aside(struct __sk_buff *skb, const struct packet
 	    packet__is_midstream(p))
 		return DROP_TRANSLATION_TAKEN;
 	serving->packet = *p;
+	serving->client.service = 0;
 	outcome = place(skb, config);
 	return outcome == CONTINUE ? service_flow__begin(skb, p, config) : outcome;
 }

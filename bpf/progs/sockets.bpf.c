@@ -101,6 +101,8 @@ static __always_inline bool choose(struct bpf_sock_addr *ctx, const struct servi
 	/* The loopback is another one's for each who asks. */
 	if (!backend || unlikely(addr__is_loopback(&backend->addr)))
 		return false;
+	if (unlikely(client.service))
+		service__keep(&client, id);
 	peer->service = to->addr;
 	peer->service_port = to->port;
 	peer->service_id = service->id;

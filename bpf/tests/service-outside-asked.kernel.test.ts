@@ -8,6 +8,7 @@ import {
   IPCACHE_SERVICES,
   NODE_ADDR_HOST_PORTS,
   NODE_ADDR_NODE_PORTS,
+  OPENER_CLIENT,
   SERVICE_ADDRESS,
   SERVICE_AFFINITY,
   SERVICE_EXTERNAL_LOCAL,
@@ -350,6 +351,25 @@ describe.each(families)('IPv$family', (actors) => {
         expect: arrives(),
       })
     }
+  })
+
+  test('clients that have enough flows take no other’s place', () => {
+    const many = { flows: 400, recount: 0 }
+    const who = { kind: OPENER_CLIENT, incarnation: 0, addr: '::' }
+    world.check({
+      what: 'one more',
+      program,
+      maps: {
+        ...row({ flags: SERVICE_AFFINITY, affinitySec: 3600 }),
+        sb_openers: [[who, many]],
+        sb_opened: [[0, many]],
+      },
+      packet: ask(),
+      expect: {
+        verdict: 'shot',
+        maps: { sb_affinity: {}, sb_counters: counted('from_uplink', 'DROP_FLOW_SHARE') },
+      },
+    })
   })
 
   test('a flow to a pod that has gone begins anew with a datagram; a connection is the stack’s to reset', () => {
