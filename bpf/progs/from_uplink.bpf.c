@@ -201,6 +201,7 @@ static __always_inline int from_uplink(struct __sk_buff *skb)
 	struct packet p = {};
 	enum range_owner owner;
 	int parsed, outcome;
+	bool is_for_us;
 	__u32 node;
 
 	if (unlikely(!config))
@@ -218,7 +219,9 @@ static __always_inline int from_uplink(struct __sk_buff *skb)
 		return PASS_TUNNEL;
 	}
 
-	if (parsed == PARSED_IP &&
+	/* What the kernel would not forward, nobody here is asked by: frames for all, or for others. */
+	is_for_us = skb->pkt_type == PACKET_HOST;
+	if (likely(is_for_us) && parsed == PARSED_IP &&
 	    config->flags & (CONFIG_NATIVE | CONFIG_TRANSLATED | CONFIG_SERVICES)) {
 		if (unlikely(p.flags & PACKET_ICMP_ERROR)) {
 			outcome = arrive_error(skb, &p, config);
@@ -242,16 +245,18 @@ static __always_inline int from_uplink(struct __sk_buff *skb)
 				return outcome;
 		}
 	}
-	if (config->flags & CONFIG_NATIVE)
+	if (config->flags & CONFIG_NATIVE && likely(is_for_us))
 		return native(skb, &p, config, parsed, flow);
 
 	owner = ipcache__range(&p.key.saddr, config->own_node, &node);
-	if (owner == RANGE_OWN || owner == RANGE_OTHER)
+	if (owner == RANGE_OWN || (owner == RANGE_OTHER && !(config->flags & CONFIG_NATIVE)))
 		return DROP_NATIVE_SOURCE;
+	if (config->flags & CONFIG_NATIVE)
+		return PASS_FOREIGN;
 	owner = ipcache__range(&p.key.daddr, config->own_node, &node);
 	if (owner == RANGE_OWN || owner == RANGE_OTHER)
 		return DROP_NATIVE_TARGET;
-	if (unlikely(owner == RANGE_SERVICES) && config->flags & CONFIG_SERVICES)
+	if (unlikely(owner == RANGE_SERVICES) && config->flags & CONFIG_SERVICES && is_for_us)
 		return service_outside__miss(skb, &p);
 	return PASS_FOREIGN;
 }

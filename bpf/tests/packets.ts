@@ -36,8 +36,11 @@ export const links = {
   /** Inside the tunnel, from this node to node 2 and back. */
   out: eth({ src: mac.overlay1, dst: mac.overlay2 }),
   in: eth({ src: mac.overlay2, dst: mac.overlay1 }),
-  /** On the wire between the nodes, to this one. */
-  wire: eth({ src: mac.wire2, dst: mac.wire1 }),
+  /** On the wire between the nodes, to this one: a test run has the loopback's address. */
+  wire: eth({ src: mac.wire2, dst: mac.loopback }),
+  /** The same to node 1's own MAC, which is somebody else's in a test run but for XDP's; and to everybody. */
+  wire1: eth({ src: mac.wire2, dst: mac.wire1 }),
+  broadcast: eth({ src: mac.wire2, dst: 'ff:ff:ff:ff:ff:ff' }),
 } as const
 
 export interface Ports {

@@ -43,7 +43,7 @@ function casesOf({ c, own1, node1, stranger }: Actors): readonly XdpCase[] {
   const gets = { sport: CLIENT_PORT, dport: BACKEND_PORT }
   const answers = { sport: BACKEND_PORT, dport: CLIENT_PORT }
   const isAnswered = { sport: NODE_PORT, dport: CLIENT_PORT }
-  const before = udpPacket(links.wire, { src: stranger, dst: node1 }, asks, PAYLOAD)
+  const before = udpPacket(links.wire1, { src: stranger, dst: node1 }, asks, PAYLOAD)
   const there = { src: own1, dst: c, ttl: 63 }
   const out = { src: node1, dst: stranger, ttl: 63 }
   const after = udpPacket(sent.toGateway, out, isAnswered, PAYLOAD)
@@ -70,7 +70,7 @@ function casesOf({ c, own1, node1, stranger }: Actors): readonly XdpCase[] {
     },
     {
       path: 'XDP forward, node port to outside, a pod of another node, no tunnel',
-      before: answer(links.wire),
+      before: answer(links.wire1),
       after,
       isNative: true,
     },

@@ -136,7 +136,7 @@ describe.each(families)('IPv$family', (actors) => {
           [3, 2],
         ] as const) {
           const there = make(links.out, { src: own1, dst: c, ttl: 63, tos }, gets, size)
-          const bytes = make(links.wire, { ...asking, tos }, asks, size)
+          const bytes = make(links.wire1, { ...asking, tos }, asks, size)
           world.check({
             what: `tos ${tos}`,
             program,
@@ -184,14 +184,14 @@ describe.each(families)('IPv$family', (actors) => {
       for (const [what, bytes, out, key, outcome] of [
         [
           'to the backend',
-          make(links.wire, asking, asks),
+          make(links.wire1, asking, asks),
           make(sent.toNode2, there, gets),
           rows[0][0],
           'PASS_UPLINK',
         ],
         [
           'answer',
-          make(links.wire, { src: c, dst: own1 }, answers),
+          make(links.wire1, { src: c, dst: own1 }, answers),
           make(sent.toGateway, back, isAnswered),
           rows[1][0],
           'PASS_OUT',
@@ -217,7 +217,7 @@ describe.each(families)('IPv$family', (actors) => {
 
     test('what a device was to sum passes: it alone knows that it has not', () => {
       const layers = (partial: number) => [
-        links.wire,
+        links.wire1,
         ip(asking),
         proto === TCP ? tcp({ ...asks, checksum: partial }) : udp({ ...asks, checksum: partial }),
         payload(100),
@@ -233,9 +233,9 @@ describe.each(families)('IPv$family', (actors) => {
 
     test('every beginning of a frame passes as it came', () => {
       for (const [where, bytes] of [
-        ['tunnel', make(links.wire, asking, asks)],
+        ['tunnel', make(links.wire1, asking, asks)],
         ['tunnel', tunnelled(make(links.in, { src: c, dst: own1 }, answers))],
-        ['uplink', make(links.wire, asking, asks)],
+        ['uplink', make(links.wire1, asking, asks)],
       ] as const) {
         world.reset()
         world.put({ ...rowsOf(where), sb_flows: flows(where) })
@@ -250,9 +250,9 @@ describe.each(families)('IPv$family', (actors) => {
     test('a frame with one byte changed passes as it came, or goes on', () => {
       const random = generator(3)
       for (const [where, bytes] of [
-        ['tunnel', make(links.wire, asking, asks)],
+        ['tunnel', make(links.wire1, asking, asks)],
         ['tunnel', tunnelled(make(links.in, { src: c, dst: own1 }, answers))],
-        ['uplink', make(links.wire, { src: c, dst: own1 }, answers)],
+        ['uplink', make(links.wire1, { src: c, dst: own1 }, answers)],
       ] as const) {
         world.reset()
         world.put({ ...rowsOf(where), sb_flows: flows(where) })
@@ -271,7 +271,7 @@ describe.each(families)('IPv$family', (actors) => {
     const rows = served(actors, flowOf(17, 'tunnel'), { answeredBy: outside.uplink })
     const bytes = (link: Link, route: Route, ports: Ports) =>
       packet(link, ip(route), udp({ ...ports, checksum: 0 }), payload(20))
-    const frame = bytes(links.wire, asking, asks)
+    const frame = bytes(links.wire1, asking, asks)
     if (actors.family === 6) return passes('not in IPv6', frame, 'tunnel', {}, 17)
     world.check({
       what: 'IPv4',
@@ -292,11 +292,11 @@ describe.each(families)('IPv$family', (actors) => {
 
   test('what changes a row, or what a row does not vouch for, passes as it came', () => {
     const make = makerOf(TCP)
-    const bytes = make(links.wire, asking, asks)
+    const bytes = make(links.wire1, asking, asks)
     const inner = make(links.in, { src: c, dst: own1 }, answers)
     const back = tunnelled(inner)
     for (const flag of ['syn', 'fin', 'rst'] as const) {
-      const one = tcpPacket(links.wire, asking, asks, [flag, 'ack'], 10)
+      const one = tcpPacket(links.wire1, asking, asks, [flag, 'ack'], 10)
       passes(flag, one, 'tunnel')
       passes(flag, one, 'uplink')
       passes(
@@ -318,20 +318,20 @@ describe.each(families)('IPv$family', (actors) => {
     })
     const unseen = [[key, { ...row, flags: row.flags & ~FLOW_SEEN }], answering]
     passes('nobody seen yet', bytes, 'tunnel', { rows: { sb_flows: unseen } })
-    passes('no row', make(links.wire, asking, { ...asks, sport: 1 }), 'tunnel')
+    passes('no row', make(links.wire1, asking, { ...asks, sport: 1 }), 'tunnel')
     passes('services are not ours', bytes, 'tunnel', { rows: { sb_config: [[0, readyConfig]] } })
     passes('not ready', bytes, 'tunnel', {
       rows: { sb_config: [[0, { ...readyConfig, flags: 0 }]] },
     })
-    passes('the last hop', make(links.wire, { ...asking, ttl: 1 }, asks), 'tunnel')
-    passes('longer than the tunnel takes', make(links.wire, asking, asks, MTU), 'tunnel')
-    passes('longer than the wire takes', make(links.wire, asking, asks, MTU), 'uplink')
+    passes('the last hop', make(links.wire1, { ...asking, ttl: 1 }, asks), 'tunnel')
+    passes('longer than the tunnel takes', make(links.wire1, asking, asks, MTU), 'tunnel')
+    passes('longer than the wire takes', make(links.wire1, asking, asks, MTU), 'uplink')
     passes(
       'for another host on the wire',
       make(eth({ src: mac.wire2, dst: mac.c }), asking, asks),
       'tunnel',
     )
-    passes('an answer past the tunnel', make(links.wire, { src: c, dst: own1 }, answers), 'tunnel')
+    passes('an answer past the tunnel', make(links.wire1, { src: c, dst: own1 }, answers), 'tunnel')
     const nowhere = { tunnel: '::', mac: mac.overlay2, mtu: MTU, flags: 0 }
     passes('no such node', bytes, 'tunnel', { rows: { sb_nodes: [[NODE_2, nowhere]] } })
     const by6 = { ...nowhere, tunnel: '2001:db8::2', flags: NODE_VALID | NODE_ON_UPLINK }
@@ -357,7 +357,7 @@ describe.each(families)('IPv$family', (actors) => {
       ['to another port', { dport: 4789 }],
     ] as const)
       passes(what, tunnelled(inner, options), 'tunnel')
-    passes('to another MAC', tunnelled(make(links.wire, { src: c, dst: own1 }, answers)), 'tunnel')
+    passes('to another MAC', tunnelled(make(links.wire1, { src: c, dst: own1 }, answers)), 'tunnel')
     passes('of something else', tunnelled(new Uint8Array(60)), 'tunnel')
     passes(
       'of another flow',
@@ -378,7 +378,7 @@ describe.each(families)('IPv$family', (actors) => {
     }
     const [address, next] = moved[family] as [string, string]
     const make = makerOf(TCP)
-    const bytes = make(links.wire, { src: c, dst: own1 }, answers)
+    const bytes = make(links.wire1, { src: c, dst: own1 }, answers)
     const back = { src: node1, dst: stranger, ttl: 63 }
     for (const [generation, gateway] of [
       [GENERATION + 1, GATEWAY_MAC],
@@ -417,7 +417,7 @@ describe.each(families)('IPv$family', (actors) => {
     const inner = makerOf(TCP)(links.in, { src: c, dst: own1 }, answers)
     const frame = new Uint8Array([...tunnelled(inner.slice(0, -10)), ...inner.slice(-10)])
     passes('an inner packet that goes on behind the outer one', frame, 'tunnel')
-    const padded = new Uint8Array([...makerOf(TCP)(links.wire, asking, asks, 0), 0, 0, 0, 0, 0, 0])
+    const padded = new Uint8Array([...makerOf(TCP)(links.wire1, asking, asks, 0), 0, 0, 0, 0, 0, 0])
     const { packet: out } = world.check({
       what: 'padding',
       program,
