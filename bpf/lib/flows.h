@@ -26,7 +26,13 @@ static __always_inline void flow__set(struct flow *flow, __u32 flag)
 	__sync_fetch_and_or(&flow->flags, flag);
 }
 
-/* The first flags of the opener's row of a pair. A SYN may be anybody's, under any address: its opener is seen once
+/* TCP packet of a connection whose beginning we have not seen, or have forgotten. */
+static __always_inline bool packet__is_midstream(const struct packet *p)
+{
+	return p->key.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN;
+}
+
+/* The first flags of the opener's row. A segment may be anybody's, under any address: its opener is seen once
  * it goes on, and the connection is no more than half open until then. */
 static __always_inline __u32 flow__opener_flags(const struct packet *p)
 {
@@ -152,12 +158,6 @@ static __always_inline int flow__touch(struct flow *flow, const struct packet *p
 	return CONTINUE;
 }
 
-/* TCP packet of a connection whose beginning we have not seen, or have forgotten. */
-static __always_inline bool packet__is_midstream(const struct packet *p)
-{
-	return p->key.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN;
-}
-
 /* Both rows of a flow, as its first packet decides them. */
 struct opening {
 	__u64 way;
@@ -208,7 +208,9 @@ __rare int flow__write_both(const struct packet *p, const struct opening *o)
 	row.source_incarnation = o->source_incarnation;
 	row.target_incarnation = o->target_incarnation;
 	row.source_node = o->source_node;
-	row.flags = o->is_known ? FLOW_SEEN : FLOW_SEEN | FLOW_OPENER;
+	row.flags = o->is_known ? FLOW_SEEN : flow__opener_flags(p);
+	if (packet__is_midstream(p))	/* it has gone on already, the stack's way */
+		row.flags |= FLOW_SEEN;
 	row.flags |= p->tcp_flags & TCP_RST ? FLOW_RST : p->tcp_flags & TCP_FIN ? FLOW_FIN : 0;
 	key = p->key;
 	if (flow__write(&key, &row, o->is_known))
@@ -230,10 +232,6 @@ __rare int flow__make_way(const struct packet *p, const struct opening *o)
 
 	if (!p || !o || !room)
 		return DROP_FLOWS_FULL;
-	room->key = p->key;
-	flow = flow__find(&room->key);
-	if (unlikely(flow && flow->flags & FLOW_SERVICE))
-		flow__end_pair(&room->key);
 	flow_key__reverse(&room->back, &p->key);
 	flow = flow__find(&room->back);
 	if (likely(!flow || !(flow->flags & FLOW_SERVICE)))
@@ -249,19 +247,26 @@ __rare int flow__make_way(const struct packet *p, const struct opening *o)
 /* CONTINUE, DROP_FLOWS_FULL, DROP_TRANSLATION_TAKEN, or DROP_FLOW_SHARE if who sends this has opened enough. */
 __rare int flow__open(const struct packet *p, const struct opening *o)
 {
+	const struct config *config = config__get();
 	struct opener_flows *mine;
 	const struct flow *old;
 	struct flow_key key;
 	bool is_new;
 	int outcome;
 
-	if (!p || !o)
+	if (!p || !o || !config)
 		return DROP_FLOWS_FULL;
-	outcome = flow__make_way(p, o);
-	if (outcome != CONTINUE)
-		return outcome;
 	key = p->key;
 	old = flow__find(&key);
+	if (config->flags & (CONFIG_SERVICES | CONFIG_TRANSLATED)) {
+		if (unlikely(old && old->flags & FLOW_SERVICE)) {
+			flow__end_pair(&key);
+			old = NULL;
+		}
+		outcome = flow__make_way(p, o);
+		if (outcome != CONTINUE)
+			return outcome;
+	}
 	if (o->is_known || flow__is_opened_by(old, o))
 		return flow__write_both(p, o);
 	is_new = !old;

@@ -150,7 +150,7 @@ describe.each(families)('IPv$family', ({ a, b, c }) => {
         maps: {
           sb_flows: {
             changed: [
-              [keyOf(flow), flowExpected({ ...local, flags: FLOW_SEEN })],
+              [keyOf(flow), flowExpected(local)],
               [keyOf(reverse(flow)), flowExpected(localBack)],
             ],
           },

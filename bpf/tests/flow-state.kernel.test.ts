@@ -1,6 +1,7 @@
 // What the rows of a flow say of its state, packet by packet: opened, answered, finished, reset, forged, begun again; and pairs that mend.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import {
+  DEFAULT_TIMEOUTS,
   FLOW_FIN,
   FLOW_FIN_REPLY,
   FLOW_OPENER,
@@ -67,8 +68,9 @@ describe.each(families)('IPv$family', (actors) => {
   test('a connection from its first packet to its last', () => {
     const { says, hears, state } = talk(actors)
     says('syn')
-    expect(state()).toEqual([FLOW_SEEN, 0])
+    expect(state()).toEqual([0, 0])
     hears('syn', 'ack')
+    expect(state()).toEqual([0, FLOW_SEEN])
     says('ack')
     expect(state()).toEqual([FLOW_SEEN, FLOW_SEEN])
     says('fin', 'ack')
@@ -81,11 +83,31 @@ describe.each(families)('IPv$family', (actors) => {
     expect(state()).toEqual([both, both])
   })
 
+  test('a connection whose opener has sent no more than SYNs is half open, and goes as such', async () => {
+    const { says, hears, row } = talk(actors)
+    says('syn')
+    hears('syn', 'ack')
+    says('syn')
+    const age = () => {
+      for (const [key, value] of flows().entries()) {
+        flows().set(key, { ...value, seen: clock.secondsAgo(DEFAULT_TIMEOUTS.tcpOpening + 5) })
+      }
+    }
+    age()
+    expect(await sweepOf(world)).toMatchObject({ removed: 2 })
+    says('syn')
+    hears('syn', 'ack')
+    says('ack')
+    age()
+    expect(await sweepOf(world)).toMatchObject({ removed: 0 })
+    expect(row()).toBeDefined()
+  })
+
   test('a connection that is refused has ended', async () => {
     const { says, hears, state } = talk(actors)
     says('syn')
     hears('rst', 'ack')
-    expect(state()).toEqual([FLOW_SEEN | FLOW_RST, FLOW_SEEN | FLOW_RST])
+    expect(state()).toEqual([FLOW_RST, FLOW_SEEN | FLOW_RST])
     expect(await sweepOf(world)).toMatchObject({ rows: 2, closed: 2 })
   })
 
@@ -96,9 +118,9 @@ describe.each(families)('IPv$family', (actors) => {
       both.says('syn')
       both.hears('syn', 'ack')
       both.hears('rst')
-      expect(both.state()).toEqual([FLOW_SEEN | FLOW_RST, FLOW_SEEN | FLOW_RST])
+      expect(both.state()).toEqual([FLOW_RST, FLOW_SEEN | FLOW_RST])
       both[who]('ack')
-      expect(both.state()).toEqual([FLOW_SEEN, FLOW_SEEN])
+      expect(both.state()).toEqual([who === 'says' ? FLOW_SEEN : 0, FLOW_SEEN])
     },
   )
 
@@ -120,9 +142,9 @@ describe.each(families)('IPv$family', (actors) => {
     for (const flags of said) says(...flags)
     for (const flags of heard) hears(...flags)
     says('syn')
-    expect(state()).toEqual([FLOW_SEEN, 0])
+    expect(state()).toEqual([0, 0])
     hears('syn', 'ack')
-    expect(state()).toEqual([FLOW_SEEN, FLOW_SEEN])
+    expect(state()).toEqual([0, FLOW_SEEN])
   })
 
   test('a SYN on the row of a connection that lives changes nothing', () => {
@@ -132,7 +154,7 @@ describe.each(families)('IPv$family', (actors) => {
     hears('fin', 'ack')
     const before = row()
     says('syn')
-    expect(state()).toEqual([FLOW_SEEN | FLOW_FIN_REPLY, FLOW_SEEN | FLOW_FIN])
+    expect(state()).toEqual([FLOW_FIN_REPLY, FLOW_SEEN | FLOW_FIN])
     expect(row()?.created).toBe(before?.created)
   })
 

@@ -83,7 +83,7 @@ function delivers(
       maps: {
         sb_flows: {
           added: [
-            [keyOf(flow), flowExpected({ ...row, flags: FLOW_SEEN })],
+            [keyOf(flow), flowExpected({ ...row, flags: flow.proto === 6 ? 0 : FLOW_SEEN })],
             [keyOf(reverse(flow)), flowExpected(back)],
           ],
         },
