@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "config.h"
 #include "flow_table.h"
 
 /* Answers: how many flows has this opener open? Written by the programs, recounted by each walk. */
@@ -39,6 +40,7 @@ static __always_inline __u32 openers__flows_max(void)
 static __always_inline bool opener__of(struct opener *opener, const struct addr *source,
 				       __u32 incarnation, __u32 node, __u32 flags)
 {
+	const struct config *config = config__get();
 	const struct endpoint *endpoint;
 
 	if (incarnation) {
@@ -53,6 +55,9 @@ static __always_inline bool opener__of(struct opener *opener, const struct addr 
 	}
 	endpoint = endpoint__find(source);
 	if ((endpoint && endpoint->flags & ENDPOINT_NODE_OWN) || node_addr__find(source))
+		return false;
+	if (config && (addr__equal(source, &config->tunnel_local4) ||
+		       addr__equal(source, &config->tunnel_local6)))
 		return false;
 	opener->kind = flags & FLOW_SERVICE ? OPENER_CLIENT : OPENER_OUTSIDE;
 	return true;

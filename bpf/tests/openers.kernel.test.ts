@@ -104,6 +104,12 @@ test('the node itself opens flows while there is any room', () => {
   expect(total()).toBe(PAIRS)
 })
 
+test('where it has services or not, by the address that others tunnel to, too', () => {
+  world.put({ sb_config: [[0, { ...readyConfig, tunnelLocal4: ipv4.vacant }]] })
+  open('sb_from_pod', ipv4.a, ipv4.stranger, MAX_FLOWS)
+  expect(open('sb_to_pod', ipv4.vacant, ipv4.a, MAX_FLOWS)).toBe(PAIRS / 2)
+})
+
 test('a flow that lives, and one opened again by the same sender, is not one more', () => {
   expect(open('sb_from_pod', ipv4.a, ipv4.stranger, 3)).toBe(3)
   expect(open('sb_from_pod', ipv4.a, ipv4.stranger, 3)).toBe(3)
