@@ -95,7 +95,23 @@ __rare int follow(const struct packet *p, __u32 node)
 	return CONTINUE;
 }
 
-/* Answers of a service's backend there. SERVICE_ENDED: no such flow any more. */
+/* Answers to the node itself where a service's flow had its port. */
+__rare int answer_node(struct __sk_buff *skb, const struct packet *p, const struct config *config,
+		       struct flow *flow)
+{
+	int outcome;
+
+	if (!p || !config || !flow)
+		return DROP_NOT_READY;
+	if (flow->flags & FLOW_OPENER || way__kind(READ_ONCE(flow->way)) != WAY_STACK)
+		return SERVICE_ENDED;
+	outcome = flow__touch(flow, p);
+	if (outcome == CONTINUE)
+		outcome = rewrite__destination(skb, p, config, &flow->to);
+	return outcome == CONTINUE ? PASS_TRANSLATED : outcome;
+}
+
+/* Of a service's backend there, or these. SERVICE_ENDED: no such flow any more. */
 __rare int serve(struct __sk_buff *skb, const struct packet *p, const struct config *config,
 		 struct flow *flow, __u32 node)
 {
@@ -110,6 +126,8 @@ __rare int serve(struct __sk_buff *skb, const struct packet *p, const struct con
 	}
 	if (flow__is_reopened(flow, p->tcp_flags))
 		return SERVICE_ENDED;
+	if (unlikely(!(flow->flags & FLOW_SERVICE)))
+		return answer_node(skb, p, config, flow);
 	return service_flow__continue(skb, p, config, flow);
 }
 
@@ -160,7 +178,7 @@ static __always_inline int from_overlay(struct __sk_buff *skb)
 	node = overlay__sender(&outer, flow ? flow->source_node : 0);
 	if (unlikely(!node))
 		return DROP_UNKNOWN_NODE;
-	if (unlikely(flow && flow->flags & FLOW_SERVICE)) {
+	if (unlikely(flow && flow->flags & FLOW_TRANSLATED)) {
 		outcome = serve(skb, &p, config, flow, node);
 		if (likely(outcome != SERVICE_ENDED))
 			return outcome;

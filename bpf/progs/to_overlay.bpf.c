@@ -5,6 +5,7 @@
 #include "flows.h"
 #include "fragments.h"
 #include "overlay.h"
+#include "translate.h"
 
 /* The node of a destination, chosen anew; the flow, if the packet is of one, is on the stack way. */
 __rare int choose(const struct packet *p, const struct config *config,
@@ -34,13 +35,45 @@ __rare int choose(const struct packet *p, const struct config *config,
 	return outcome == DROP_TRANSLATION_TAKEN && o.source_incarnation ? CONTINUE : outcome;
 }
 
+/* The answers of a first packet of the node's own are those of a flow to a service: this one, which is the later,
+ * leaves from another port (ADR 0077). CONTINUE with its rows written. */
+static __always_inline int step_aside(struct __sk_buff *skb, const struct packet *p,
+				      const struct config *config, __u32 node)
+{
+	struct way_out out = { .ifindex = node, .source = p->key.saddr };
+	struct pair *pair = pair__get();
+	int outcome;
+
+	if (packet__is_midstream(p))
+		return DROP_TRANSLATION_TAKEN;
+	outcome = pair__start(p, config, &out, 0);
+	if (outcome != CONTINUE || !pair)
+		return outcome;
+	pair->back_row.source_node = node;
+	outcome = port__reserve(skb, config);
+	return outcome == CONTINUE ? pair__finish() : outcome;
+}
+
+/* A connection of the node's own that has stepped aside: from the port that its answers come to. */
+__rare int lend_port(struct __sk_buff *skb, const struct packet *p, const struct config *config)
+{
+	struct flow_key key;
+	const struct flow *flow;
+
+	if (!p || !config)
+		return DROP_NOT_READY;
+	key = p->key;
+	flow = flow__find(&key);
+	return flow && flow->flags & FLOW_TRANSLATED ? rewrite__source(skb, p, config, &flow->to) : CONTINUE;
+}
+
 static __always_inline int to_overlay(struct __sk_buff *skb)
 {
 	const struct config *config;
 	const struct node *node;
 	struct flow *flow = NULL;
 	struct packet p = {};
-	bool is_flow = true;
+	bool is_flow = true, is_aside = false;
 	int outcome;
 	__u32 id = 0;
 	__u64 way;
@@ -77,7 +110,14 @@ static __always_inline int to_overlay(struct __sk_buff *skb)
 		flow = flow__find(&p.key);
 	if (flow && !flow__is_reopened(flow, p.tcp_flags)) {
 		way = READ_ONCE(flow->way);
-		flow__touch(flow, &p);
+		outcome = flow__touch(flow, &p);
+		if (unlikely(flow->flags & FLOW_TRANSLATED)) {
+			if (outcome != CONTINUE)
+				return outcome;
+			/* A pod's to a service is rewritten by now, and looks like one that has stepped aside. */
+			is_aside = !(flow->flags & FLOW_SERVICE);
+			is_flow = false;
+		}
 	} else {
 		flow = NULL;
 		way = 0;
@@ -89,6 +129,15 @@ static __always_inline int to_overlay(struct __sk_buff *skb)
 		outcome = choose(&p, config, flow, is_flow, &id);
 		if (unlikely(flow__lacks_room(outcome)) && flows__reclaim())
 			outcome = choose(&p, config, flow, is_flow, &id);
+		if (unlikely(outcome == DROP_TRANSLATION_TAKEN)) {
+			outcome = step_aside(skb, &p, config, id);
+			is_aside = true;
+		}
+		if (outcome != CONTINUE)
+			return outcome;
+	}
+	if (unlikely(is_aside)) {
+		outcome = lend_port(skb, &p, config);
 		if (outcome != CONTINUE)
 			return outcome;
 	}

@@ -38,6 +38,9 @@ __rare int leave_first(struct __sk_buff *skb, const struct packet *p, const stru
 	if (likely(!flow || !(flow->flags & FLOW_TRANSLATED) ||
 		   !(flow->target_incarnation || flow->flags & FLOW_SERVICE)))
 		return PASS_FOREIGN;
+	/* A pod's packet to that service, whose answers these are. */
+	if (endpoint__is_pod(endpoint__find(&p->key.saddr)))
+		return PASS_FOREIGN;
 	if (flow__is_over(flow)) {	/* of TCP only: the pod is done with the port */
 		flow__end_pair(&key);
 		return PASS_FOREIGN;
@@ -88,6 +91,10 @@ static __always_inline int to_uplink(struct __sk_buff *skb)
 	if (p.key.icmp_class && !is_echo_request(p.key.proto, p.icmp_type))
 		return PASS_FOREIGN;
 	flow = flow__find(&p.key);
+	/* What a pod sends to a service is rewritten before the stack, and looks like what it would send past it. */
+	if (unlikely(flow && flow->source_incarnation &&
+		     (flow->flags & (FLOW_SERVICE | FLOW_OPENER)) == (FLOW_SERVICE | FLOW_OPENER)))
+		return PASS_FOREIGN;
 	if (unlikely(flow && flow->flags & FLOW_TRANSLATED)) {
 		if (!flow__is_reopened(flow, p.tcp_flags)) {
 			if (unlikely(p.flags & PACKET_FRAGMENT_FIRST))

@@ -28,7 +28,6 @@ import {
   INCARNATION_A,
   keyOf,
   loadWorld,
-  NODE_2,
   podB,
   readyConfig,
   reverse,
@@ -277,26 +276,6 @@ describe.each(families)('IPv$family', (actors) => {
             test_tunnel: { changed: [[0, { vni: 7 }]] },
             sb_counters: counted('to_overlay', 'PASS_NODE'),
           },
-        },
-      })
-    })
-
-    test('DROP_TRANSLATION_TAKEN: the node’s own, where its answers are somebody else’s', () => {
-      const pair: Pair = {
-        ...pairOf(actors, remote(), UDP),
-        out: { source: actors.stranger, target: actors.node1, proto: UDP, sport: 7, dport: 30080 },
-        seen: { source: actors.own1, target: c, proto: UDP, sport: CLIENT, dport: BACKEND },
-        row: { kind: 'node', node: NODE_2 },
-        backRow: { kind: 'out', sourceNode: NODE_2 },
-      }
-      world.check({
-        what: 'node → c',
-        program: 'vector_to_overlay',
-        maps: { ...node(), sb_flows: standing(pair) },
-        packet: forwarded(actors.own1),
-        expect: {
-          verdict: 'shot',
-          maps: { sb_flows: {}, sb_counters: counted('to_overlay', 'DROP_TRANSLATION_TAKEN') },
         },
       })
     })
