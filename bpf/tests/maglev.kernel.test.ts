@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import {
   CLIENT_ADDRESS,
+  CONFIG_DSR,
   CONFIG_MAGLEV,
   FLOW_SEEN,
   flow,
@@ -18,16 +19,18 @@ import { u32 } from '../src/struct.ts'
 import { type Clock, clockOf } from './clock.ts'
 import { Outside } from './outside.ts'
 import { links, tcpPacket, udpPacket } from './packets.ts'
-import { BACKEND_PORT, CLIENT_PORT, NODE_PORT } from './service-outside-rows.ts'
+import { BACKEND_PORT, begun, CLIENT_PORT, NODE_PORT } from './service-outside-rows.ts'
 import { type Asked, SERVICES, serving } from './service-rows.ts'
 import {
   counted,
   families,
   IFINDEX_B,
   IFINDEX_HERE,
+  IFINDEX_OVERLAY,
   keyOf,
   loadWorld,
   readyConfig,
+  SB_DONE,
   type World,
 } from './world.ts'
 
@@ -161,6 +164,32 @@ describe.each(families)('IPv$family', (actors) => {
         })
       }
     }
+  })
+
+  test('with direct server return it goes on to a pod of another node, too', () => {
+    putTable(all(A))
+    const flags = SERVICES | CONFIG_MAGLEV | CONFIG_DSR
+    world.check({
+      what: 'stranger → c',
+      program,
+      maps: {
+        ...rows({ backends: [{ address: c, port: BACKEND_PORT }] }),
+        sb_config: [[0, { ...readyConfig, flags }]],
+      },
+      packet: segment(['ack']),
+      expect: {
+        verdict: 'redirect',
+        redirect: { kind: 'device', ifindex: IFINDEX_OVERLAY },
+        packetOut: 'any',
+        ctx: { mark: SB_DONE },
+        maps: {
+          sb_flows: {
+            added: begun(actors, { where: 'dsr', proto: TCP, backend: c }, outside.uplink),
+          },
+          sb_counters: counted('from_uplink', 'PASS_NODE'),
+        },
+      },
+    })
   })
 
   test('what is no middle of a client’s connection, or none that can go on here, is the stack’s', () => {
