@@ -1,34 +1,27 @@
-// Direct server return by packet vectors: what the node that is asked sends on, what the one with the backend makes of it, and whom that one does not believe.
+// Direct server return by packet vectors: what the node with the backend makes of what another sends on, and whom it does not believe.
 import { afterAll, beforeAll, describe, test } from 'vitest'
+import { CONFIG_DSR, DSR_VNI, SERVICE_HOST_PORT, SERVICE_SOURCE_RANGES } from '../src/layouts.ts'
+import { type eth, ip, packet, payload, type Rows, tooBig, udp } from '../testing/index.ts'
 import {
-  CONFIG_DSR,
-  DSR_VNI,
-  FLOW_FIN,
-  FLOW_SEEN,
-  SERVICE_HOST_PORT,
-  SERVICE_SOURCE_RANGES,
-} from '../src/layouts.ts'
-import { addr, mac as macCodec } from '../src/struct.ts'
-import { eth, ip, ip4, packet, payload, type Rows, tooBig, udp } from '../testing/index.ts'
+  answers,
+  asks,
+  gets,
+  isAnswered,
+  makeOf,
+  naming,
+  PROTOCOLS,
+  peer,
+  UDP,
+} from './dsr-packets.ts'
 import { Outside } from './outside.ts'
-import { firstFragment, laterFragment, links, type Route, tcpPacket, udpPacket } from './packets.ts'
-import {
-  BACKEND_PORT,
-  begun,
-  CLIENT_PORT,
-  NODE_PORT,
-  type Served,
-  served,
-} from './service-outside-rows.ts'
+import { firstFragment, laterFragment, links, udpPacket } from './packets.ts'
+import { BACKEND_PORT, begun, NODE_PORT, type Served, served } from './service-outside-rows.ts'
 import { type Asked, SERVICES, serving } from './service-rows.ts'
 import {
   counted,
   families,
-  IFINDEX_HERE,
-  IFINDEX_OVERLAY,
   ipv4,
   loadWorld,
-  MTU,
   readyConfig,
   SB_DONE,
   type Shapes,
@@ -48,218 +41,6 @@ beforeAll(async () => {
 afterAll(() => {
   world?.close()
   outside?.close()
-})
-
-const TCP = 6
-const UDP = 17
-const PROTOCOLS = [
-  ['TCP', TCP],
-  ['UDP', UDP],
-] as const
-const asks = { sport: CLIENT_PORT, dport: NODE_PORT }
-const gets = { sport: CLIENT_PORT, dport: BACKEND_PORT }
-const answers = { sport: BACKEND_PORT, dport: CLIENT_PORT }
-const isAnswered = { sport: NODE_PORT, dport: CLIENT_PORT }
-const peer = { kind: 'peer', ifindex: IFINDEX_HERE } as const
-const overlay = { kind: 'device', ifindex: IFINDEX_OVERLAY } as const
-
-/** Ethernet addresses between the nodes: the last four bytes of the backend's address and its port, then the six bytes before. */
-function naming(backend: string, port = BACKEND_PORT) {
-  const all = new Uint8Array(16)
-  addr.write(new DataView(all.buffer), 0, backend)
-  const bytes = new Uint8Array(12)
-  bytes.set(all.subarray(12), 0)
-  bytes.set([port >> 8, port & 0xff], 4)
-  bytes.set(all.subarray(6, 12), 6)
-  const view = new DataView(bytes.buffer)
-  return eth({ dst: macCodec.read(view, 0), src: macCodec.read(view, 6) })
-}
-
-const makeOf =
-  (proto: number, flag: 'syn' | 'ack' = 'syn') =>
-  (link: ReturnType<typeof eth>, route: Route, ports: typeof asks) =>
-    proto === TCP ? tcpPacket(link, route, ports, [flag]) : udpPacket(link, route, ports)
-
-describe.each(families)('IPv$family, the node that is asked', (actors) => {
-  const { family, a, c, node1, node2, own1, stranger } = actors
-  const program = 'sb_from_uplink'
-  const asking = { src: stranger, dst: node1 }
-  const rows = (proto: number, more: Partial<Asked> = {}) =>
-    serving({
-      ...{ family, proto, port: NODE_PORT, backends: [{ address: c, port: BACKEND_PORT }] },
-      ...more,
-    })
-  const flow = (proto: number): Served => ({ where: 'dsr', proto, backend: c })
-  const sentOn = (proto: number, flag?: 'ack') => ({
-    verdict: 'redirect' as const,
-    redirect: overlay,
-    packetOut: makeOf(proto, flag)(naming(c), { ...asking, ttl: 63 }, asks),
-    ctx: { mark: SB_DONE },
-  })
-
-  test.each(PROTOCOLS)(
-    'a first packet goes on as it is, and says which backend: %s',
-    (_, proto) => {
-      world.check({
-        what: 'stranger → node1',
-        program,
-        maps: rows(proto),
-        packet: makeOf(proto)(links.wire, asking, asks),
-        expect: {
-          ...sentOn(proto),
-          maps: {
-            sb_flows: { added: begun(actors, flow(proto), outside.uplink) },
-            sb_counters: counted('from_uplink', 'PASS_NODE'),
-          },
-        },
-      })
-    },
-  )
-
-  test.each(PROTOCOLS)('the next ones follow it, whatever is of the service: %s', (_, proto) => {
-    const pair = served(actors, flow(proto))
-    for (const generation of [3, 2]) {
-      const known = served(actors, flow(proto), { generation })
-      world.check({
-        what: `of generation ${generation}`,
-        program,
-        maps: { sb_flows: known },
-        packet: makeOf(proto, 'ack')(links.wire, asking, asks),
-        expect: {
-          ...sentOn(proto, 'ack'),
-          maps: {
-            sb_flows: { changed: [[pair[0][0], { way: pair[0][1].way }]] },
-            sb_counters: counted('from_uplink', 'PASS_NODE'),
-          },
-        },
-      })
-    }
-  })
-
-  test('a node that asks is served in this one’s name', () => {
-    const byNode = { where: 'tunnel', proto: UDP, client: node2, backend: c, name: own1 } as const
-    world.check({
-      what: 'node2 → node1',
-      program,
-      maps: rows(UDP),
-      packet: udpPacket(links.wire, { src: node2, dst: node1 }, asks),
-      expect: {
-        ...{ verdict: 'redirect', redirect: overlay, ctx: { mark: SB_DONE } },
-        packetOut: udpPacket(links.out, { src: own1, dst: c, ttl: 63 }, gets),
-        maps: {
-          sb_flows: {
-            added: [
-              [begun(actors, byNode, 0)[0][0], {}],
-              [begun(actors, byNode, 0)[1][0], {}],
-            ],
-          },
-          sb_counters: counted('from_uplink', 'PASS_NODE'),
-        },
-      },
-    })
-  })
-
-  test('a SYN behind the client’s FIN begins another connection', () => {
-    const known = served(actors, flow(TCP), { flags: FLOW_FIN })
-    world.check({
-      what: 'to another backend',
-      program,
-      maps: { ...rows(TCP, { backends: [{ address: a, port: BACKEND_PORT }] }), sb_flows: known },
-      packet: tcpPacket(links.wire, asking, asks, ['syn']),
-      expect: {
-        ...{ verdict: 'redirect', redirect: peer },
-        packetOut: tcpPacket(links.toA, { src: stranger, dst: a, ttl: 63 }, gets, ['syn']),
-        maps: {
-          sb_flows: {
-            changed: [[known[0][0], {}]],
-            removed: [known[1][0]],
-            added: [begun(actors, { where: 'here', proto: TCP, backend: a }, outside.uplink)[1]],
-          },
-          sb_counters: counted('from_uplink', 'PASS_LOCAL'),
-        },
-      },
-    })
-  })
-
-  test('a SYN again stays with its backend while that is one', () => {
-    const [[key, row], back] = served(actors, flow(TCP))
-    const half = [[key, { ...row, flags: row.flags & ~FLOW_SEEN }], back] as const
-    const packet = tcpPacket(links.wire, asking, asks, ['syn'])
-    world.check({
-      what: 'still one',
-      program,
-      maps: { ...rows(TCP), sb_flows: half },
-      packet,
-      expect: {
-        ...sentOn(TCP),
-        maps: {
-          sb_flows: { changed: [[key, {}]] },
-          sb_counters: counted('from_uplink', 'PASS_NODE'),
-        },
-      },
-    })
-    world.check({
-      what: 'none any more',
-      program,
-      maps: { ...rows(TCP, { backends: [{ address: a, port: BACKEND_PORT }] }), sb_flows: half },
-      packet,
-      expect: {
-        ...{ verdict: 'redirect', redirect: peer, packetOut: 'any' },
-        maps: {
-          sb_flows: {
-            changed: [[key, {}]],
-            removed: [back[0]],
-            added: [begun(actors, { where: 'here', proto: TCP, backend: a }, outside.uplink)[1]],
-          },
-          sb_counters: counted('from_uplink', 'PASS_LOCAL'),
-        },
-      },
-    })
-  })
-
-  test('what a router says of an answer follows the flow', () => {
-    const router = family === 4 ? '203.0.113.1' : '2001:db8:cafe::1'
-    const error = (link: ReturnType<typeof eth>, ttl: number) =>
-      packet(
-        ...[link, ip({ src: router, dst: node1, ttl }), tooBig({ mtu: 1400 })],
-        ...[ip({ src: node1, dst: stranger, ttl: 3 }), udp(isAnswered), payload(9)],
-      )
-    world.check({
-      what: 'too big',
-      program,
-      maps: { sb_flows: served(actors, flow(UDP)) },
-      packet: error(links.wire, 64),
-      expect: {
-        ...{ verdict: 'redirect', redirect: overlay, packetOut: error(naming(c), 63) },
-        ctx: { mark: SB_DONE },
-        maps: { sb_counters: counted('from_uplink', 'PASS_NODE') },
-      },
-    })
-  })
-
-  test('what is too long goes to the stack in the backend’s form, which tells the client', () => {
-    const pair = served(actors, flow(UDP))
-    const long = (dst: string, ports: typeof asks) => {
-      const route = { src: stranger, dst }
-      const whole = family === 4 ? ip4({ ...route, isDontFragment: true }) : ip(route)
-      return packet(links.wire, whole, udp(ports), payload(MTU))
-    }
-    world.check({
-      what: 'too long',
-      program,
-      maps: { sb_flows: pair },
-      packet: long(node1, asks),
-      expect: {
-        verdict: 'next',
-        packetOut: long(c, gets),
-        ctx: { mark: SB_DONE },
-        maps: {
-          sb_flows: { changed: [[pair[0][0], {}]] },
-          sb_counters: counted('from_uplink', 'PASS_STACK_MTU'),
-        },
-      },
-    })
-  })
 })
 
 describe.each(families)('IPv$family, the node that has the backend', (actors) => {
