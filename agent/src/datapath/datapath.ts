@@ -93,6 +93,8 @@ export class Datapath {
   readonly #uplinkHooks: Hooks
   readonly #cgroupHooks: CgroupHooks
   readonly #xdpHooks: XdpHooks
+  /** What came with Linux 6.6 stands for that version: a crash cannot be tried (ADR 0092). */
+  readonly #isXdpSafe: boolean
   /** How uplinks are to have the program before the stack. */
   readonly xdpMode: 'off' | XdpMode
   readonly #netns: NetworkNamespace | undefined
@@ -115,6 +117,7 @@ export class Datapath {
     this.#cgroupHooks = hooks.cgroup
     this.#xdpHooks = hooks.xdp
     this.xdpMode = options.xdp ?? 'off'
+    this.#isXdpSafe = options.features.has('tcx')
     this.#netns = options.netns
     this.maps = openMaps(objects)
     this.config = new ConfigRow(this.maps.config)
@@ -285,6 +288,10 @@ export class Datapath {
   async attachXdp(device: Device): Promise<void> {
     const { xdpUplink } = this.#objects
     if (xdpUplink === undefined || this.xdpMode === 'off') throw new TypeError('XDP is off')
+    if (!this.#isXdpSafe) {
+      const why = 'kernels before Linux 6.6 can crash when they cut up packets that XDP has seen'
+      throw new DatapathError('xdp', `no XDP on ${device.name}: ${why}; use --xdp off here`)
+    }
     await this.#xdpHooks.attach(device, xdpUplink, this.xdpMode)
   }
 

@@ -44,10 +44,10 @@ async function indexOf(name: string): Promise<number> {
   return (await netlink.links.get({ name }))?.index ?? 0
 }
 
-async function start(xdp: 'off' | XdpMode, names: readonly string[]) {
+async function start(xdp: 'off' | XdpMode, names: readonly string[], has = features) {
   const common = { clock: systemClock, log: silentLog, netlink }
   const datapath = await Datapath.open({
-    ...{ bpfDir: join(bpffs.path, 'sinabro'), attach: 'clsact', features, netns },
+    ...{ bpfDir: join(bpffs.path, 'sinabro'), attach: 'clsact', features: has, netns },
     ...{ flowsMax: 1024, servicesMax: 64, xdp, ...common },
   })
   const health = new Health(systemClock)
@@ -123,6 +123,15 @@ test('another mode takes the place of the first, and off takes it away', async (
   await off.health.whenReady(AbortSignal.timeout(10_000))
   expect(await programOn('eth0')).toBeUndefined()
   expect(off.datapath.pinnedXdp()).toEqual([])
+})
+
+test('on a kernel that could crash of it nothing is attached, and the status says why', async () => {
+  const { room, health } = await start('generic', ['eth0'], await probeFeatures(['tcx']))
+  await expect
+    .poll(() => room.problems(), PATIENTLY)
+    .toEqual([expect.stringMatching(/^no XDP on eth0: kernels before Linux 6.6/)])
+  expect(await programOn('eth0')).toBeUndefined()
+  await health.whenReady(AbortSignal.timeout(10_000))
 })
 
 test('a driver without mode native is named, and does not get generic instead', async () => {
