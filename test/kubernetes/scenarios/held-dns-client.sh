@@ -7,9 +7,12 @@ repeat() {
 	count=0 silent=0
 	exec 3<>"/dev/udp/$2/$3"
 	while :; do
-		printf "$query" 2>/dev/null >&3
-		IFS= read -r -t 1 -n 1 byte 2>/dev/null <&3
-		status=$?
+		byte='' status=1
+		# An error is told once, to whoever asks first: the question, or the wait for its answer.
+		if printf "$query" 2>/dev/null >&3; then
+			IFS= read -r -t 1 -n 1 byte 2>/dev/null <&3
+			status=$?
+		fi
 		if [ "$byte" = x ]; then
 			silent=0 count=$((count + 1))
 			[ $((count % 10)) -ne 0 ] || echo "$1 ok $count"
