@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { BpfLink, BpfObject, type XdpMode } from '@sinabro/libbpf-ts'
 import { mountBpffs, type PrivateBpffs, testObject } from '@sinabro/libbpf-ts/testing'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Datapath } from '../datapath/datapath.ts'
 import { probeFeatures } from '../features/features.ts'
 import { Uplinks } from '../overlay/uplinks.ts'
@@ -80,51 +80,6 @@ async function start(xdp: 'off' | XdpMode, names: readonly string[], has = featu
 /** Of the program on the device, whoever's. */
 const programOn = async (name: string) => (await netlink.links.get({ name }))?.xdpProgramId
 
-test.each(['generic', 'native'] as const)(
-  'in mode %s, by one agent after the other',
-  async (mode) => {
-    const first = await start(mode, ['eth0'])
-    await expect.poll(() => first.room.describe(), PATIENTLY).toBe(`${mode} on eth0`)
-    const before = await programOn('eth0')
-    expect(before).toBeGreaterThan(0)
-    await first.set(['eth0', 'eth1.7'])
-    await expect.poll(() => first.room.describe(), PATIENTLY).toBe(`${mode} on eth0, eth1.7`)
-    const { attached } = await describePrograms({
-      ...{ netlink, netns, features, mode: 'bpf', ownLinks: new Set(), uplinks: ['eth0'] },
-      programs: first.datapath.programs,
-    })
-    expect(attached).toMatchObject([
-      { device: 'eth0', way: 'xdp', program: 'sb_xdp_uplink', state: 'current' },
-    ])
-    await first.stop()
-    expect(await programOn('eth0')).toBe(before)
-
-    const next = await start(mode, ['eth1.7'])
-    await expect.poll(() => programOn('eth0'), PATIENTLY).toBeUndefined()
-    await expect.poll(() => next.room.describe(), PATIENTLY).toBe(`${mode} on eth1.7`)
-    expect(await programOn('eth1.7')).not.toBe(before)
-    await netlink.links.del({ name: 'eth1.7' })
-    await next.set([])
-    await expect.poll(() => next.datapath.pinnedXdp(), PATIENTLY).toEqual([])
-    expect(next.room.problems()).toEqual([])
-  },
-)
-
-test('another mode takes the place of the first, and off takes it away', async () => {
-  const generic = await start('generic', ['eth0'])
-  await expect.poll(() => generic.room.describe(), PATIENTLY).toBe('generic on eth0')
-  await generic.stop()
-  const native = await start('native', ['eth0'])
-  await expect.poll(() => native.room.describe(), PATIENTLY).toBe('native on eth0')
-  await native.stop()
-  const off = await start('off', ['eth0'])
-  expect(off.room.describe()).toBe('off')
-  // Nobody waits for what is not to be done.
-  await off.health.whenReady(AbortSignal.timeout(10_000))
-  expect(await programOn('eth0')).toBeUndefined()
-  expect(off.datapath.pinnedXdp()).toEqual([])
-})
-
 test('on a kernel that could crash of it nothing is attached, and the status says why', async () => {
   const { room, health } = await start('generic', ['eth0'], await probeFeatures(['tcx']))
   await expect
@@ -134,42 +89,93 @@ test('on a kernel that could crash of it nothing is attached, and the status say
   await health.whenReady(AbortSignal.timeout(10_000))
 })
 
-test('a driver without mode native is named, and does not get generic instead', async () => {
-  const { room } = await start('native', ['eth0', 'br0'])
-  await expect.poll(() => room.describe(), PATIENTLY).toBe('native on eth0')
-  expect(room.problems()).toEqual([
-    expect.stringMatching(
-      /^the driver of br0 does not take XDP in mode native .*--xdp generic or off/,
-    ),
-  ])
-  expect(await programOn('br0')).toBeUndefined()
-})
+describe('where it is attached', () => {
+  beforeEach(({ skip }) => skip(!features.has('tcx'), 'before Linux 6.6 it is not (ADR 0092)'))
 
-test.each(['generic', 'native'] as const)(
-  'somebody else’s program stays where it is, and is named; mode %s',
-  async (mode) => {
-    const object = BpfObject.open(testObject('binding_xdp'), { pinDir: join(bpffs.path, 'theirs') })
-    await object.load()
-    const program = object.program('xdp_count')
-    const theirs = await BpfLink.createXdp({
-      ...{ program, mode: 'native', netns, ifindex: await indexOf('eth0') },
-    })
-    const { room } = await start(mode, ['eth0', 'eth1.7'])
-    await expect.poll(() => room.describe(), PATIENTLY).toBe(`${mode} on eth1.7`)
+  test.each(['generic', 'native'] as const)(
+    'in mode %s, by one agent after the other',
+    async (mode) => {
+      const first = await start(mode, ['eth0'])
+      await expect.poll(() => first.room.describe(), PATIENTLY).toBe(`${mode} on eth0`)
+      const before = await programOn('eth0')
+      expect(before).toBeGreaterThan(0)
+      await first.set(['eth0', 'eth1.7'])
+      await expect.poll(() => first.room.describe(), PATIENTLY).toBe(`${mode} on eth0, eth1.7`)
+      const { attached } = await describePrograms({
+        ...{ netlink, netns, features, mode: 'bpf', ownLinks: new Set(), uplinks: ['eth0'] },
+        programs: first.datapath.programs,
+      })
+      expect(attached).toMatchObject([
+        { device: 'eth0', way: 'xdp', program: 'sb_xdp_uplink', state: 'current' },
+      ])
+      await first.stop()
+      expect(await programOn('eth0')).toBe(before)
+
+      const next = await start(mode, ['eth1.7'])
+      await expect.poll(() => programOn('eth0'), PATIENTLY).toBeUndefined()
+      await expect.poll(() => next.room.describe(), PATIENTLY).toBe(`${mode} on eth1.7`)
+      expect(await programOn('eth1.7')).not.toBe(before)
+      await netlink.links.del({ name: 'eth1.7' })
+      await next.set([])
+      await expect.poll(() => next.datapath.pinnedXdp(), PATIENTLY).toEqual([])
+      expect(next.room.problems()).toEqual([])
+    },
+  )
+
+  test('another mode takes the place of the first, and off takes it away', async () => {
+    const generic = await start('generic', ['eth0'])
+    await expect.poll(() => generic.room.describe(), PATIENTLY).toBe('generic on eth0')
+    await generic.stop()
+    const native = await start('native', ['eth0'])
+    await expect.poll(() => native.room.describe(), PATIENTLY).toBe('native on eth0')
+    await native.stop()
+    const off = await start('off', ['eth0'])
+    expect(off.room.describe()).toBe('off')
+    // Nobody waits for what is not to be done.
+    await off.health.whenReady(AbortSignal.timeout(10_000))
+    expect(await programOn('eth0')).toBeUndefined()
+    expect(off.datapath.pinnedXdp()).toEqual([])
+  })
+
+  test('a driver without mode native is named, and does not get generic instead', async () => {
+    const { room } = await start('native', ['eth0', 'br0'])
+    await expect.poll(() => room.describe(), PATIENTLY).toBe('native on eth0')
     expect(room.problems()).toEqual([
-      expect.stringContaining(`eth0 has an XDP program ${program.id} that is not ours`),
+      expect.stringMatching(
+        /^the driver of br0 does not take XDP in mode native .*--xdp generic or off/,
+      ),
     ])
-    expect(await programOn('eth0')).toBe(program.id)
-    await theirs.detach()
-    theirs.close()
-    object.close()
-    await expect.poll(() => room.describe(), PATIENTLY).toBe(`${mode} on eth0, eth1.7`)
-    expect(room.problems()).toEqual([])
-  },
-)
+    expect(await programOn('br0')).toBeUndefined()
+  })
 
-test('a device without an Ethernet header is left to the stack', async () => {
-  const { room } = await start('generic', ['tun0', 'eth0'])
-  await expect.poll(() => room.describe(), PATIENTLY).toBe('generic on eth0')
-  expect(room.problems()).toEqual([])
+  test.each(['generic', 'native'] as const)(
+    'somebody else’s program stays where it is, and is named; mode %s',
+    async (mode) => {
+      const object = BpfObject.open(testObject('binding_xdp'), {
+        pinDir: join(bpffs.path, 'theirs'),
+      })
+      await object.load()
+      const program = object.program('xdp_count')
+      const theirs = await BpfLink.createXdp({
+        ...{ program, mode: 'native', netns, ifindex: await indexOf('eth0') },
+      })
+      const { room } = await start(mode, ['eth0', 'eth1.7'])
+      await expect.poll(() => room.describe(), PATIENTLY).toBe(`${mode} on eth1.7`)
+      expect(room.problems()).toEqual([
+        expect.stringContaining(`eth0 has an XDP program ${program.id} that is not ours`),
+      ])
+      expect(await programOn('eth0')).toBe(program.id)
+      await theirs.detach()
+      theirs.close()
+      object.close()
+      await expect.poll(() => room.describe(), PATIENTLY).toBe(`${mode} on eth0, eth1.7`)
+      expect(room.problems()).toEqual([])
+    },
+  )
+
+  test('a device without an Ethernet header is left to the stack', async () => {
+    const { room } = await start('generic', ['tun0', 'eth0'])
+    await expect.poll(() => room.describe(), PATIENTLY).toBe('generic on eth0')
+    expect(room.problems()).toEqual([])
+  })
 })
