@@ -165,6 +165,12 @@ export class BpfMap {
    * Values of per-CPU maps come whole: see splitPerCpu().
    */
   *entries(): Generator<Row, void, undefined> {
+    const reader = this.#reader()
+    for (const batch of this.batchesSync()) yield* reader.rowsOf(batch)
+  }
+
+  /** The same without an object for each entry. The bytes are the caller's. */
+  *batchesSync(): Generator<Batch, void, undefined> {
     if (this.#hasBatch) {
       const reader = this.#reader()
       for (;;) {
@@ -173,12 +179,12 @@ export class BpfMap {
         const result = native().mapLookupBatch(this.fd, from, next, keys, values, count)
         const taken = reader.take(call, result)
         if (taken === undefined) break
-        yield* reader.rowsOf(taken.batch)
+        if (taken.batch.count > 0) yield taken.batch
         if (taken.isLast) return
       }
       this.#hasBatch = false
     }
-    yield* this.#singly()
+    for (const row of this.#singly()) yield this.#batchOf([row])
   }
 
   /**
