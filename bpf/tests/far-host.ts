@@ -15,7 +15,7 @@ import {
 } from '../src/layouts.ts'
 import { u32 } from '../src/struct.ts'
 import { TypedMap } from '../src/typed-map.ts'
-import { execIn, type LiveNode, SERVER_PORT } from './two-nodes.ts'
+import { execIn, type LiveNode, SERVER_PORT, talker } from './two-nodes.ts'
 
 /** What the node's uplink is: a veth, or a tun device, whose packets begin with IP and have nothing summed. */
 export type UplinkKind = 'ethernet' | 'l3'
@@ -28,7 +28,6 @@ export const FAR = ['203.0.113.2', '2001:db8:113::2'] as const
 export const NARROW_MTU = 1400
 
 const TUN = join(import.meta.dirname, '../../test/lab/tun.c')
-const talker = [process.execPath, join(import.meta.dirname, 'talker.ts')] as const
 
 export class FarHost {
   readonly #router: string

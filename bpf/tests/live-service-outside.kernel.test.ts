@@ -1,7 +1,6 @@
 // A host outside asks for services of a node, on real devices: by a node port and by an address that only its router knows, of backends here, there and on the node itself.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { probeTcx } from '../src/index.ts'
 import {
@@ -18,7 +17,17 @@ import {
 import { addr, u32 } from '../src/struct.ts'
 import { TypedMap } from '../src/typed-map.ts'
 import { FAR, FarHost, OWN } from './far-host.ts'
-import { execIn, type LiveNode, nodes, pods, SERVER_PORT, SLOW_MS, TwoNodes } from './two-nodes.ts'
+import {
+  asker,
+  execIn,
+  type LiveNode,
+  nodes,
+  pods,
+  SERVER_PORT,
+  SLOW_MS,
+  TwoNodes,
+  talker,
+} from './two-nodes.ts'
 
 const { a, c } = pods
 const MIB = 1 << 20
@@ -27,7 +36,6 @@ const PORTS = { here: 30_001, there: 30_002, node: 30_003, local: 30_004, nobody
 const PROTOCOLS = [6, 17] as const
 /** What sb_overlay carries, of 1500 less what VXLAN over IPv6 adds. */
 const MTU = '1430'
-const talker = [process.execPath, join(import.meta.dirname, 'talker.ts')] as const
 
 const worlds = [
   ['ethernet', 'clsact'],
@@ -127,7 +135,7 @@ describe.each(worlds)(
     })
 
     const ask = (verb: 'fetch' | 'echo' | 'refused', address: string, port: number, size = 0) =>
-      execIn(far.netns, 'timeout', '30', ...talker, verb, address, `${port}`, `${size}`).trim()
+      execIn(far.netns, ...asker, verb, address, `${port}`, `${size}`).trim()
     /** In whose name backends have been asked for that port, by all addresses. */
     const names = (port: number) =>
       new Set(

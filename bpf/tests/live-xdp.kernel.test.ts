@@ -21,7 +21,16 @@ import { addr, u32 } from '../src/struct.ts'
 import { TypedMap } from '../src/typed-map.ts'
 import { mountBpffs, type PrivateBpffs, testObject } from '../testing/index.ts'
 import { FarHost, OWN, ROUTER, UPLINK } from './far-host.ts'
-import { execIn, type LiveNode, nodes, pods, SERVER_PORT, SLOW_MS, TwoNodes } from './two-nodes.ts'
+import {
+  asker,
+  execIn,
+  type LiveNode,
+  nodes,
+  pods,
+  SERVER_PORT,
+  SLOW_MS,
+  TwoNodes,
+} from './two-nodes.ts'
 
 const { c } = pods
 const MIB = 1 << 20
@@ -29,7 +38,6 @@ const MIB = 1 << 20
 const isSafe = probeTcx()
 const PORT = 30_002
 const run = promisify(execFile)
-const talker = [process.execPath, join(import.meta.dirname, 'talker.ts')] as const
 const FAMILIES = [
   ['IPv4', 0],
   ['IPv6', 1],
@@ -126,8 +134,8 @@ describe.each(['generic', 'native'] as const satisfies readonly XdpMode[])(
     beforeEach(({ skip }) => skip(!isSafe, 'kernels before Linux 6.6 can crash of it (ADR 0092)'))
 
     const argvOf = (verb: 'fetch' | 'echo', address: string, size: number, request = 0) => {
-      const argv = [...talker, verb, address, `${PORT}`, `${size}`, `${request}`]
-      return ['netns', 'exec', far.netns, 'timeout', '30', ...argv]
+      const argv = [...asker, verb, address, `${PORT}`, `${size}`, `${request}`]
+      return ['netns', 'exec', far.netns, ...argv]
     }
     const ask = (...what: Parameters<typeof argvOf>) =>
       execFileSync('ip', argvOf(...what), { encoding: 'utf8', stdio: 'pipe' }).trim()

@@ -271,7 +271,13 @@ export function execIn(netns: string, command: string, ...args: string[]): strin
   })
 }
 
-const talker = [process.execPath, join(import.meta.dirname, 'talker.ts')] as const
+export const talker = [process.execPath, join(import.meta.dirname, 'talker.ts')] as const
+/** One that asks: an answer that never comes must not take the rest of the suite's time. */
+export const asker = [
+  'timeout',
+  `${30 * Number(process.env.SINABRO_SLOWNESS ?? 1)}`,
+  ...talker,
+] as const
 export const SERVER_PORT = 8080
 
 /** UDP from any namespace, and from a port if one is named. */
