@@ -32,6 +32,13 @@ const SOCKET_FILES = [
   'netlink/src/diag/*.kernel.test.ts',
 ]
 
+/** As it is installed: a start of it from its sources loads each file of them. */
+const SHIPPED_AGENT = {
+  SINABRO_AGENT_FROM: 'bundle',
+  SINABRO_BULK_MIB: '4',
+  SINABRO_FAULT_ROUNDS: '1',
+}
+
 /** The longest first: two run at a time. Each suite is one process. */
 export const SUITES: readonly Suite[] = [
   { name: VERIFIER, files: ['bpf/build'] },
@@ -39,26 +46,36 @@ export const SUITES: readonly Suite[] = [
     name: 'pods',
     files: [
       'test/integration/connectivity.kernel.test.ts',
-      'test/integration/restart.kernel.test.ts',
       'test/integration/pod-device.kernel.test.ts',
       'test/faults/faults.kernel.test.ts',
-      'test/integration/uplink-kinds.kernel.test.ts',
     ],
-    // The agent as it ships: a start of it from its sources loads each file of them.
-    env: { SINABRO_AGENT_FROM: 'bundle', SINABRO_BULK_MIB: '4', SINABRO_FAULT_ROUNDS: '1' },
-    // One size of datagrams, one direction, one transfer over a restart, and of uplinks those that not every kernel has: each test
-    // starts several programs, which is what takes long.
-    only: /^(?!.*(UDP of (1|1200|8000) bytes|the other way|on one node a transfer|a transfer over IPv4|uplink of kind (bridge|l3)))/,
+    env: SHIPPED_AGENT,
+    // One size of datagrams and one direction: each test starts several programs, which is what takes long.
+    only: /^(?!.*(UDP of (1|1200|8000) bytes|the other way))/,
+  },
+  {
+    name: 'restart',
+    // What a restart asks of a kernel, pins and programs that are replaced, the oldest has least of.
+    kernel: '6.1',
+    files: ['test/integration/restart.kernel.test.ts'],
+    env: SHIPPED_AGENT,
+    only: /^(?!.*(on one node a transfer|a transfer over IPv4))/,
+  },
+  {
+    name: 'uplinks',
+    // Kinds of devices that this machine's kernel may lack.
+    kernel: '6.12',
+    files: ['test/integration/uplink-kinds.kernel.test.ts'],
+    env: SHIPPED_AGENT,
+    only: /^(?!.*uplink of kind (bridge|l3))/,
   },
   {
     name: 'overlay',
     // It asks a kernel for nothing that the oldest and this machine's have and one between them has not.
     kernel: '6.1',
-    files: ['agent/src/overlay/*.kernel.test.ts'],
-    // It puts many rows into maps, and asks for nothing that differs.
-    without: ['agent/src/overlay/scale.kernel.test.ts'],
+    files: ['agent/src/overlay/{overlay,uplinks}.kernel.test.ts'],
     // What is repaired, and in which order, our code says on any kernel; programs, devices and what goes through them differ.
-    only: /^(?!.*(is repaired|from (kernel|none) to|from bpf to none|nodes come|a restarted agent|what nodes left|a range (of its own|that moves)|what others have|attached by clsact|by clsact:))/,
+    only: /^(?!.*(is repaired|nodes come|a restarted agent|what nodes left|a range (of its own|that moves)|what others have|attached by clsact|by clsact:))/,
   },
   {
     name: 'agent',
@@ -69,13 +86,18 @@ export const SUITES: readonly Suite[] = [
       'agent/src/services/{rulesets,services}.kernel.test.ts',
     ],
     // What an agent that is killed leaves, and what the next one makes of it, its code says on any kernel.
-    only: /^(?!.*(at point |killed there|no allocation knows|lost all its records|without a DEL|for its DEL|middle of its birth|a pod that keeps its address|own addresses are|another layout|a Service that comes|Services that our programs|whoever masquerades|flows are judged again|in another mode|after a restart|never end|node ports stay))/,
+    only: /^(?!.*(at point |killed there|no allocation knows|lost all its records|without a DEL|for its DEL|middle of its birth|a pod that keeps its address|own addresses are|another layout|a Service that comes|Services that our programs|whoever masquerades|flows are judged again|in another mode|after a restart|never end|node ports stay|an address that comes|SCTP|refused with what to do|with the sockets|names everything|repeated answers|is taken fails|again is fine|took the device|is no place|a MAC that|outlive))/,
   },
   {
     name: 'vectors',
     files: ['bpf/tests/**/*.kernel.test.ts', 'bpf/testing/vector.kernel.test.ts'],
-    // `cost` measures, and in emulation there is nothing to measure.
-    without: ['bpf/tests/live*.kernel.test.ts', 'bpf/tests/cost.kernel.test.ts', ...SOCKET_FILES],
+    // In emulation is nothing to measure, and on one CPU nobody to race with.
+    without: [
+      'bpf/tests/live*.kernel.test.ts',
+      'bpf/tests/{cost,ports-race}.kernel.test.ts',
+      ...SOCKET_FILES,
+    ],
+    env: { SINABRO_AFFINITY_CLIENTS: '500' },
   },
   {
     name: 'netlink',
@@ -87,6 +109,12 @@ export const SUITES: readonly Suite[] = [
   // Modules of these kernels, where this machine's may have none.
   { name: 'sctp', files: ['agent/src/services/sctp.kernel.test.ts'] },
   { name: 'live', files: ['bpf/tests/live*.kernel.test.ts'] },
-  { name: 'binding', files: ['bpf/src/*.kernel.test.ts'] },
+  {
+    name: 'binding',
+    files: ['bpf/src/*.kernel.test.ts'],
+    // That what nobody closed is closed is asked of V8.
+    without: ['bpf/src/descriptor.kernel.test.ts'],
+    only: /^(?!the event loop goes on)/,
+  },
   { name: FAULTS, files: ['test/vm/faults.kernel.test.ts'] },
 ]
