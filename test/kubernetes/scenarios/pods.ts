@@ -35,6 +35,9 @@ export async function withNamespace<T>(
   }
 }
 
+/** A kubelet that has just begun does not know its pods yet; runc sometimes does not get into a container's namespaces. */
+const NOT_BEGUN = /pod does not exist|error executing setns process/
+
 export class Namespace {
   readonly cluster: Cluster
   readonly name: string
@@ -111,13 +114,13 @@ export class Namespace {
     }))
   }
 
-  /** Runs it in the pod's first container. A kubelet that has just begun does not know its pods yet. */
+  /** Runs it in the pod's first container. One that could not even be begun is tried again. */
   async exec(pod: TestPod, argv: readonly string[]): Promise<string> {
-    return eventually(`the kubelet of ${pod.node} to know ${pod.name}`, async () => {
+    return eventually(`a command to begin in ${pod.name} on ${pod.node}`, async () => {
       try {
         return await this.kubectl('exec', pod.name, '--', ...argv)
       } catch (error) {
-        if (error instanceof Error && error.message.includes('pod does not exist')) return undefined
+        if (error instanceof Error && NOT_BEGUN.test(error.message)) return undefined
         throw error
       }
     })
