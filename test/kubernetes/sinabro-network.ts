@@ -122,9 +122,16 @@ export async function deleteSinabro(cluster: Kubectl): Promise<void> {
 
 /** Every node made clean of it, once its agents are deleted, as docs/uninstall.md says. */
 export async function uninstallSinabro(cluster: Kubectl): Promise<void> {
+  const name = 'daemonset/sinabro-uninstall'
   await cluster.kubectl('apply', '-f', UNINSTALL)
-  await onSinabro(cluster, 'rollout', 'status', 'daemonset/sinabro-uninstall', '--timeout=100s')
-  await cluster.kubectl('delete', '-f', UNINSTALL)
+  try {
+    await onSinabro(cluster, 'rollout', 'status', name, '--timeout=100s')
+  } catch (cause) {
+    const said = await onSinabro(cluster, 'logs', name, '--all-pods', '-c', 'uninstall')
+    throw new Error(`the nodes are not clean: ${said}`, { cause })
+  } finally {
+    await cluster.kubectl('delete', '-f', UNINSTALL)
+  }
 }
 
 function onSinabro(cluster: Kubectl, ...args: readonly string[]): Promise<string> {
