@@ -47,9 +47,9 @@ async function uninstalled(cluster: Cluster): Promise<undefined> {
   const gone = ['--for=delete', 'pod', '-l', 'k8s-app=kube-dns', '--timeout=60s']
   await cluster.kubectl(...DNS, 'wait', ...gone)
   await deleteSinabro(cluster)
-  await withOtherNetwork(cluster, STRANGER, () => uninstallSinabro(cluster))
-  await applyReferenceNetwork(cluster)
   try {
+    await withOtherNetwork(cluster, STRANGER, () => uninstallSinabro(cluster))
+    await applyReferenceNetwork(cluster)
     await withNamespace(cluster, 'uninstalled', everyoneTalks)
   } finally {
     await removeReferenceNetwork(cluster)
