@@ -43,7 +43,8 @@ async function devicesTooMany(node: LabNode): Promise<string[]> {
     ...OWN_DEVICES,
     ...readAllocations(node.machine).map(({ hostDevice }) => hostDevice),
   ])
-  const { stdout } = await node.exec(['ls', '/sys/class/net'])
+  // Links are devices; `bonding_masters` is a file.
+  const { stdout } = await node.exec(['find', '/sys/class/net', '-type', 'l', '-printf', '%f\n'])
   const devices = stdout.split('\n').filter((name) => name !== '')
   return devices
     .filter((name) => !expected.has(name))
