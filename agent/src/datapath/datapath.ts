@@ -93,7 +93,6 @@ export class Datapath {
   readonly #uplinkHooks: Hooks
   readonly #cgroupHooks: CgroupHooks
   readonly #xdpHooks: XdpHooks
-  /** What came with Linux 6.6 stands for that version: a crash cannot be tried (ADR 0092). */
   readonly #isXdpSafe: boolean
   /** How uplinks are to have the program before the stack. */
   readonly xdpMode: 'off' | XdpMode
@@ -117,7 +116,7 @@ export class Datapath {
     this.#cgroupHooks = hooks.cgroup
     this.#xdpHooks = hooks.xdp
     this.xdpMode = options.xdp ?? 'off'
-    this.#isXdpSafe = options.features.has('tcx')
+    this.#isXdpSafe = options.features.has('xdp')
     this.#netns = options.netns
     this.maps = openMaps(objects)
     this.config = new ConfigRow(this.maps.config)
@@ -197,8 +196,10 @@ export class Datapath {
 
   /** Those of the kernel's that a setting keeps from being used. */
   get unusedFeatures(): FeatureName[] {
-    const tcx: FeatureName[] = this.#overlayHooks.mode === 'tcx' ? [] : ['tcx']
-    return this.#objects.sockets === undefined ? [...tcx, 'cgroup2', 'socket_destroy'] : tcx
+    const unused: FeatureName[] = this.#overlayHooks.mode === 'tcx' ? [] : ['tcx']
+    if (this.xdpMode === 'off') unused.push('xdp')
+    if (this.#objects.sockets === undefined) unused.push('cgroup2', 'socket_destroy')
+    return unused
   }
 
   /** Those that this process loaded. */

@@ -417,6 +417,23 @@ test('kube-proxy beside --services ebpf: rules are a warning, IPVS is an error',
   expect(judgeProxy(false, false, { found: [] })).toEqual([])
 })
 
+test('xdp: an uplink that does not take it', async () => {
+  expect(await ask('xdp')).toEqual(skipped('only a running agent knows'))
+  const since = 0
+  const message = 'the driver of eth0 does not take XDP in mode native: set --xdp generic or off'
+  await agentSays({
+    components: [{ component: 'xdp', state: 'degraded', since, message }],
+    problems: [{ where: 'xdp', message }],
+  })
+  expect(await ask('xdp')).toEqual(warning('the driver of eth0 does not take XDP'))
+  expect(await ask('agent')).toEqual(ok('agent'))
+})
+
+test('xdp: off, or on every uplink', async () => {
+  await agentSays({ facts: { xdp: 'native on eth0' } })
+  expect(await ask('xdp')).toEqual(ok('xdp'))
+})
+
 test('agent: does not answer, or says what does not work', async () => {
   expect(await ask('agent')).toEqual(error('no agent answers at'))
   const since = 0

@@ -14,6 +14,7 @@ import { networkd, networkManager } from './checks/network-managers.ts'
 import { cniConfiguration, plugins, runtimeDirectories } from './checks/runtime-config.ts'
 import { forwarding, reversePath } from './checks/settings.ts'
 import { foreignTunnel, mtu } from './checks/tunnel.ts'
+import { xdp } from './checks/xdp.ts'
 import { type Check, examine, type Report } from './finding.ts'
 import { World } from './world.ts'
 
@@ -29,6 +30,7 @@ export const CHECKS: readonly Check<World>[] = [
   masquerade,
   flowTable,
   kubeProxy,
+  xdp,
   mtu,
   cniConfiguration,
   runtimeDirectories,

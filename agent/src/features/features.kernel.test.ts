@@ -12,6 +12,8 @@ test('probeFeatures() finds all that is required, and what it says of the others
   expect(() => features.require()).not.toThrow()
   expect(features.has('tcx')).toBe(probeTcx())
   expect(features.has('netkit')).toBe(probeNetkit())
+  // As of Linux 6.6.
+  expect(features.has('xdp')).toBe(probeTcx())
   // 5.2 to 5.17, so every kernel that we start on.
   for (const name of ['map_batch', 'ring_buffer', 'socket_lookup', 'loop'] as const) {
     expect(features.has(name), name).toBe(true)
@@ -41,6 +43,14 @@ test('view() says what is used: not what nothing uses yet, nor what a setting le
   expect(used(all)).not.toContain('ring_buffer')
   expect(used(all, ['tcx'])).not.toContain('tcx')
   expect(used(new Features([]))).toEqual([])
+})
+
+test('view() says for what a feature is used on this node', () => {
+  const use = (features: Features, details = {}) =>
+    features.view([], details).find(({ feature }) => feature === 'xdp')?.use
+  const all = new Features(FEATURE_NAMES)
+  expect(use(all)).toBe('services before the stack')
+  expect(use(all, { xdp: 'native on eth0' })).toBe('services before the stack: native on eth0')
 })
 
 test('require() names all that is missing, in one sentence', () => {

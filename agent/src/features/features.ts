@@ -53,18 +53,25 @@ export class Features {
     )
   }
 
-  /** @param unused those that a setting keeps from being used */
-  view(unused: Iterable<FeatureName> = []): FeatureView[] {
+  /**
+   * @param unused those that a setting keeps from being used
+   * @param details of what they are used for, on this node
+   */
+  view(
+    unused: Iterable<FeatureName> = [],
+    details: Readonly<Partial<Record<FeatureName, string>>> = {},
+  ): FeatureView[] {
     const idle = new Set(unused)
     return FEATURE_NAMES.map((feature) => {
       const { use, without } = describeFeature(feature)
       const isHere = this.#present.has(feature)
       const isOff = this.#switchedOff.has(feature)
+      const detail = details[feature]
       return {
         feature,
         present: isHere ? (isOff ? 'off' : 'yes') : 'no',
         used: use !== undefined && this.has(feature) && !idle.has(feature),
-        use: use ?? 'nothing yet',
+        use: detail === undefined ? (use ?? 'nothing yet') : `${use}: ${detail}`,
         without,
       }
     })

@@ -41,6 +41,8 @@ export const PROBES: Readonly<Record<FeatureName, Probe>> = {
   fib_lookup_src: probeFibSource,
   csum_ipv6: probeChecksumIpv6,
   loop: () => probeHelper('sched_cls', 'loop'),
+  // What came with Linux 6.6 stands for that version: a crash cannot be tried (ADR 0092).
+  xdp: () => probeTcx() && probeHelper('xdp', 'fib_lookup'),
   cgroup2: () => / cgroup2 /.test(readFileSync('/proc/self/mounts', 'utf8')),
 }
 

@@ -44,6 +44,10 @@ export const FEATURES = {
     without: 'compensated by one more helper call',
   },
   loop: { use: 'searching a free port', without: none, isRequired: true },
+  xdp: {
+    use: 'services before the stack',
+    without: 'services by tc, at the cost of a packet buffer',
+  },
   cgroup2: {
     use: 'services at connect()',
     without: 'services of pods packet by packet, none for the node itself',

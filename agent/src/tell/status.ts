@@ -38,10 +38,10 @@ export function describeAgent(
       xdp: xdp.describe(),
       'own addresses': self?.ownAddresses.join(', ') ?? 'none',
     },
-    features: features.view([
-      ...datapath.unusedFeatures,
-      ...(pods.podDevice === 'netkit' ? [] : (['netkit'] as const)),
-    ]),
+    features: features.view(
+      [...datapath.unusedFeatures, ...(pods.podDevice === 'netkit' ? [] : (['netkit'] as const))],
+      datapath.xdpMode === 'off' ? {} : { xdp: xdp.describe() },
+    ),
     conditions: recorder.conditions(),
     events: recorder.events(),
     problems: [

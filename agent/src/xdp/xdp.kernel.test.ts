@@ -81,7 +81,7 @@ async function start(xdp: 'off' | XdpMode, names: readonly string[], has = featu
 const programOn = async (name: string) => (await netlink.links.get({ name }))?.xdpProgramId
 
 test('on a kernel that could crash of it nothing is attached, and the status says why', async () => {
-  const { room, health } = await start('generic', ['eth0'], await probeFeatures(['tcx']))
+  const { room, health } = await start('generic', ['eth0'], await probeFeatures(['xdp']))
   await expect
     .poll(() => room.problems(), PATIENTLY)
     .toEqual([expect.stringMatching(/^no XDP on eth0: kernels before Linux 6.6/)])
@@ -90,7 +90,7 @@ test('on a kernel that could crash of it nothing is attached, and the status say
 })
 
 describe('where it is attached', () => {
-  beforeEach(({ skip }) => skip(!features.has('tcx'), 'before Linux 6.6 it is not (ADR 0092)'))
+  beforeEach(({ skip }) => skip(!features.has('xdp'), 'before Linux 6.6 it is not (ADR 0092)'))
 
   test.each(['generic', 'native'] as const)(
     'in mode %s, by one agent after the other',

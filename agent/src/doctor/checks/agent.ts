@@ -3,6 +3,7 @@ import { parsePrefix, prefixContains } from '@sinabro/node-netlink'
 import { ROUTE_PROTOCOL } from '../../marks.ts'
 import type { Check, Finding } from '../finding.ts'
 import type { World } from '../world.ts'
+import { XDP } from './xdp.ts'
 
 export const agent: Check<World> = {
   name: 'agent',
@@ -19,9 +20,12 @@ export const agent: Check<World> = {
       ]
     }
     const { components, problems } = word.status
+    // XDP has a check of its own: nothing is left out for it.
     return [
       ...components
-        .filter(({ state }) => state !== 'ok')
+        .filter(({ component, state }) => {
+          return state !== 'ok' && !(component === XDP && state === 'degraded')
+        })
         .map(({ component, state, message = '' }): Finding => {
           const means =
             state === 'starting'
@@ -34,14 +38,16 @@ export const agent: Check<World> = {
             do: 'put right what the message names',
           }
         }),
-      ...problems.map(
-        ({ where, object = '', message }): Finding => ({
-          level: 'warning',
-          found: `${where}: ${object} ${message}`.replace('  ', ' '),
-          means: 'what it describes is left out',
-          do: 'mend it there; the agent reads it again by itself',
-        }),
-      ),
+      ...problems
+        .filter(({ where }) => where !== XDP)
+        .map(
+          ({ where, object = '', message }): Finding => ({
+            level: 'warning',
+            found: `${where}: ${object} ${message}`.replace('  ', ' '),
+            means: 'what it describes is left out',
+            do: 'mend it there; the agent reads it again by itself',
+          }),
+        ),
     ]
   },
 }
