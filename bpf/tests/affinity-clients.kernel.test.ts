@@ -4,11 +4,11 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { affinity, affinityKey, SERVICE_AFFINITY } from '../src/layouts.ts'
 import { TypedMap } from '../src/typed-map.ts'
 import { encodeSkBuff } from '../testing/index.ts'
-import { Outside } from './outside.ts'
+import { type Outside, openServing } from './outside.ts'
 import { links, udpPacket } from './packets.ts'
 import { NODE_PORT } from './service-outside-rows.ts'
-import { SERVICES, serving } from './service-rows.ts'
-import { ipv4, loadWorld, readyConfig, type World } from './world.ts'
+import { serving } from './service-rows.ts'
+import { ipv4, type World } from './world.ts'
 
 const CLIENTS = Number(process.env.SINABRO_AFFINITY_CLIENTS ?? 10_000)
 const BACKENDS = 20
@@ -17,14 +17,12 @@ let outside: Outside
 let world: World
 
 beforeAll(async () => {
-  outside = await Outside.open()
-  world = await loadWorld({
-    rows: { sb_config: [[0, { ...readyConfig, flags: SERVICES }]], sb_uplinks: outside.uplinks },
-    netns: outside.netns,
+  const sizes = {
     // An LRU gives rows away before it is full; whoever asks has a flow of two rows, and no opener may have all.
     maxAffinity: 4 * CLIENTS,
     maxFlows: 16 * CLIENTS,
-  })
+  }
+  ;({ outside, world } = await openServing({}, sizes))
 })
 
 afterAll(() => {

@@ -13,7 +13,7 @@ import {
   peer,
   UDP,
 } from './dsr-packets.ts'
-import { Outside } from './outside.ts'
+import { type Outside, openServing } from './outside.ts'
 import { firstFragment, laterFragment, links, udpPacket } from './packets.ts'
 import { BACKEND_PORT, begun, NODE_PORT, type Served, served } from './service-outside-rows.ts'
 import { type Asked, SERVICES, serving } from './service-rows.ts'
@@ -21,7 +21,6 @@ import {
   counted,
   families,
   ipv4,
-  loadWorld,
   readyConfig,
   SB_DONE,
   type Shapes,
@@ -33,10 +32,7 @@ import {
 let outside: Outside
 let world: World
 beforeAll(async () => {
-  outside = await Outside.open()
-  const sb_config = [[0, { ...readyConfig, flags: SERVICES | CONFIG_DSR }]] as const
-  const rows = { sb_config, sb_uplinks: outside.uplinks }
-  world = await loadWorld({ rows, netns: outside.netns })
+  ;({ outside, world } = await openServing({ flags: SERVICES | CONFIG_DSR }))
 })
 afterAll(() => {
   world?.close()

@@ -14,19 +14,16 @@ import {
   TCP,
   UDP,
 } from './dsr-packets.ts'
-import { Outside } from './outside.ts'
+import { type Outside, openServing } from './outside.ts'
 import { links, tcpPacket, udpPacket } from './packets.ts'
 import { BACKEND_PORT, begun, NODE_PORT, type Served, served } from './service-outside-rows.ts'
 import { type Asked, SERVICES, serving } from './service-rows.ts'
-import { counted, families, loadWorld, MTU, readyConfig, SB_DONE, type World } from './world.ts'
+import { counted, families, MTU, SB_DONE, type World } from './world.ts'
 
 let outside: Outside
 let world: World
 beforeAll(async () => {
-  outside = await Outside.open()
-  const sb_config = [[0, { ...readyConfig, flags: SERVICES | CONFIG_DSR }]] as const
-  const rows = { sb_config, sb_uplinks: outside.uplinks }
-  world = await loadWorld({ rows, netns: outside.netns })
+  ;({ outside, world } = await openServing({ flags: SERVICES | CONFIG_DSR }))
 })
 afterAll(() => {
   world?.close()

@@ -1,7 +1,7 @@
 // Frames on an uplink that are for all, or for others, by packet vectors: the kernel would not forward them, and neither do we.
 import { afterAll, beforeAll, describe, test } from 'vitest'
 import { CONFIG_NATIVE } from '../src/layouts.ts'
-import { MASQUERADE, Outside } from './outside.ts'
+import { MASQUERADE, type Outside, openServing } from './outside.ts'
 import { links, udpPacket } from './packets.ts'
 import { BACKEND_PORT, CLIENT_PORT, NODE_PORT, served } from './service-outside-rows.ts'
 import { SERVICES, serving } from './service-rows.ts'
@@ -11,7 +11,6 @@ import {
   flowRow,
   INCARNATION_A,
   keyOf,
-  loadWorld,
   NODE_2,
   nativeRows,
   readyConfig,
@@ -23,11 +22,7 @@ const UDP = 17
 let outside: Outside
 let world: World
 beforeAll(async () => {
-  outside = await Outside.open()
-  world = await loadWorld({
-    rows: { sb_config: [[0, { ...readyConfig, flags: SERVICES }]], sb_uplinks: outside.uplinks },
-    netns: outside.netns,
-  })
+  ;({ outside, world } = await openServing())
 })
 afterAll(() => {
   world?.close()

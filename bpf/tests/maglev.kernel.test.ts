@@ -17,7 +17,7 @@ import { maglevBackend, maglevHash, maglevRows, maglevSpec } from '../src/maglev
 import { BpfMap } from '../src/map.ts'
 import { u32 } from '../src/struct.ts'
 import { type Clock, clockOf } from './clock.ts'
-import { Outside } from './outside.ts'
+import { type Outside, openServing } from './outside.ts'
 import { links, tcpPacket, udpPacket } from './packets.ts'
 import { BACKEND_PORT, begun, CLIENT_PORT, NODE_PORT } from './service-outside-rows.ts'
 import { type Asked, SERVICES, serving } from './service-rows.ts'
@@ -28,7 +28,6 @@ import {
   IFINDEX_HERE,
   IFINDEX_OVERLAY,
   keyOf,
-  loadWorld,
   readyConfig,
   SB_DONE,
   type World,
@@ -47,11 +46,7 @@ let outside: Outside
 let world: World
 let clock: Clock
 beforeAll(async () => {
-  outside = await Outside.open()
-  world = await loadWorld({
-    rows: { sb_config: [[0, agreeing]], sb_uplinks: outside.uplinks },
-    netns: outside.netns,
-  })
+  ;({ outside, world } = await openServing(agreeing))
   clock = await clockOf(world)
 })
 afterAll(() => {

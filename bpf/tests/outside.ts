@@ -5,11 +5,13 @@ import {
   CONFIG_MASQUERADE,
   CONFIG_READY,
   CONFIG_TRANSLATED,
+  type Config,
   FLOW_OPENER,
   FLOW_SEEN,
   FLOW_TRANSLATED,
 } from '../src/layouts.ts'
 import type { Rows } from '../testing/index.ts'
+import { SERVICES } from './service-rows.ts'
 import {
   type FlowSpec,
   flowExpected,
@@ -18,8 +20,11 @@ import {
   ipv4,
   ipv6,
   keyOf,
+  loadWorld,
   readyConfig,
   type Shapes,
+  type World,
+  type WorldOptions,
 } from './world.ts'
 
 const TCP = 6
@@ -160,4 +165,15 @@ export class Outside {
     const netns = `--net=/proc/${process.pid}/fd/${this.netns.fd}`
     execFileSync('nsenter', [netns, 'ip', ...args], { stdio: 'pipe' })
   }
+}
+
+/** What lies outside of a node that serves, and the node. Whoever asks closes both. */
+export async function openServing(
+  config: Partial<Config> = {},
+  options: Omit<WorldOptions, 'rows' | 'netns'> = {},
+): Promise<{ readonly outside: Outside; readonly world: World }> {
+  const outside = await Outside.open()
+  const sb_config = [[0, { ...readyConfig, flags: SERVICES, ...config }]] as const
+  const rows = { sb_config, sb_uplinks: outside.uplinks }
+  return { outside, world: await loadWorld({ ...options, rows, netns: outside.netns }) }
 }

@@ -17,7 +17,7 @@ import {
 } from '../src/layouts.ts'
 import type { Rows } from '../testing/index.ts'
 import { type Clock, clockOf } from './clock.ts'
-import { Outside } from './outside.ts'
+import { type Outside, openServing } from './outside.ts'
 import { laterFragment, links, pingPacket, tcpPacket, udpPacket } from './packets.ts'
 import { BACKEND_PORT, begun, CLIENT_PORT, NODE_PORT, served } from './service-outside-rows.ts'
 import { type Asked, SERVICES, serving } from './service-rows.ts'
@@ -26,7 +26,6 @@ import {
   families,
   IFINDEX_HERE,
   IFINDEX_UPLINK,
-  loadWorld,
   nativeRows,
   readyConfig,
   type Shapes,
@@ -38,11 +37,7 @@ let outside: Outside
 let world: World
 let clock: Clock
 beforeAll(async () => {
-  outside = await Outside.open()
-  world = await loadWorld({
-    rows: { sb_config: [[0, { ...readyConfig, flags: SERVICES }]], sb_uplinks: outside.uplinks },
-    netns: outside.netns,
-  })
+  ;({ outside, world } = await openServing())
   clock = await clockOf(world)
 })
 afterAll(() => {

@@ -17,7 +17,7 @@ import {
   udp,
 } from '../testing/index.ts'
 import { clockOf } from './clock.ts'
-import { Outside, UPLINK_MTU } from './outside.ts'
+import { type Outside, openServing, UPLINK_MTU } from './outside.ts'
 import { links, udpPacket } from './packets.ts'
 import { BACKEND_PORT, CLIENT_PORT, NODE_PORT, served } from './service-outside-rows.ts'
 import { SERVICES } from './service-rows.ts'
@@ -29,7 +29,6 @@ import {
   IFINDEX_OVERLAY,
   IFINDEX_UPLINK,
   keyOf,
-  loadWorld,
   MTU,
   nativeRows,
   readyConfig,
@@ -40,11 +39,7 @@ import {
 let outside: Outside
 let world: World
 beforeAll(async () => {
-  outside = await Outside.open()
-  world = await loadWorld({
-    rows: { sb_config: [[0, { ...readyConfig, flags: SERVICES }]], sb_uplinks: outside.uplinks },
-    netns: outside.netns,
-  })
+  ;({ outside, world } = await openServing())
 })
 afterAll(() => {
   world?.close()

@@ -2,16 +2,13 @@
 import { afterAll, beforeAll, describe, test } from 'vitest'
 import { IPCACHE_SERVICES, SERVICE_ADDRESS } from '../src/layouts.ts'
 import type { Layer } from '../testing/index.ts'
-import { Outside, UPLINK_MTU } from './outside.ts'
+import { type Outside, openServing, UPLINK_MTU } from './outside.ts'
 import { firstFragment, laterFragment, links, udpPacket } from './packets.ts'
 import { BACKEND_PORT, CLIENT_PORT, NODE_PORT, served } from './service-outside-rows.ts'
-import { SERVICES } from './service-rows.ts'
 import {
   counted,
   families,
   IFINDEX_OVERLAY,
-  loadWorld,
-  readyConfig,
   SB_DONE,
   SB_TO_TRANSLATE,
   type World,
@@ -20,11 +17,7 @@ import {
 let outside: Outside
 let world: World
 beforeAll(async () => {
-  outside = await Outside.open()
-  world = await loadWorld({
-    rows: { sb_config: [[0, { ...readyConfig, flags: SERVICES }]], sb_uplinks: outside.uplinks },
-    netns: outside.netns,
-  })
+  ;({ outside, world } = await openServing())
 })
 afterAll(() => {
   world?.close()

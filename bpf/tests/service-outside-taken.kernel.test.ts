@@ -2,11 +2,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { afterAll, afterEach, beforeAll, describe, test } from 'vitest'
-import { Outside } from './outside.ts'
+import { type Outside, openServing } from './outside.ts'
 import { links, type Ports, type Route, tcpPacket, udpPacket } from './packets.ts'
 import { BACKEND_PORT, begun, CLIENT_PORT, NODE_PORT } from './service-outside-rows.ts'
-import { SERVICES, serving } from './service-rows.ts'
-import { counted, families, ipv4, ipv6, loadWorld, readyConfig, type World } from './world.ts'
+import { serving } from './service-rows.ts'
+import { counted, families, ipv4, ipv6, type World } from './world.ts'
 
 const TCP = 6
 const UDP = 17
@@ -16,7 +16,7 @@ let outside: Outside
 let world: World
 const children: ChildProcess[] = []
 beforeAll(async () => {
-  outside = await Outside.open()
+  ;({ outside, world } = await openServing({ portMin: OTHER, portMax: OTHER }))
   // So that the node can talk to a stranger.
   for (const [address, prefixLen] of [
     [ipv4.stranger, 32],
@@ -24,11 +24,6 @@ beforeAll(async () => {
   ] as const) {
     await outside.netlink.addresses.replace({ index: 1, address, prefixLen, flags: ['nodad'] })
   }
-  const config = { ...readyConfig, flags: SERVICES, portMin: OTHER, portMax: OTHER }
-  world = await loadWorld({
-    rows: { sb_config: [[0, config]], sb_uplinks: outside.uplinks },
-    netns: outside.netns,
-  })
 })
 afterEach(async () => {
   for (const child of children.splice(0)) {
