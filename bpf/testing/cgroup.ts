@@ -1,7 +1,7 @@
-// A cgroup of a test's own and processes in it: for programs that only see the sockets of those.
+// A cgroup of a test's own and processes in it, for programs that only see the sockets of those; what killed runs left goes when the next run begins.
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, mkdirSync, mkdtempSync, rmdirSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, mkdtempSync, rmdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { type CgroupHook, cgroupTypes } from '../src/attach-type.ts'
@@ -9,6 +9,10 @@ import { openCgroup } from '../src/cgroup.ts'
 import { check } from '../src/error.ts'
 import { native } from '../src/native.ts'
 import type { BpfProgram } from '../src/program.ts'
+import { leftovers } from './leftovers.ts'
+
+const PREFIX = 'sinabro-cgroup-'
+let hasSwept = false
 
 export class TestCgroup {
   /** Its directory, under a mount of its own: machines have cgroup2 in different places, or none mounted. */
@@ -21,10 +25,13 @@ export class TestCgroup {
     this.path = path
   }
 
+  /** What killed runs left goes first. */
   static open(): TestCgroup {
-    const mount = mkdtempSync(join(tmpdir(), 'sinabro-cgroup-'))
+    if (!hasSwept) sweep()
+    hasSwept = true
+    const mount = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`))
     execFileSync('mount', ['-t', 'cgroup2', 'cgroup2', mount])
-    const path = join(mount, basename(mount))
+    const path = pathIn(mount)
     mkdirSync(path)
     return new TestCgroup(mount, path)
   }
@@ -85,13 +92,48 @@ export class TestCgroup {
   close(): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    execFileSync('find', [this.path, '-depth', '-type', 'd', '-exec', 'rmdir', '{}', '+'])
+    removeTree(this.path)
     execFileSync('umount', ['--lazy', this.#mount])
     rmdirSync(this.#mount)
   }
 
   [Symbol.dispose](): void {
     this.close()
+  }
+}
+
+function pathIn(mount: string): string {
+  return join(mount, basename(mount))
+}
+
+function removeTree(path: string): void {
+  execFileSync('find', [path, '-depth', '-type', 'd', '-exec', 'rmdir', '{}', '+'], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+}
+
+function sweep(): void {
+  for (const mount of leftovers(tmpdir(), PREFIX)) {
+    const path = pathIn(mount)
+    try {
+      if (existsSync(path)) {
+        writeFileSync(join(path, 'cgroup.kill'), '1')
+        removeTree(path)
+      }
+    } catch {
+      // Another run is at it, or who was killed has not ended yet: it is there for the next run.
+      continue
+    }
+    try {
+      execFileSync('umount', ['--lazy', mount], { stdio: 'ignore' })
+    } catch {
+      // Killed before it mounted, or somebody else was first.
+    }
+    try {
+      rmdirSync(mount)
+    } catch {
+      // Gone already.
+    }
   }
 }
 
