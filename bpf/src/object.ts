@@ -53,6 +53,8 @@ let turn: Promise<unknown> = Promise.resolve()
 
 export class BpfObject {
   readonly path: string
+  /** Of the maps that it declares, loaded or not; without those that libbpf makes of its variables. */
+  readonly mapNames: readonly string[]
   readonly #pinDir: string | undefined
   /** Undefined once loaded or closed: from then on the descriptors below are all there is. */
   #handle: ObjectHandle | undefined
@@ -65,6 +67,9 @@ export class BpfObject {
     this.path = path
     this.#handle = handle
     this.#pinDir = pinDir
+    this.mapNames = declaredMaps(handle)
+      .filter(({ isInternal }) => isInternal === 0)
+      .map(({ name }) => name)
     forgotten.register(this, path, this)
   }
 

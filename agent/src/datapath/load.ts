@@ -13,6 +13,7 @@ import { LAYOUT_VERSION, MAP_NAMES } from '@sinabro/libbpf-ts/layouts'
 import { SOCKET_HOOKS, type SocketPrograms } from './cgroup-hooks.ts'
 import { DatapathError } from './error.ts'
 import { pinnedSize, settleServiceMaps } from './service-maps.ts'
+import { removeUnknownPins } from './unknown-pins.ts'
 
 /** `BPF_FS_MAGIC` of include/uapi/linux/magic.h. */
 const BPF_FS_MAGIC = 0xcafe4a11
@@ -109,6 +110,7 @@ export async function loadObjects({
     const isServing = servicesMax !== undefined && hasSockets
     const sockets = isServing ? socketPrograms(await load('sockets')) : undefined
     const stale = isServing ? await load('stale_sockets') : undefined
+    removeUnknownPins(pinDir, opened)
     return {
       fromPod: fromPod.program('sb_from_pod'),
       toPod: toPod.program('sb_to_pod'),

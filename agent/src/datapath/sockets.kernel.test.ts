@@ -1,5 +1,5 @@
 // The datapath on sockets: attached where it is told, replaced by the next process, taken off with services; who is in the way is named.
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BpfMap, BpfObject, CgroupAttachment, listCgroup, objectPath } from '@sinabro/libbpf-ts'
@@ -106,6 +106,23 @@ test('without services nothing is attached, and what an earlier agent attached g
   expect(sizeOf('sb_services')).toBe(size)
   await again.attachSockets()
   expect(attached()).toEqual(all(1))
+})
+
+test('maps that only an earlier version had go, and nothing else does, whatever the settings are', async () => {
+  const { maps } = pinPaths(options.bpfDir)
+  const first = await open({ xdp: 'generic' })
+  const ours = readdirSync(maps).sort()
+  first.close()
+  const spec = { type: 'hash', keySize: 4, valueSize: 4, maxEntries: 1 } as const
+  for (const name of ['sb_earlier', 'theirs']) {
+    using map = BpfMap.create({ ...spec, name })
+    map.pin(join(maps, name))
+  }
+  mkdirSync(join(maps, 'sb_folder'))
+  // Of those that are still its own, it loads fewer.
+  const next = await open({ features: await probeFeatures(['cgroup2']) })
+  expect(readdirSync(maps).sort()).toEqual([...ours, 'sb_folder', 'theirs'].sort())
+  next.close()
 })
 
 test('where there is no cgroup2, services are opened without programs on sockets, and what an earlier agent attached goes', async () => {
