@@ -126,8 +126,9 @@ function makeFirstLayout(): void {
   make('sb_openers', v1.opener, v1.pair, hash, [[opener, { flows: 1, recount: 0 }]])
   make('sb_opened', u32, v1.pair, array, [[0, { flows: 1, recount: 0 }]])
   const flows = { ...hash, maxEntries: FLOWS_MAX }
-  const map = make('sb_flows', v1.flowKey, v1.flow, flows, [[flowKey(4000), flow]])
-  oldFlows = new TypedMap(map, v1.flowKey, v1.flow)
+  make('sb_flows', v1.flowKey, v1.flow, flows, [[flowKey(4000), flow]])
+  const held = BpfMap.openPinned(firstPin('sb_flows'))
+  oldFlows = new TypedMap(held, v1.flowKey, v1.flow)
 }
 
 function make<K, V>(
@@ -136,12 +137,13 @@ function make<K, V>(
   values: Codec<V>,
   spec: Pick<MapSpec, 'type' | 'maxEntries' | 'flags'>,
   rows: readonly (readonly [K, V])[],
-): BpfMap {
-  const map = BpfMap.create({ ...spec, name, keySize: keys.size, valueSize: values.size })
+): void {
+  using map = BpfMap.create({ ...spec, name, keySize: keys.size, valueSize: values.size })
   for (const [k, v] of rows) map.update(keys.encode(k), values.encode(v))
-  map.pin(join(pinPaths(options.bpfDir, 1).maps, name))
-  return map
+  map.pin(firstPin(name))
 }
+
+const firstPin = (map: string) => join(pinPaths(options.bpfDir, 1).maps, map)
 
 function expectAll({ maps, config: row }: Datapath): void {
   // The kernel's own features are written at every start.

@@ -21,7 +21,8 @@ test('probeFeatures() finds all that is required, and what it says of the others
 })
 
 test('probeFeatures() leaves no device, descriptor or socket', async () => {
-  const { links } = RouteNetlink.open()
+  using netlink = RouteNetlink.open()
+  const { links } = netlink
   await probeFeatures()
   const before = [readdirSync('/proc/self/fd').length, (await links.list()).length]
   await probeFeatures()
