@@ -233,12 +233,13 @@ _Static_assert(sizeof(struct service_key) == 20, "service_key");
 
 enum service_flag {
 	SERVICE_AFFINITY = 1 << 0,	/* a client keeps its backend */
-	SERVICE_SOURCE_RANGES = 1 << 1,	/* only for sources in sb_src_ranges, and the node's own processes */
+	SERVICE_SOURCE_RANGES = 1 << 1,	/* only for sources in sb_src_ranges */
 	SERVICE_INTERNAL_LOCAL = 1 << 2, /* `internal` has backends of this node only */
 	SERVICE_EXTERNAL_LOCAL = 1 << 3, /* `external` likewise: clients keep their address */
 	SERVICE_HOST_PORT = 1 << 4,	/* a pod's hostPort, not a node port */
 	SERVICE_ADDRESS = 1 << 5,	/* the row of port 0: nobody is behind it */
 	SERVICE_MAGLEV = 1 << 6,	/* from outside: backends by sb_maglev */
+	SERVICE_NOT_NODE = 1 << 7,	/* with SERVICE_SOURCE_RANGES: the node's own addresses are in none */
 };
 
 struct service {

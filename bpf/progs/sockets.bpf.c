@@ -76,6 +76,35 @@ static __always_inline const struct service *asked(struct bpf_sock_addr *ctx, st
 	return service;
 }
 
+/* False: the kernel has yet to choose one. */
+static __always_inline bool source_of(struct bpf_sock_addr *ctx, const struct end *to, struct addr *source)
+{
+	const struct bpf_sock *sk = ctx->sk;
+
+	/* Of an IPv6 socket whose peer is IPv4, too. */
+	if (addr__is_ipv4(&to->addr)) {
+		addr__from_ipv4(source, sk->src_ip4);
+		return source->w[3];
+	}
+	source->w[0] = sk->src_ip6[0];
+	source->w[1] = sk->src_ip6[1];
+	source->w[2] = sk->src_ip6[2];
+	source->w[3] = sk->src_ip6[3];
+	return !addr__is_zero(source);
+}
+
+/* A process of the node, by the address that its socket has, or else by those of the node (ADR 0098). */
+static __always_inline bool admits(struct bpf_sock_addr *ctx, const struct service *service, const struct end *to)
+{
+	struct addr source;
+
+	if (!(service->flags & SERVICE_SOURCE_RANGES))
+		return true;
+	if (!source_of(ctx, to, &source))
+		return !(service->flags & SERVICE_NOT_NODE);
+	return service__admits(service, &source);
+}
+
 /* Whom `to` leads to now; false if nobody. */
 static __always_inline bool choose(struct bpf_sock_addr *ctx, const struct service *service,
 				   const struct end *to, struct sock_peer *peer)
@@ -86,7 +115,10 @@ static __always_inline bool choose(struct bpf_sock_addr *ctx, const struct servi
 	__u32 id = BACKEND_NONE;
 	int tries;
 
-	if (unlikely(service->flags & SERVICE_AFFINITY)) {
+	/* One question for both: most services have neither. */
+	if (unlikely(service->flags & (SERVICE_AFFINITY | SERVICE_SOURCE_RANGES))) {
+		if (!admits(ctx, service, to))
+			return false;
 		netns = bpf_get_netns_cookie(ctx);
 		__builtin_memcpy(&client.client, &netns, sizeof(netns));
 		client.kind = CLIENT_NETNS;

@@ -21,6 +21,7 @@ export const SERVICE_EXTERNAL_LOCAL = 1 << 3
 export const SERVICE_HOST_PORT = 1 << 4
 export const SERVICE_ADDRESS = 1 << 5
 export const SERVICE_MAGLEV = 1 << 6
+export const SERVICE_NOT_NODE = 1 << 7
 
 /** Value of sb_services. `internal` and `external` are lists of sb_slots. */
 export const service = struct('service', {

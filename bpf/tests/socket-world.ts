@@ -29,6 +29,7 @@ import {
   serviceKey,
   slot,
   slotKey,
+  sourceRangeKey,
 } from '../src/layouts.ts'
 import { objectPath } from '../src/objects.ts'
 import { addr, u32 } from '../src/struct.ts'
@@ -211,6 +212,12 @@ export class SocketWorld {
       { addr: address, port: 0, proto: 0 },
       { id: 0, flags: SERVICE_ADDRESS, internal: 0, external: 0, affinitySec: 0 },
     )
+  }
+
+  /** Of a service with SERVICE_SOURCE_RANGES, from now on. */
+  admit(service: number, address: string): void {
+    const ranges = this.#map('sb_src_ranges', sourceRangeKey, u32)
+    ranges.set({ prefixLen: 32 + 128, service, addr: address }, 1)
   }
 
   setNodeAddress(address: string, flags: number): void {

@@ -4,6 +4,7 @@ import {
   NODE_ADDR_HOST_PORTS,
   NODE_ADDR_NODE_PORTS,
   SERVICE_HOST_PORT,
+  SERVICE_NOT_NODE,
   SERVICE_SOURCE_RANGES,
 } from '../src/layouts.ts'
 import { type Asker, addresses, BACKEND_PORT, SocketWorld } from './socket-world.ts'
@@ -163,14 +164,34 @@ describe.each(ways)('$way', ({ family, socket, prefix, id }) => {
     expect(await outside.do(`tcp ${socket} ${seen} ${PORT}`)).toBe('ENETUNREACH')
   })
 
-  test('a service for some sources only: a pod’s packets are asked, and its sockets left alone; the node is served', async () => {
+  test('a service for some sources only: a pod’s packets are asked, and its sockets left alone', async () => {
     const port = 85
     const spec = { id: id + 60, address, port, proto: 'tcp', flags: SERVICE_SOURCE_RANGES } as const
     world.serve({ ...spec, backends })
     // Without a route there it is not our refusal.
     expect(await pod.do(`tcp ${socket} ${seen} ${port}`)).toBe('ENETUNREACH')
-    const answer = await node.do(`tcp ${socket} ${seen} ${port}`)
-    expect(backends).toContain(saidBy(answer, seen, port))
+  })
+
+  test('a service for some sources only: the node by its own address, or by the one that a socket is bound to', async () => {
+    const [first, second] = backends
+    for (const [at, proto] of (['tcp', 'udp'] as const).entries()) {
+      const spec = { id: id + 70 + at, address, port: 86, proto, backends } as const
+      world.admit(spec.id, first)
+      const ask = async (from?: string) => {
+        if (proto === 'tcp') return await node.do(`tcp ${socket} ${seen} 86`)
+        await node.do(`udp 1 ${socket}`)
+        if (from !== undefined) await node.do(`bind 1 ${prefix}${from} 0`)
+        return await node.do(`ask 1 ${seen} 86`)
+      }
+      world.serve({ ...spec, flags: SERVICE_SOURCE_RANGES })
+      expect(backends).toContain(saidBy(await ask(), seen, 86))
+      world.serve({ ...spec, flags: SERVICE_SOURCE_RANGES | SERVICE_NOT_NODE })
+      expect(await ask()).toBe('ECONNREFUSED')
+      if (proto === 'tcp') continue
+      expect(backends).toContain(saidBy(await ask(first), seen, 86))
+      expect(await ask(second)).toBe('ECONNREFUSED')
+      expect(await node.do(`connect 1 ${seen} 86`)).toBe('ECONNREFUSED')
+    }
   })
 
   test('affinity: a namespace keeps its backend, each its own', async () => {

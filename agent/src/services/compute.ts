@@ -6,6 +6,7 @@ import {
   SERVICE_HOST_PORT,
   SERVICE_INTERNAL_LOCAL,
   SERVICE_MAGLEV,
+  SERVICE_NOT_NODE,
   SERVICE_SOURCE_RANGES,
   type ServiceKey,
 } from '@sinabro/libbpf-ts/layouts'
@@ -66,6 +67,7 @@ function computeHeader(of: ServicePort, { kind, address, port }: Frontend, proto
   const flags =
     (of.affinitySec === undefined ? 0 : SERVICE_AFFINITY) |
     (hasRanges ? SERVICE_SOURCE_RANGES : 0) |
+    (hasRanges && of.isNodeRefused === true ? SERVICE_NOT_NODE : 0) |
     (of.isInternalLocal ? SERVICE_INTERNAL_LOCAL : 0) |
     (isLocalOutside ? SERVICE_EXTERNAL_LOCAL : 0) |
     (kind === 'HostPort' ? SERVICE_HOST_PORT : 0) |

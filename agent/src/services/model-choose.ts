@@ -12,6 +12,8 @@ export interface Place {
   readonly nodeName: string
   /** Its label `topology.kubernetes.io/zone`. */
   readonly zone?: string
+  /** Its InternalIPs, as they were known last. */
+  readonly addresses?: readonly string[]
 }
 
 /** An endpoint with the number that its slice gives the port. */

@@ -59,7 +59,7 @@ test('a Service with all kinds of frontends', () => {
   }
   const common = {
     ...{ family: 4, isInternalLocal: false, isExternalLocal: true, affinitySec: 10_800 },
-    sourceRanges: ['192.0.2.0/24'],
+    ...{ sourceRanges: ['192.0.2.0/24'], isNodeRefused: true },
   }
   const frontends = (port: number, nodePort: number): object[] => [
     { kind: 'ClusterIP', address: '10.96.0.1', port },
@@ -329,6 +329,18 @@ test('source ranges are of load balancer addresses; none of a family lets nobody
   expect(only(compute(web(spec), [], HERE)).sourceRanges).toBeUndefined()
   const ingress = [{ ip: '203.0.113.1' }]
   expect(only(compute(web(spec, { ingress }), [], HERE)).sourceRanges).toEqual([])
+})
+
+test('source ranges have this node’s own processes in by its addresses of the family', () => {
+  const spec = { loadBalancerSourceRanges: ['192.0.2.0/25', '192.0.2.240/28', '2001:db8::/32'] }
+  const refused = (addresses?: readonly string[]) => {
+    const here = addresses === undefined ? HERE : { ...HERE, addresses }
+    const rows = compute(web(spec, { ingress: [{ ip: '203.0.113.1' }] }), [], here)
+    return only(rows).isNodeRefused
+  }
+  expect(refused(['198.51.100.1', '192.0.2.241'])).toBeUndefined()
+  expect(refused(['192.0.2.128', '2001:db8::1'])).toBe(true)
+  expect(refused()).toBe(true)
 })
 
 test('what is refused is no frontend', () => {

@@ -1,4 +1,5 @@
 // One Service and its EndpointSlices to what the maps must say of it: pure, so that one change costs one Service.
+import { parseIp, parsePrefix, prefixContains } from '@sinabro/node-netlink'
 import type {
   BackendChoice,
   EndpointSliceRow,
@@ -85,7 +86,7 @@ function computePort(
     isExternalLocal: external.isLocal,
     ...(backendChoice === 'maglev' ? { isHashed: true } : {}),
     ...(affinitySec === undefined ? {} : { affinitySec }),
-    ...sourceRangesOf(service, family, of),
+    ...sourceRangesOf(service, family, of, context),
   })
   const everywhere = (): Answering => ({ list: lists.cluster, isLocal: false })
   const here = (): Answering => ({ list: lists.local, isLocal: true })
@@ -107,10 +108,16 @@ function sourceRangesOf(
   { loadBalancerSourceRanges }: ServiceRow,
   family: 4 | 6,
   frontends: readonly Frontend[],
-): { sourceRanges?: readonly string[] } {
+  { addresses = [] }: Place,
+): Pick<ServicePort, 'sourceRanges' | 'isNodeRefused'> {
   if (loadBalancerSourceRanges === undefined) return {}
   if (!frontends.some(({ kind }) => kind === 'LoadBalancer')) return {}
-  return { sourceRanges: loadBalancerSourceRanges.filter((range) => familyOf(range) === family) }
+  const sourceRanges = loadBalancerSourceRanges.filter((range) => familyOf(range) === family)
+  const own = addresses.filter((address) => familyOf(address) === family).map(parseIp)
+  const isAdmitted = sourceRanges
+    .map(parsePrefix)
+    .some((range) => own.some((address) => prefixContains(range, address)))
+  return { sourceRanges, ...(isAdmitted ? {} : { isNodeRefused: true }) }
 }
 
 /** Of both scopes: made when asked for, the same array where they are equal, one object for one backend. */

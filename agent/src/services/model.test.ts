@@ -154,6 +154,22 @@ test('the zone of this node counts for all; what else changes of nodes, for none
   expect(backends('default/web')).toBe('10.244.1.5 10.244.1.6')
 })
 
+test('the addresses of this node count for Services that say who may ask, and for those alone', () => {
+  const { rows, services, nodes, model, markReady } = all
+  services.upsert(service('web', '10.96.0.1'))
+  const ingress = [{ ip: '203.0.113.1' }]
+  const spec = { type: 'LoadBalancer', loadBalancerSourceRanges: ['192.0.2.8/29'] }
+  services.upsert(service('api', '10.96.0.2', { spec, ingress }))
+  nodes.upsert(node('n1', 'a', '192.0.2.1'))
+  markReady()
+  const isRefused = () => rows.get('default/api')?.ports.some((port) => port.isNodeRefused)
+  expect([isRefused(), model.computed]).toEqual([true, 2])
+  nodes.upsert(node('n1', 'a', '192.0.2.9'))
+  expect([isRefused(), model.computed]).toEqual([false, 3])
+  nodes.remove('n1')
+  expect([isRefused(), rows.get('default/web')?.ports.length]).toEqual([false, 1])
+})
+
 test("the API server's Service keeps its last backends, and itself; no other does", () => {
   const { services, endpointSlices, markReady } = all
   for (const name of ['kubernetes', 'web']) {

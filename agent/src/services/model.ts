@@ -143,16 +143,19 @@ export class ServiceModel {
     this.#write(touched)
   }
 
-  /** Of a node, only its addresses and ranges count; of ours its zone, too. */
+  /** Of a node, only its addresses and ranges count; of ours its zone, too, and who may ask goes by its addresses. */
   #onNodes(changes: readonly Change<NodeRow>[]): void {
     const moved = changes.flatMap(({ row, previous }) => this.#rules.changeNode(previous, row))
     const place = this.#lookAtPlace()
     const hasMoved = place.zone !== this.#place.zone
+    const hasOthers = place.addresses?.join() !== this.#place.addresses?.join()
     this.#place = place
     if (moved.length > 0) {
       this.#computeAll(moved.flatMap((range) => this.#outside.within(range)))
     }
-    if (hasMoved) this.#write(new Set(this.#deps.services.values().map(keyOf)))
+    const { services } = this.#deps
+    if (hasMoved) this.#write(new Set(services.values().map(keyOf)))
+    else if (hasOthers) this.#write(new Set(services.values().filter(hasRanges).map(keyOf)))
   }
 
   #onRanges(): void {
@@ -272,9 +275,19 @@ export class ServiceModel {
 
   #lookAtPlace(): Place {
     const { nodes, nodeName } = this.#deps
-    const zone = nodes.get(nodeName)?.labels[ZONE]
-    return { nodeName, ...(zone === undefined ? {} : { zone }) }
+    const node = nodes.get(nodeName)
+    const zone = node?.labels[ZONE]
+    const addresses = node?.internalIPs ?? this.#place.addresses
+    return {
+      nodeName,
+      ...(zone === undefined ? {} : { zone }),
+      ...(addresses === undefined ? {} : { addresses }),
+    }
   }
+}
+
+function hasRanges({ loadBalancerSourceRanges }: ServiceRow): boolean {
+  return loadBalancerSourceRanges !== undefined
 }
 
 /**

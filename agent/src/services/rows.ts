@@ -48,6 +48,8 @@ export interface ServicePort {
   readonly affinitySec?: number
   /** Who may ask the frontends of kind LoadBalancer: ranges of this family, canonical. Absent: everybody; empty: nobody. */
   readonly sourceRanges?: readonly string[]
+  /** With these: this node's own addresses are in none of them. */
+  readonly isNodeRefused?: true
 }
 
 export interface ServiceRows {

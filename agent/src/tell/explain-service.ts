@@ -12,6 +12,7 @@ import {
   SERVICE_EXTERNAL_LOCAL,
   SERVICE_HOST_PORT,
   SERVICE_INTERNAL_LOCAL,
+  SERVICE_NOT_NODE,
   type Service,
 } from '@sinabro/libbpf-ts/layouts'
 import { formatIp, parseIp, parsePrefix, prefixContains } from '@sinabro/node-netlink'
@@ -128,6 +129,10 @@ function judgeFound(deps: ExplainDeps, asked: Asked, { row, at }: Found, from: C
       const why = `${source} is in none of loadBalancerSourceRanges, ${ranges.join(', ') || 'which are of the other family'} (DROP_SOURCE_RANGE)`
       return { outcome: 'dropped', why, ...known }
     }
+  }
+  if (from.kind === 'node' && (row.flags & SERVICE_NOT_NODE) !== 0) {
+    const why = `this node's own addresses are in none of loadBalancerSourceRanges, ${ranges?.join(', ') || 'which are of the other family'}`
+    return { outcome: 'refused', why, ...known }
   }
   const ids = readList(maps, list === 'external' ? row.external : row.internal)
   const kept = readAffinity(maps, row, from)

@@ -9,6 +9,7 @@ import {
   SERVICE_AFFINITY,
   SERVICE_EXTERNAL_LOCAL,
   SERVICE_MAGLEV,
+  SERVICE_NOT_NODE,
   type Service,
 } from '@sinabro/libbpf-ts/layouts'
 import { beforeEach, expect, test } from 'vitest'
@@ -257,6 +258,11 @@ test('from outside: node ports of the addresses that serve them, ranges of sourc
   expect(ask(maps, { ...balancer, from: { kind: 'node', address: '192.0.2.1' } }).outcome).toBe(
     'chosen',
   )
+  const refusing = mapsWith({ flags: SERVICE_NOT_NODE })
+  expect(ask(refusing.maps, { ...balancer, from: { kind: 'node' } })).toMatchObject({
+    outcome: 'refused',
+    why: expect.stringContaining('loadBalancerSourceRanges, 203.0.113.0/24'),
+  })
   const empty = mapsWith({ external: [], flags: SERVICE_EXTERNAL_LOCAL })
   expect(ask(empty.maps, nodePort)).toMatchObject({
     outcome: 'dropped',
