@@ -2,7 +2,7 @@
 import { type AgentOptions, eventually, type Lab, type LabOptions, type Pod } from '../lab/index.ts'
 import { type EndpointObject, type ServiceOptions, serviceObjects } from '../lab/service-objects.ts'
 import { greet, type Place, serve } from '../lab/talk.ts'
-import { HTTP_PORT, UDP_PORT } from '../lab/traffic.ts'
+import { HTTP_PORT, TCP_PORT, UDP_PORT } from '../lab/traffic.ts'
 import { raise } from './stage.ts'
 
 export const FAMILIES = [4, 6] as const
@@ -23,6 +23,18 @@ export function clusterIPs(number: number): { readonly 4: string; readonly 6: st
 export const PORTS = [
   { name: 'web', port: WEB_PORT, targetPort: HTTP_PORT },
   { name: 'echo', port: ECHO_PORT, targetPort: UDP_PORT, protocol: 'UDP' },
+] as const
+
+/** Of a load balancer; only the router knows them, and which node has them. */
+export const BALANCED = { 4: '198.51.100.77', 6: '2001:db8:51::77' } as const
+/** The servers' own, so that transfers find them there; also at node ports, NODE_PORT and those after it. */
+export const BALANCED_PORTS = [
+  { name: 'web', port: HTTP_PORT, targetPort: HTTP_PORT, nodePort: NODE_PORT },
+  { name: 'bulk', port: TCP_PORT, targetPort: TCP_PORT, nodePort: NODE_PORT + 1 },
+  {
+    ...{ name: 'echo', port: UDP_PORT, targetPort: UDP_PORT, nodePort: NODE_PORT + 2 },
+    protocol: 'UDP',
+  },
 ] as const
 
 export function raiseWithServices(
@@ -52,6 +64,33 @@ export function writeService(
   const { 4: v4, 6: v6 } = clusterIPs(number)
   const options = { clusterIPs: [v4, v6], ports: PORTS, endpoints, ...more }
   for (const object of serviceObjects(`service-${number}`, options)) lab.manifests.write(object)
+}
+
+/** A Service with a load balancer in front, at BALANCED. */
+export function writeBalanced(
+  lab: Lab,
+  number: number,
+  endpoints: readonly EndpointObject[],
+  more: Partial<ServiceOptions> = {},
+): void {
+  writeService(lab, number, endpoints, {
+    ports: BALANCED_PORTS,
+    spec: { type: 'LoadBalancer' },
+    status: { loadBalancer: { ingress: FAMILIES.map((family) => ({ ip: BALANCED[family] })) } },
+    ...more,
+  })
+}
+
+/** What the host outside sends to BALANCED comes to this node from now on. */
+export async function balanceTo(lab: Lab, number: number): Promise<void> {
+  for (const family of FAMILIES) {
+    const via = nodeAddress(lab, number, family)
+    await lab.outside.exec(['ip', 'route', 'replace', BALANCED[family], 'via', via])
+  }
+}
+
+export function nodeAddress(lab: Lab, number: number, family: Family): string {
+  return lab.node(number).plan.internalIps[family === 4 ? 0 : 1] ?? ''
 }
 
 export function removeService(lab: Lab, number: number): void {

@@ -2,32 +2,25 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Lab, Pod } from '../lab/index.ts'
 import { download, echoUdp, greet, upload } from '../lab/talk.ts'
-import { HTTP_PORT, TCP_PORT, UDP_PORT } from '../lab/traffic.ts'
+import { HTTP_PORT } from '../lab/traffic.ts'
 import { grown } from './hostile-frames.ts'
 import {
   AGENT,
   addServers,
+  BALANCED,
+  balanceTo,
   clusterIPs,
   endpointOf,
   FAMILIES,
   NODE_PORT,
+  nodeAddress,
   raiseWithServices,
   untilAnsweredBy,
-  writeService,
+  writeBalanced,
 } from './service-stage.ts'
 import { whatIsWrong } from './stage.ts'
 
 const BULK_BYTES = 4 << 20
-/** Only the router knows them, and that node 1 has them. */
-const BALANCED = { 4: '198.51.100.77', 6: '2001:db8:51::77' } as const
-const PORTS = [
-  { name: 'web', port: HTTP_PORT, targetPort: HTTP_PORT, nodePort: NODE_PORT },
-  { name: 'bulk', port: TCP_PORT, targetPort: TCP_PORT, nodePort: NODE_PORT + 1 },
-  {
-    ...{ name: 'echo', port: UDP_PORT, targetPort: UDP_PORT, nodePort: NODE_PORT + 2 },
-    protocol: 'UDP',
-  },
-] as const
 
 describe.each([4, 6] as const)('outer IPv%i', (outer) => {
   let lab: Lab
@@ -42,16 +35,11 @@ describe.each([4, 6] as const)('outer IPv%i', (outer) => {
       addServers(lab, 2, 'there'),
     ])) as [[Pod], [Pod]]
     there = far
-    writeService(lab, 1, [endpointOf(there)], {
-      ports: PORTS,
-      spec: { type: 'LoadBalancer' },
-      status: { loadBalancer: { ingress: FAMILIES.map((family) => ({ ip: BALANCED[family] })) } },
-    })
+    writeBalanced(lab, 1, [endpointOf(there)])
     for (const family of FAMILIES) {
       await untilAnsweredBy(asking, clusterIPs(1)[family], ['there'], HTTP_PORT)
-      const via = lab.node(1).plan.internalIps[family === 4 ? 0 : 1] ?? ''
-      await lab.outside.exec(['ip', 'route', 'add', BALANCED[family], 'via', via])
     }
+    await balanceTo(lab, 1)
   })
 
   afterAll(async () => {
@@ -64,7 +52,7 @@ describe.each([4, 6] as const)('outer IPv%i', (outer) => {
     const client = family === 4 ? '172.18.0.254' : 'fd18::fe'
 
     test('by a node port: TCP and datagrams, and the pod sees who asks', async () => {
-      const asked = lab.node(1).plan.internalIps[family === 4 ? 0 : 1] ?? ''
+      const asked = nodeAddress(lab, 1, family)
       const passed = await grown(
         lab.node(1),
         ['from_overlay/out', 'from_uplink/node'],

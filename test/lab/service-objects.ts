@@ -21,6 +21,7 @@ export interface ServiceOptions {
   readonly clusterIPs: readonly string[]
   readonly ports: readonly ServicePortObject[]
   readonly endpoints: readonly EndpointObject[]
+  readonly annotations?: Readonly<Record<string, string>>
   /** More of its `spec`. */
   readonly spec?: object
   readonly status?: object
@@ -30,11 +31,11 @@ const NAMESPACE = 'default'
 
 /** The Service, and a slice for each family that it has. */
 export function serviceObjects(name: string, options: ServiceOptions): KubernetesObject[] {
-  const { clusterIPs, ports, endpoints, spec, status } = options
+  const { clusterIPs, ports, endpoints, annotations, spec, status } = options
   const service = {
     apiVersion: 'v1',
     kind: 'Service',
-    metadata: { name, namespace: NAMESPACE },
+    metadata: { name, namespace: NAMESPACE, ...(annotations && { annotations }) },
     spec: {
       type: 'ClusterIP',
       clusterIP: clusterIPs[0],

@@ -39,6 +39,17 @@ export async function ping(from: Place, address: string, count = 1): Promise<boo
   return status === 0
 }
 
+/** Who answers each of so many local ports, from the first on; in order. */
+export async function serversOf(
+  from: Place,
+  address: string,
+  port: number,
+  local: { readonly first: number; readonly count: number },
+): Promise<string[]> {
+  const args = ['servers', address, ...[port, local.first, local.count].map(String)]
+  return JSON.parse(await outputOf(from, args)) as string[]
+}
+
 /** @param port where not the servers' own: of a service, say */
 export async function greet(from: Place, address: string, port = HTTP_PORT): Promise<Greeting> {
   return JSON.parse(await outputOf(from, ['http', address, String(port)])) as Greeting

@@ -1,4 +1,4 @@
-// Runs inside pods: servers and clients whose every byte is checked. `node traffic.ts serve | upload | download | udp | http …`
+// Runs inside pods: servers and clients whose every byte is checked. `node traffic.ts serve | upload | download | udp | http | servers …`
 import { createHash, type Hash } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
@@ -177,6 +177,22 @@ function http(host: string, port: number): Promise<void> {
   })
 }
 
+/** Who answers each of so many local ports, from the first on. */
+async function servers(host: string, port: number, first: number, count: number): Promise<void> {
+  const answers = Array.from({ length: count }, (_, i) => serverOf(host, port, first + i))
+  console.log(JSON.stringify(await Promise.all(answers)))
+}
+
+async function serverOf(host: string, port: number, localPort: number): Promise<string> {
+  // A connection of its own, which the other end closes first: the port is free again at once.
+  const call = get({ host, port, localPort, agent: false, timeout: 10_000 })
+  call.on('timeout', () => call.destroy(new Error(`port ${localPort}: no answer in 10 s`)))
+  const [response] = (await once(call, 'response')) as [IncomingMessage]
+  let text = ''
+  for await (const chunk of response) text += String(chunk)
+  return (JSON.parse(text) as Greeting).server
+}
+
 if (import.meta.main) {
   const [verb, ...rest] = process.argv.slice(2)
   const [host = '', first = '0', second = '0', third = '0'] = rest
@@ -185,8 +201,10 @@ if (import.meta.main) {
   else if (verb === 'download') await download(host, Number(first))
   else if (verb === 'udp') await udp(host, Number(first), Number(second), Number(third) || UDP_PORT)
   else if (verb === 'http') await http(host, Number(first) || HTTP_PORT)
-  else
+  else if (verb === 'servers') {
+    await servers(host, Number(first), Number(second), Number(third))
+  } else
     throw new Error(
-      'traffic: serve NAME | upload HOST BYTES MIB/S | download HOST BYTES | udp HOST COUNT BYTES [PORT] | http HOST [PORT]',
+      'traffic: serve NAME | upload HOST BYTES MIB/S | download HOST BYTES | udp HOST COUNT BYTES [PORT] | http HOST [PORT] | servers HOST PORT FIRST COUNT',
     )
 }
