@@ -45,6 +45,7 @@ test('events about one kind of object are told up to a number, and then as time 
   const sink: ClusterSink = {
     event: ({ message }) => heard.push(message),
     condition: () => undefined,
+    annotation: () => undefined,
   }
   const recorder = new Recorder({ clock, log: silentLog, to: [sink] })
   const ofService = (n: number): ClusterEvent => ({
@@ -67,12 +68,17 @@ test('events about one kind of object are told up to a number, and then as time 
 test('a condition changes its time with its status only, and is handed on when anything changed', async () => {
   const clock = new FakeClock()
   const heard: string[] = []
-  const sink: ClusterSink = { event: () => undefined, condition: (c) => heard.push(c.message) }
+  const sink: ClusterSink = {
+    event: () => undefined,
+    condition: (c) => heard.push(c.message),
+    annotation: ({ name }) => heard.push(name),
+  }
   const broken: ClusterSink = {
     event: () => undefined,
     condition: () => {
       throw new Error('away')
     },
+    annotation: () => undefined,
   }
   const recorder = new Recorder({ clock, log: silentLog, to: [broken, sink] })
   const start = clock.now()
@@ -84,7 +90,8 @@ test('a condition changes its time with its status only, and is handed on when a
   expect(recorder.conditions()).toEqual([{ ...condition, message: 'two', since: start }])
   recorder.condition({ ...condition, status: 'False' })
   expect(recorder.conditions()[0]?.since).toBe(start + 1000)
-  expect(heard).toEqual(['one', 'two', 'one'])
+  recorder.annotation({ name: 'of the Node', value: 'x' })
+  expect(heard).toEqual(['one', 'two', 'one', 'of the Node'])
 })
 
 test('announceHealth() keeps pods away while something starts, not when something fails later', () => {

@@ -4,7 +4,7 @@
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import { EventBudget } from './event-budget.ts'
-import type { ClusterEvent, ClusterSink, Condition } from './sink.ts'
+import type { Annotation, ClusterEvent, ClusterSink, Condition } from './sink.ts'
 
 export interface RecordedEvent extends ClusterEvent {
   readonly count: number
@@ -80,6 +80,10 @@ export class Recorder implements ClusterSink {
     const since = before?.status === status ? before.since : this.#clock.now()
     this.#conditions.set(type, { ...condition, since })
     this.#handOn((sink) => sink.condition(condition))
+  }
+
+  annotation(annotation: Annotation): void {
+    this.#handOn((sink) => sink.annotation(annotation))
   }
 
   /** The one that happened last comes last. */

@@ -22,9 +22,18 @@ export interface Condition {
   readonly message: string
 }
 
-/** Neither call waits or throws: telling must not hold up what is told of. */
+/** Of this node's Node object. */
+export interface Annotation {
+  readonly name: string
+  /** Absent: it goes. */
+  readonly value?: string
+}
+
+/** No call waits or throws: telling must not hold up what is told of. */
 export interface ClusterSink {
   event(event: ClusterEvent): void
   /** The present state of a condition; the same again is nothing new. */
   condition(condition: Condition): void
+  /** What the annotation is to be from now on. */
+  annotation(annotation: Annotation): void
 }

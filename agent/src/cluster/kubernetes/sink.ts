@@ -1,7 +1,7 @@
-// Tells the cluster: conditions into the Node's status, events as Event objects. Bounded and slow on purpose: an API server has better to do.
+// Tells the cluster: conditions and annotations into the Node, events as Event objects. Bounded and slow on purpose: an API server has better to do.
 import type { Clock } from '../../runtime/clock.ts'
 import type { Log } from '../../runtime/log.ts'
-import type { ClusterEvent, ClusterSink, Condition, ObjectRef } from '../sink.ts'
+import type { Annotation, ClusterEvent, ClusterSink, Condition, ObjectRef } from '../sink.ts'
 import type { KubernetesApi } from './api.ts'
 import { KubernetesApiError } from './error.ts'
 
@@ -43,6 +43,8 @@ export class KubernetesSink implements ClusterSink {
   readonly #conditions = new Map<string, PendingCondition>()
   /** What the Node was told last, by type: status, reason and message. */
   readonly #told = new Map<string, string>()
+  /** Still to be told, by name. */
+  readonly #annotations = new Map<string, string | undefined>()
   /** By what makes two events the same; how often since it was last told. */
   readonly #events = new Map<string, { event: ClusterEvent; at: number; count: number }>()
   readonly #earlier = new Map<string, ToldEvent>()
@@ -80,11 +82,17 @@ export class KubernetesSink implements ClusterSink {
     this.#wake()
   }
 
+  annotation({ name, value }: Annotation): void {
+    this.#annotations.set(name, value)
+    this.#wake()
+  }
+
   /** Works until the signal is aborted: hand it to a job. What could not be told stays and is told later. */
   async run(signal: AbortSignal, alive: () => void): Promise<void> {
     const { clock, pauseMs = PAUSE_MS } = this.#options
     while (!signal.aborted) {
       await this.#tellConditions(signal)
+      await this.#tellAnnotations(signal)
       await this.#tellEvents(signal)
       alive()
       await clock.sleep(pauseMs, signal).catch(() => undefined)
@@ -95,7 +103,7 @@ export class KubernetesSink implements ClusterSink {
   /** Returns when there is something to tell now. */
   async #something(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options
-    while (!signal.aborted && this.#events.size === 0) {
+    while (!signal.aborted && this.#events.size === 0 && this.#annotations.size === 0) {
       const waiting = this.#untold()
       const nowMs = clock.monotonicMs()
       if (waiting.some(({ dueMs }) => dueMs <= nowMs)) return
@@ -112,7 +120,7 @@ export class KubernetesSink implements ClusterSink {
   }
 
   async #tellConditions(signal: AbortSignal): Promise<void> {
-    const { api, nodeName, clock } = this.#options
+    const { clock } = this.#options
     const nowMs = clock.monotonicMs()
     const due = this.#untold().filter(({ dueMs }) => dueMs <= nowMs)
     if (due.length === 0) return
@@ -124,7 +132,23 @@ export class KubernetesSink implements ClusterSink {
       lastTransitionTime: timeOf(since),
       lastHeartbeatTime: timeOf(clock.now()),
     }))
-    const value = { status: { conditions } }
+    await this.#patchNode({ status: { conditions } }, signal)
+    for (const one of due) this.#told.set(one.type, textOf(one))
+  }
+
+  /** With the status, as the kubelet does it: no further right is needed. */
+  async #tellAnnotations(signal: AbortSignal): Promise<void> {
+    const due = [...this.#annotations]
+    if (due.length === 0) return
+    const annotations = Object.fromEntries(due.map(([name, value]) => [name, value ?? null]))
+    await this.#patchNode({ metadata: { annotations } }, signal)
+    for (const [name, value] of due) {
+      if (this.#annotations.get(name) === value) this.#annotations.delete(name)
+    }
+  }
+
+  async #patchNode(value: object, signal: AbortSignal): Promise<void> {
+    const { api, nodeName } = this.#options
     await api.json(
       {
         method: 'PATCH',
@@ -135,7 +159,6 @@ export class KubernetesSink implements ClusterSink {
       },
       signal,
     )
-    for (const one of due) this.#told.set(one.type, textOf(one))
   }
 
   async #tellEvents(signal: AbortSignal): Promise<void> {
