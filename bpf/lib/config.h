@@ -24,3 +24,10 @@ static __always_inline const struct config *config__get(void)
 		return NULL;
 	return config;
 }
+
+/* Pods' packets for other nodes go by our VXLAN device. Without a tunnel one may be there all the same, for direct
+ * server return alone (dsr.h). */
+static __always_inline bool config__has_tunnel(const struct config *config)
+{
+	return config->overlay_ifindex && !(config->flags & CONFIG_NATIVE);
+}

@@ -64,22 +64,62 @@ static __always_inline bool dsr__look_up(struct dsr_search *search)
 	return !addr__is_zero(&search->found);
 }
 
-/* May what this packet begins go so? A node that asks may be the one that has the pod, and takes nothing from
- * the tunnel in its own name. */
-__rare int dsr__is_for(const struct packet *p, const struct config *config)
+/* Without a tunnel only nodes that are told to go so have a device for it. */
+static __always_inline bool dsr__is_taken_by(const struct node *node, const struct config *config)
+{
+	return node && (!(config->flags & CONFIG_NATIVE) || node->flags & NODE_TAKES_DSR);
+}
+
+/* May what this packet begins, and would go to the backend's node by `way`, go so? A node that asks may be the one
+ * that has the pod, and takes nothing from the tunnel in its own name. */
+__rare int dsr__is_for(const struct packet *p, const struct config *config, __u64 way)
 {
 	const struct service *service;
 
-	if (!p || !config || !(config->flags & CONFIG_DSR) || node__id_of(&p->key.saddr))
+	if (!p || !config || !(config->flags & CONFIG_DSR) || !config->overlay_ifindex ||
+	    node__id_of(&p->key.saddr))
+		return false;
+	if (!dsr__is_taken_by(node__find(way__node(way)), config))
 		return false;
 	service = service__find(&p->key.daddr, p->key.dport, p->key.proto);
 	return service && list__backend_at(service->external, 0) <= DSR_BACKENDS_MAX;
 }
 
-/* The way of a flow that went so, chosen again; 0 if it can go so no more. */
-static __always_inline __u64 dsr__way(__u64 way)
+/* In place of the way to the backend's node; 0 if it can go so no more. */
+static __always_inline __u64 dsr__way(__u64 way, const struct config *config)
 {
-	return way__kind(way) == WAY_NODE ? way__make(WAY_DSR, way__node(way), way__generation(way)) : 0;
+	if (!config->overlay_ifindex || !dsr__is_taken_by(node__find(way__node(way)), config))
+		return 0;
+	return way__make(WAY_DSR, way__node(way), way__generation(way));
+}
+
+/* Outer IP, UDP, VXLAN and inner Ethernet header (RFC 7348 §5). */
+#define DSR_OVERHEAD_IPV4 50
+#define DSR_OVERHEAD_IPV6 70
+
+/* Without a tunnel the way to the node's pods is wider than what goes so. */
+static __always_inline __u32 dsr__mtu(const struct node *node, const struct config *config)
+{
+	if (!(config->flags & CONFIG_NATIVE) || !node->mtu)
+		return node->mtu;
+	return node->mtu - (addr__is_ipv4(&node->tunnel) ? DSR_OVERHEAD_IPV4 : DSR_OVERHEAD_IPV6);
+}
+
+/*
+ * Without a tunnel the kernel's routes to backends are wider, and it would forward what it is to tell the client
+ * about. It gets that for an address whose route is narrow enough (ADR 0093): 192.0.0.8, which nobody has (RFC 7600),
+ * and 100::8, where nobody is (RFC 6666).
+ */
+static __always_inline void dsr__narrow(struct addr *addr, bool is_ipv6)
+{
+	if (!is_ipv6) {
+		addr__from_ipv4(addr, bpf_htonl(0xc0000008));
+		return;
+	}
+	addr->w[0] = bpf_htonl(0x01000000);
+	addr->w[1] = 0;
+	addr->w[2] = 0;
+	addr->w[3] = bpf_htonl(8);
 }
 
 /* A SYN on a row that lives, as after a reset that went past here, and by now the backend has left the service:

@@ -85,7 +85,7 @@ static __always_inline __u64 flow__way_back(const struct flow *flow, const struc
 	if (flow->source_incarnation)
 		return way__make(WAY_LOCAL, 0, generation);
 	if (flow->source_node)
-		return way__make(config->overlay_ifindex ? WAY_NODE : WAY_UPLINK, flow->source_node,
+		return way__make(config->flags & CONFIG_NATIVE ? WAY_UPLINK : WAY_NODE, flow->source_node,
 				 generation);
 	return way__make(WAY_OUT, 0, generation);
 }

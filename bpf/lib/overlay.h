@@ -104,7 +104,7 @@ static __always_inline int overlay__outer(struct __sk_buff *skb, const struct co
 	else
 		addr__from_ipv4(outer, bpf_htonl(key.remote_ipv4));
 	if (likely(key.tunnel_id == config->vni))
-		return CONTINUE;
+		return config->flags & CONFIG_NATIVE ? DROP_WRONG_VNI : CONTINUE;
 	return key.tunnel_id == (config->vni ^ DSR_VNI) ? OVERLAY_DSR : DROP_WRONG_VNI;
 }
 

@@ -32,7 +32,7 @@ static __always_inline __u64 service_flow__way_to(const struct addr *backend, co
 	if (!node)
 		return 0;
 	to = node__find(node);
-	if (to && config->overlay_ifindex)
+	if (to && config__has_tunnel(config))
 		return way__make(WAY_NODE, node, generation);
 	if (to && to->flags & NODE_ON_UPLINK && config->uplink_ifindex)
 		return way__make(WAY_UPLINK, node, generation);
@@ -149,10 +149,12 @@ __rare int service_flow__lend(const struct packet *p, const struct flow *flow)
 	lent.seen = clock__now();
 	room->back.saddr = flow->to.daddr;
 	room->back.sport = flow->to.dport;
+	if (way__kind(READ_ONCE(flow->way)) == WAY_DSR)
+		dsr__narrow(&room->back.saddr, p->flags & PACKET_IPV6);
 	bpf_map_update_elem(&sb_lent, &room->back, &lent, BPF_ANY);
 	room->row.to.saddr = p->key.saddr;
 	room->row.to.sport = p->key.sport;
-	room->row.to.daddr = flow->to.daddr;
+	room->row.to.daddr = room->back.saddr;
 	room->row.to.dport = flow->to.dport;
 	return 0;
 }
@@ -192,12 +194,43 @@ __rare int service_flow__keep_whole(struct __sk_buff *skb, const struct packet *
 	return 0;
 }
 
-/*
- * By its row. `is_sending` as for arrive(). CONTINUE if the row does not hold any more; then nothing was done.
- * Answers on the stack way stay as they are: they are rewritten where they leave the stack.
- */
-__rare int service_flow__send(struct __sk_buff *skb, const struct packet *p, const struct config *config,
-			      const struct flow *flow, bool is_sending)
+/* By its row, whose way is WAY_DSR: as the client sent it. CONTINUE if the row does not hold any more. */
+__rare int service_flow__send_direct(struct __sk_buff *skb, const struct packet *p, const struct config *config,
+				     const struct flow *flow)
+{
+	const struct translation *to;
+	const struct node *node;
+	const struct pair *room;
+	int outcome, rewritten;
+	__u64 way;
+
+	if (!p || !config || !flow)
+		return DROP_NOT_READY;
+	way = READ_ONCE(flow->way);
+	if (unlikely(way__generation(way) != READ_ONCE(config->generation)))
+		return CONTINUE;
+	node = node__find(way__node(way));
+	if (unlikely(!node))
+		return DROP_NO_NODE;
+	outcome = hop__check(skb, p, dsr__mtu(node, config));
+	if (likely(outcome == CONTINUE) || (outcome == PASS_STACK_MTU && service_flow__may_be_cut(skb, p)))
+		return dsr__send(skb, p, config, node, flow);
+	to = &flow->to;
+	if (outcome == PASS_STACK_MTU && config->flags & CONFIG_NATIVE) {
+		service_flow__lend(p, flow);
+		room = pair__get();
+		if (!room)
+			return outcome;
+		to = &room->row.to;
+	}
+	skb->mark |= SB_DONE;
+	rewritten = rewrite__both(skb, p, config, to);
+	return rewritten == CONTINUE ? outcome : rewritten;
+}
+
+/* The same by any other way. Answers on the stack way stay as they are: they are rewritten where they leave it. */
+__rare int service_flow__send_rewritten(struct __sk_buff *skb, const struct packet *p,
+					const struct config *config, const struct flow *flow, bool is_sending)
 {
 	const struct endpoint *pod = NULL;
 	const struct node *node = NULL;
@@ -236,12 +269,9 @@ __rare int service_flow__send(struct __sk_buff *skb, const struct packet *p, con
 		mtu = node->mtu;
 	}
 	outcome = hop__check(skb, p, mtu);
-	if (unlikely(outcome == PASS_STACK_MTU &&
-		     (kind == WAY_DSR || (kind == WAY_NODE && service_flow__is_nodes(p, flow))) &&
+	if (unlikely(outcome == PASS_STACK_MTU && kind == WAY_NODE && service_flow__is_nodes(p, flow) &&
 		     service_flow__may_be_cut(skb, p)))
 		outcome = CONTINUE;
-	if (kind == WAY_DSR && outcome == CONTINUE)
-		return dsr__send(skb, p, config, node, flow);
 	if (unlikely(outcome == CONTINUE && service_flow__is_piece(p, flow)))
 		outcome = PASS_STACK;
 	to = &flow->to;
@@ -279,6 +309,16 @@ __rare int service_flow__send(struct __sk_buff *skb, const struct packet *p, con
 	}
 	return kind == WAY_NODE ? overlay__go(skb, p, config, node) :
 				  uplink__send(skb, p, config, node);
+}
+
+/* By its row. `is_sending` as for arrive(). CONTINUE if the row does not hold any more; then nothing was done. */
+static __always_inline int service_flow__send(struct __sk_buff *skb, const struct packet *p,
+					      const struct config *config, const struct flow *flow,
+					      bool is_sending)
+{
+	if (way__kind(READ_ONCE(flow->way)) == WAY_DSR)
+		return service_flow__send_direct(skb, p, config, flow);
+	return service_flow__send_rewritten(skb, p, config, flow, is_sending);
 }
 
 /* The same by the row that the packet's key finds by now. SERVICE_ENDED if there is none, or if that does not
@@ -349,7 +389,7 @@ __rare int service_flow__renew(struct __sk_buff *skb, const struct packet *p, co
 	else
 		way = service_flow__way_to(&pair->row.to.daddr, config);
 	if (way__kind(pair->row.way) == WAY_DSR)
-		way = dsr__is_in_vain(p, &pair->row) ? 0 : dsr__way(way);
+		way = dsr__is_in_vain(p, &pair->row) ? 0 : dsr__way(way, config);
 	if (route == ROUTE_NONE)
 		return PASS_STACK;
 	if (!way || pair->row.target_incarnation !=

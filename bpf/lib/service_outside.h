@@ -84,18 +84,17 @@ __rare int service_outside__place(struct __sk_buff *skb, const struct packet *p,
 		return outcome;
 	name = p->flags & PACKET_IPV6 ? &own->source6 : &own->source4;
 	o->way = service_flow__way_to(&serving->packet.key.daddr, config);
+	if (way__node(o->way) && dsr__is_for(p, config, o->way)) {
+		o->target_node = way__node(o->way);
+		o->way = dsr__way(o->way, config);
+		o->way_back = way__make(WAY_OUT, 0, READ_ONCE(config->generation) - 1);
+		return CONTINUE;
+	}
 	switch (way__kind(o->way)) {
 	case WAY_LOCAL:
 		o->target_incarnation = endpoint__incarnation(endpoint__find(&serving->packet.key.daddr));
 		return service_outside__place_answers(skb, p, config);
 	case WAY_NODE:
-		if (dsr__is_for(p, config)) {
-			o->target_node = way__node(o->way);
-			o->way = dsr__way(o->way);
-			o->way_back = way__make(WAY_OUT, 0, READ_ONCE(config->generation) - 1);
-			return CONTINUE;
-		}
-		/* fall through */
 	case WAY_UPLINK:
 		if (addr__is_zero(name))
 			break;

@@ -47,10 +47,10 @@ struct config {
 	__u32 generation;
 	__u32 flags;			/* enum config_flag */
 	__u32 own_node;			/* this node's id in sb_nodes */
-	__u32 overlay_ifindex;		/* the VXLAN device; 0 = none, no node is reachable by it */
+	__u32 overlay_ifindex;		/* the VXLAN device; 0 = none. With CONFIG_NATIVE for direct return alone */
 	__u32 vni;
 	__u8 overlay_mac[6];		/* of the overlay device: inner source of what we send */
-	__be16 tunnel_port;		/* outer UDP port, forbidden to pods; 0 = no tunnel */
+	__be16 tunnel_port;		/* outer UDP port, forbidden to pods; 0 = no VXLAN device */
 	__u32 uplink_ifindex;		/* the link that nodes with NODE_ON_UPLINK are on; 0 = none */
 	struct addr tunnel_local4;	/* outer source towards IPv4 peers; all zero = kernel's choice */
 	struct addr tunnel_local6;	/* outer source towards IPv6 peers; all zero = kernel's choice */
@@ -107,13 +107,14 @@ _Static_assert(sizeof(struct endpoint) == 32, "endpoint");
 enum node_flag {
 	NODE_VALID = 1 << 0,		/* tunnel address and MAC are usable */
 	NODE_ON_UPLINK = 1 << 1,	/* without a tunnel: its pods are behind config.uplink_ifindex */
+	NODE_TAKES_DSR = 1 << 2,	/* without a tunnel: it has a device for what others are asked */
 };
 
 struct node {
 	struct addr tunnel;		/* outer destination */
 	__u8 mac[6];			/* of its overlay device: inner destination */
 	__u8 pad[2];
-	__u32 mtu;			/* largest IP packet the tunnel to it carries; 0 = not checked */
+	__u32 mtu;			/* largest IP packet that the way to its pods carries; 0 = not checked */
 	__u32 flags;			/* enum node_flag */
 };
 _Static_assert(sizeof(struct node) == 32, "node");

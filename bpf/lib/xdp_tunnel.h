@@ -43,7 +43,7 @@ static __always_inline bool xdp_tunnel__open(void *data, const void *end, const 
 	struct ethhdr *inner = (void *)(vxlan + 1);
 	__u32 room = p->l4_len - sizeof(*udp) - sizeof(*vxlan) - sizeof(*inner);
 
-	if ((void *)(inner + 1) > end || p->flags & PACKET_IPV6 || !config->overlay_ifindex ||
+	if ((void *)(inner + 1) > end || p->flags & PACKET_IPV6 || !config__has_tunnel(config) ||
 	    p->l4_len < sizeof(*udp) + sizeof(*vxlan) + sizeof(*inner) || bpf_ntohs(udp->len) != p->l4_len ||
 	    !addr__equal(&p->key.daddr, &config->tunnel_local4))
 		return false;

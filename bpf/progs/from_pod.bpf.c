@@ -38,7 +38,7 @@ __rare int choose(const struct packet *p, const struct config *config, __u32 sou
 
 		node = ipcache__remote_node(&p->key.daddr, config->own_node);
 		to = node__find(node);
-		if (to && config->overlay_ifindex)
+		if (to && config__has_tunnel(config))
 			kind = WAY_NODE;
 		else if (to && to->flags & NODE_ON_UPLINK && config->uplink_ifindex)
 			kind = WAY_UPLINK;

@@ -4,7 +4,7 @@
  * a service is given a backend. With a
  * tunnel: what comes past it from or to a pod range is dropped; what comes by it is judged here if the
  * kernel unpacks it, and behind the overlay device else. Without a tunnel: what other nodes send to pods
- * of this node arrives, by the short way if its flow may.
+ * of this node arrives, by the short way if its flow may; a device for direct return there may be besides.
  *
  * Most of what it sees is the node's own business, and passes: what it does not understand, too.
  */
@@ -209,14 +209,13 @@ static __always_inline int from_uplink(struct __sk_buff *skb)
 	parsed = parse(skb, &p);
 	if (unlikely(parsed == PARSED_ARP || parsed == -DROP_NOT_IP))
 		return PASS_FOREIGN;
-	if (config->flags & CONFIG_NATIVE) {
-		;
-	} else if (unlikely(!config->overlay_ifindex)) {
+	if (likely(config->overlay_ifindex)) {
+		if (likely(is_tunnel(&p, config)))
+			return PASS_TUNNEL;
+	} else if (unlikely(!(config->flags & CONFIG_NATIVE))) {
 		outcome = kernel_tunnel(skb, &p, config, parsed);
 		if (outcome != CONTINUE)
 			return outcome;
-	} else if (likely(is_tunnel(&p, config))) {
-		return PASS_TUNNEL;
 	}
 
 	/* What the kernel would not forward, nobody here is asked by: frames for all, or for others. */

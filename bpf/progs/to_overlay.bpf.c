@@ -105,6 +105,8 @@ static __always_inline int to_overlay(struct __sk_buff *skb)
 		return DROP_OVERLAY_MULTICAST;
 	if (addr__is_link_local(&p.key.saddr))
 		return DROP_LINK_LOCAL;
+	if (unlikely(config->flags & CONFIG_NATIVE))	/* the device is for direct return, which has passed */
+		return DROP_NO_NODE;
 
 	if (likely(is_flow))
 		flow = flow__find(&p.key);

@@ -35,7 +35,7 @@ static __always_inline int send_tunnelled(struct xdp_md *ctx, const struct packe
 	const struct xdp_hop *hop;
 	__sum16 *check;
 
-	if (!config->overlay_ifindex || !addr__is_ipv4(&node->tunnel) ||
+	if (!config__has_tunnel(config) || !addr__is_ipv4(&node->tunnel) ||
 	    !addr__is_ipv4(&config->tunnel_local4))
 		return CONTINUE;
 	hop = xdp_hop__find(ctx, config, &config->tunnel_local4, &node->tunnel, p->tos & ~ECN_MASK,

@@ -115,6 +115,7 @@ export type Endpoint = Infer<typeof endpoint>
 
 export const NODE_VALID = 1 << 0
 export const NODE_ON_UPLINK = 1 << 1
+export const NODE_TAKES_DSR = 1 << 2
 
 /** Value of sb_nodes, whose key is the node id (u32). sb_node_ids goes from `addr` to that id. */
 export const node = struct('node', {
