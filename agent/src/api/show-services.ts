@@ -5,6 +5,7 @@ import type {
   BackendsView,
   BackendView,
   ExplanationView,
+  Forwarding,
   ServicePortView,
   ServicesView,
   ServiceView,
@@ -95,6 +96,12 @@ const OUTCOMES: Readonly<Record<ExplanationView['outcome'], string>> = {
   none: 'is left as it is',
 }
 
+const FORWARDED: Readonly<Record<Forwarding, string>> = {
+  kept: 'as it is',
+  dsr: 'as it is, answers itself (dsr)',
+  snat: "in this node's name (snat)",
+}
+
 export function showExplanation(view: ExplanationView): string {
   const { address, port, protocol, from, outcome, why, frontend, list } = view
   const caller =
@@ -119,13 +126,16 @@ export function showExplanation(view: ExplanationView): string {
     ]),
   ]
   if (view.backends.length > 0) {
+    const isForwarded = view.backends.some(({ forwarding }) => forwarding !== undefined)
     const rows = view.backends.map((one) => [
       showEnd(one),
       one.nodeName ?? '-',
       `${Math.round(one.chance * 1000) / 10} %`,
+      ...(isForwarded ? [one.forwarding === undefined ? '-' : FORWARDED[one.forwarding]] : []),
       [one.isKept ? 'kept' : '', one.isTerminating ? 'terminating' : ''].filter(Boolean).join(', '),
     ])
-    parts.push(formatTable([['BACKEND', 'NODE', 'CHANCE', ''], ...rows]))
+    const head = ['BACKEND', 'NODE', 'CHANCE', ...(isForwarded ? ['FORWARDED'] : []), '']
+    parts.push(formatTable([head, ...rows]))
   }
   if (view.others.length > 0) {
     const rows = view.others.map((one) => [showEnd(one), one.nodeName ?? '-', one.why])

@@ -291,7 +291,15 @@ export interface ChanceView extends Omit<BackendView, 'isOnThisNode'> {
   readonly chance: number
   /** This caller had it and comes back to it. */
   readonly isKept: boolean
+  /** Of a caller outside. */
+  readonly forwarding?: Forwarding
 }
+
+/**
+ * kept: a pod or process of this node, which sees the caller's address. dsr: one of another node, which sees it too and answers past
+ * this one (direct server return). snat: asked in this node's name.
+ */
+export type Forwarding = 'kept' | 'dsr' | 'snat'
 
 export interface OtherView {
   readonly address: string

@@ -21,6 +21,7 @@ import type { DatapathMaps } from '../datapath/maps.ts'
 import { parseKey } from '../overlay/prefix.ts'
 import { type ExplainedPort, inWords } from '../services/model-explain.ts'
 import type { Frontend, ServicePort, ServiceRows } from '../services/rows.ts'
+import { type ForwardingMaps, forwardingOf } from './explain-forwarding.ts'
 import { hashedBackend } from './explain-hashed.ts'
 import { podRef, type ServicesSeen } from './services.ts'
 
@@ -42,7 +43,8 @@ export interface ExplainDeps {
   readonly maps: Pick<
     DatapathMaps,
     'services' | 'slots' | 'backends' | 'nodeAddrs' | 'affinity' | 'ipcache' | 'maglev'
-  >
+  > &
+    ForwardingMaps
 }
 
 const PROTO = { tcp: 6, udp: 17 } as const
@@ -147,6 +149,7 @@ function judgeFound(deps: ExplainDeps, asked: Asked, { row, at }: Found, from: C
   const backends = viewBackends(deps, owner?.port, ids, {
     kept: ids.includes(kept) ? kept : 0,
     hashed: isHashed ? hashed : 0,
+    ...(from.kind === 'outside' && source !== undefined ? { client: source } : {}),
   })
   const others = owner === undefined ? [] : viewOthers(deps, owner, list, backends)
   const isLocal =
@@ -228,7 +231,11 @@ function viewBackends(
   { maps }: ExplainDeps,
   port: ServicePort | undefined,
   ids: readonly number[],
-  { kept, hashed }: { readonly kept: number; readonly hashed: number },
+  {
+    kept,
+    hashed,
+    client,
+  }: { readonly kept: number; readonly hashed: number; readonly client?: string },
 ): ChanceView[] {
   const known = new Map(
     [...(port?.internal ?? []), ...(port?.external ?? [])].map((one) => [
@@ -255,6 +262,9 @@ function viewBackends(
         },
         ...podRef(pod),
         ...(nodeName === undefined ? {} : { nodeName }),
+        ...(client === undefined
+          ? {}
+          : { forwarding: forwardingOf(maps, row.addr, client, ids.length) }),
       },
     ]
   })

@@ -2,9 +2,12 @@
 import {
   CLIENT_ADDRESS,
   CLIENT_NETNS,
+  CONFIG_DSR,
+  CONFIG_NATIVE,
   IPCACHE_SERVICES,
   NODE_ADDR_HOST_PORTS,
   NODE_ADDR_NODE_PORTS,
+  NODE_TAKES_DSR,
   SERVICE_ADDRESS,
   SERVICE_AFFINITY,
   SERVICE_EXTERNAL_LOCAL,
@@ -143,9 +146,16 @@ const pod: Caller = { kind: 'pod', address: '10.1.0.9', netnsCookie: 77n }
 const outside: Caller = { kind: 'outside', address: '203.0.113.9' }
 
 /** Maps with the Service above, as the targets write them. */
-function mapsWith(change: { readonly flags?: number; readonly external?: readonly number[] } = {}) {
+function mapsWith(
+  change: {
+    readonly flags?: number
+    readonly external?: readonly number[]
+    readonly config?: number
+    readonly node?: number
+  } = {},
+) {
   const text = (key: object) => JSON.stringify(Object.values(key))
-  const { flags = 0, external = [1] } = change
+  const { flags = 0, external = [1], config = 0, node = 0 } = change
   const service: Service = { id: 5, flags, internal: 10, external: 11, affinitySec: 0 }
   const services = new Map<string, Service>()
   const put = (addr: string, port: number, proto: number, row = service) =>
@@ -179,7 +189,10 @@ function mapsWith(change: { readonly flags?: number; readonly external?: readonl
       affinity.set(text({ client, kind, service: 5 }), { backend }),
     maps: {
       ...{ services: find(services), slots: find(slots), affinity: find(affinity) },
-      ...{ backends, nodeAddrs, ipcache: { get: () => ({ flags: IPCACHE_SERVICES }) } },
+      ...{ backends, nodeAddrs, ipcache: { get: () => ({ flags: IPCACHE_SERVICES, node: 2 }) } },
+      ...{ endpoints: new Map([[one.address, {}]]), nodeIds: new Map([['192.0.2.2', 2]]) },
+      config: new Map([[0, { flags: config, overlayIfindex: config === 0 ? 0 : 9 }]]),
+      nodes: new Map([[2, { flags: node }]]),
     } as unknown as Parameters<typeof explainService>[0]['maps'],
   }
 }
@@ -272,6 +285,25 @@ test('from outside: node ports of the addresses that serve them, ranges of sourc
     outcome: 'refused',
     why: 'no backend is left',
   })
+})
+
+test('from outside: in whose name each backend is asked', () => {
+  const asked = { address: '198.51.100.1', from: outside }
+  const forwarded = (config: number, node: number, from: Caller = outside) =>
+    ask(mapsWith({ external: [1, 2], config, node }).maps, { ...asked, from }).backends.map(
+      ({ forwarding }) => forwarding,
+    )
+  expect(forwarded(0, 0)).toEqual(['kept', 'snat'])
+  expect(forwarded(CONFIG_DSR, 0)).toEqual(['kept', 'dsr'])
+  expect(forwarded(CONFIG_DSR | CONFIG_NATIVE, 0)).toEqual(['kept', 'snat'])
+  expect(forwarded(CONFIG_DSR | CONFIG_NATIVE, NODE_TAKES_DSR)).toEqual(['kept', 'dsr'])
+  expect(forwarded(CONFIG_DSR, 0, { kind: 'pod', address: '203.0.113.8' })).toEqual([
+    undefined,
+    undefined,
+  ])
+  const shown = showExplanation(ask(mapsWith({ external: [1, 2], config: CONFIG_DSR }).maps, asked))
+  expect(shown).toContain('n1    50 %    as it is')
+  expect(shown).toContain('n2    50 %    as it is, answers itself (dsr)')
 })
 
 test('what is nobody’s: another port of a Service, an address of the range, and everything else', () => {
