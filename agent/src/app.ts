@@ -31,6 +31,7 @@ import { NFT_SCTP_TABLE, NFT_SERVICES_TABLE, NFT_TABLE } from './marks.ts'
 import { ExemptAddresses, Exemptions } from './masquerade/exemptions.ts'
 import { createMasquerade } from './masquerade/masquerade.ts'
 import { addRoomMetrics, CniCalls } from './measure.ts'
+import { announceDsr } from './overlay/announce-dsr.ts'
 import { createOverlay } from './overlay/overlay.ts'
 import { createPods } from './pods/pods.ts'
 import { systemClock } from './runtime/clock.ts'
@@ -164,7 +165,8 @@ async function start(
     stop: (running) => running.stop(),
   })
   const kernel = { netlink, hostNamespace, datapath, clock, health, log, crashPoint }
-  const overlay = createOverlay({ ...kernel, ...config, nodes })
+  const isDirect = config.services === 'ebpf' && config.serviceForwarding === 'dsr'
+  const overlay = createOverlay({ ...kernel, ...config, nodes, hasDsrDevice: isDirect })
   const xdp = new Xdp({ ...kernel, uplinks: overlay.uplinkSource })
   const exemptions = new Exemptions(cluster.pods, cluster.namespaces)
   // What is gone without a DEL is the reclaim job's: it looks twice.
@@ -239,7 +241,7 @@ async function start(
     nonMasqueradeCIDRs: config.nonMasqueradeCidrs,
     serviceCIDRs: config.serviceCidrs,
     keepsTowardsNodes: config.tunnel === 'none',
-    ...(config.tunnel === 'none' ? {} : { tunnelPort: config.tunnelPort }),
+    ...(config.tunnel === 'none' && !isDirect ? {} : { tunnelPort: config.tunnelPort }),
     log,
     clock,
     health,
@@ -267,6 +269,10 @@ async function start(
   source.start(jobs)
   datapath.start(jobs)
   overlay.start(jobs)
+  announceDsr({
+    ...{ nodes, nodeName, sink: recorder, standing: overlay.standingSource },
+    takesDsr: () => overlay.takesDsr(),
+  })
   pods.start(jobs)
   masquerade.start(jobs)
   services.start(jobs)

@@ -37,11 +37,18 @@ function fileName({ kind, metadata }: Pick<KubernetesObject, 'kind' | 'metadata'
 }
 
 /** The Node object a kubelet and a controller manager would have made of this machine. */
-export function nodeObject(plan: NodePlan, uid: string): KubernetesObject & { spec: unknown } {
+export function nodeObject(
+  plan: NodePlan,
+  uid: string,
+  annotations: Readonly<Record<string, string>> = {},
+): KubernetesObject & { spec: unknown } {
   return {
     apiVersion: 'v1',
     kind: 'Node',
-    metadata: { name: plan.name, uid, labels: { 'kubernetes.io/hostname': plan.name } },
+    metadata: {
+      ...{ name: plan.name, uid, annotations },
+      labels: { 'kubernetes.io/hostname': plan.name },
+    },
     spec: { podCIDR: plan.podCidrs[0], podCIDRs: plan.podCidrs },
     status: {
       addresses: [

@@ -367,8 +367,8 @@ export function addAgentCommand(program: Command, ask: (request: Request) => voi
 
 function whyNoDsr(options: AgentOptions): string | undefined {
   if (options.serviceForwarding !== 'dsr') return undefined
-  if (options.tunnel !== 'bpf') {
-    return `error: --service-forwarding dsr is by our programs' tunnel; with --tunnel ${options.tunnel} use snat`
+  if (options.tunnel === 'kernel') {
+    return "error: --service-forwarding dsr is by our programs' tunnel, and with --tunnel kernel the kernel has its port; use snat"
   }
   if (options.nodePortAddresses === 'primary') return undefined
   return 'error: --service-forwarding dsr needs --node-port-addresses primary: other nodes know no more of this one'

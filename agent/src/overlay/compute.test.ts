@@ -6,6 +6,8 @@ import {
   computeOverlay,
   computeRoutes,
   computeVacantRoutes,
+  DSR_ANNOTATION,
+  DSR_TAKEN,
   mtuOver,
   overlayMac,
   ownAddress,
@@ -45,10 +47,18 @@ test('computeOverlay() says who we are and who the others are', () => {
           { family: 4, prefix: '10.244.2.0/24', gateway: '10.244.2.1' },
           { family: 6, prefix: 'fd00:10:244:2::/64', gateway: 'fd00:10:244:2::1' },
         ],
+        takesDsr: false,
       },
     ],
     problems: [],
   })
+})
+
+test('computeOverlay() reads of a Node whether it takes direct server return', () => {
+  const taking = { ...two, annotations: { [DSR_ANNOTATION]: DSR_TAKEN } }
+  expect(computeOverlay([one, taking], auto).peers[0]?.takesDsr).toBe(true)
+  const other = { ...two, annotations: { [DSR_ANNOTATION]: 'no' } }
+  expect(computeOverlay([one, other], auto).peers[0]?.takesDsr).toBe(false)
 })
 
 test('computeOverlay() tunnels in the family that is asked for', () => {

@@ -19,6 +19,13 @@ import type {
 /** Bytes that the tunnel adds to an IP packet: outer IP, UDP 8, VXLAN 8, inner Ethernet 14 (RFC 7348 §5). */
 const OVERHEAD: Readonly<Record<Family, number>> = { 4: 50, 6: 70 }
 
+/** Annotation of a Node whose agent has made the device for direct server return without a tunnel (ADR 0093). */
+export const DSR_ANNOTATION = 'sinabro.io/direct-server-return'
+export const DSR_TAKEN = 'taken'
+
+/** Nobody's: RFC 7600's dummy address, and one of the prefix that discards (RFC 6666). */
+const NARROW: Readonly<Record<Family, string>> = { 4: '192.0.0.8', 6: '100::8' }
+
 export interface OverlayOptions {
   readonly nodeName: string
   readonly tunnel: TunnelMode
@@ -112,6 +119,7 @@ function computePeer(node: NodeRow, own: NodeRow, peers: Peers): PeerRow | undef
       const gateway = routers === undefined ? ownAddress(prefix) : routers[at]
       return gateway === undefined ? [] : [{ family: familyOf(prefix), prefix, gateway }]
     }),
+    takesDsr: node.annotations[DSR_ANNOTATION] === DSR_TAKEN,
   }))
 }
 
@@ -159,6 +167,20 @@ export function computeRoutes(
     const prefsrc = self.ownAddresses.find((address) => familyOf(address) === family)
     // Without an own address the source would be the uplink's, and answers would come past the tunnel.
     return prefsrc === undefined ? [] : [{ type: 'unicast' as const, dst, via, prefsrc, ...at }]
+  })
+}
+
+/**
+ * Without a tunnel, for direct server return: where the kernel is given what is too long for the device, so that it tells the client
+ * (dsr.h has the same addresses). As narrow as the narrowest way to a peer.
+ */
+export function computeNarrowRoutes(
+  { ownAddresses }: SelfRow,
+  at: Required<RouteAt>,
+): PeerRouteRow[] {
+  return ownAddresses.map((prefsrc) => {
+    const via = NARROW[familyOf(prefsrc)]
+    return { type: 'unicast', dst: `${via}/${via.includes(':') ? 128 : 32}`, via, prefsrc, ...at }
   })
 }
 

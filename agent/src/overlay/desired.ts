@@ -4,6 +4,7 @@ import type { NodeRow } from '../cluster/rows.ts'
 import type { DatapathMaps } from '../datapath/maps.ts'
 import type { Table } from '../state/table.ts'
 import {
+  computeNarrowRoutes,
   computeNeighbours,
   computeOverlay,
   computeRoutes,
@@ -26,6 +27,7 @@ import type {
   PeerRange,
   PeerRouteRow,
   PeerRow,
+  TunnelMode,
 } from './rows.ts'
 import type { UnderlayState, Way } from './underlay.ts'
 import type { UplinksState } from './uplinks.ts'
@@ -34,12 +36,14 @@ export interface DesiredOptions extends OverlayOptions {
   readonly nodes: Table<NodeRow>
   readonly underlay: { readonly state: UnderlayState | undefined }
   readonly uplinks: { readonly state: Pick<UplinksState, 'problems'> }
-  /** The overlay device, once it stands. */
-  readonly standing: { readonly index: number | undefined }
+  /** The overlay device, once it stands; and that for direct server return in mode none. */
+  readonly standing: { readonly index: number | undefined; readonly dsrIndex: number | undefined }
   /** Read once, for the numbers that an earlier agent gave. */
   readonly maps: Pick<DatapathMaps, 'nodes' | 'nodeIds'>
   readonly tunnelPort: number
   readonly vni: number
+  /** Mode none has a device for direct server return. */
+  readonly hasDsrDevice: boolean
 }
 
 export class DesiredOverlay {
@@ -104,8 +108,7 @@ export class DesiredOverlay {
     return this.#mtuOver(underlay.mtu)
   }
 
-  #mtuOver(underlayMtu: number): number {
-    const { tunnel } = this.#options
+  #mtuOver(underlayMtu: number, tunnel: TunnelMode = this.#options.tunnel): number {
     return mtuOver(underlayMtu, tunnel, this.plan().self?.tunnelFamily ?? 4)
   }
 
@@ -116,8 +119,10 @@ export class DesiredOverlay {
 
   /** Those that pods' packets for the peer go to. */
   #addressesOf({ tunnelAddress, ranges }: PeerRow): string[] {
-    if (this.#options.tunnel !== 'none') return [tunnelAddress]
-    return [...new Set(ranges.map(({ gateway }) => gateway))]
+    const { tunnel, hasDsrDevice } = this.#options
+    if (tunnel !== 'none') return [tunnelAddress]
+    const gateways = ranges.map(({ gateway }) => gateway)
+    return [...new Set(hasDsrDevice ? [...gateways, tunnelAddress] : gateways)]
   }
 
   #wayMtu(underlay: UnderlayState, peer: PeerRow): number {
@@ -130,11 +135,18 @@ export class DesiredOverlay {
     const { self } = this.plan()
     const underlay = this.#options.underlay.state
     if (self === undefined || underlay === undefined) return []
-    const { tunnel, tunnelPort: port, vni } = this.#options
-    const { overlayMac: mac, tunnelAddress, ownAddresses: addresses } = self
-    const common = { mac, mtu: this.#mtuOver(underlay.mtu), addresses }
-    if (tunnel === 'none') return [{ tunnel, ...common, uplink: underlay.index }]
-    return [{ tunnel, ...common, port, vni, tunnelAddress }]
+    const { tunnel, tunnelPort: port, vni, hasDsrDevice } = this.#options
+    const { overlayMac: mac, tunnelAddress, tunnelFamily: dsrFamily, ownAddresses } = self
+    const common = { mac, mtu: this.#mtuOver(underlay.mtu), addresses: ownAddresses }
+    if (tunnel !== 'none') return [{ tunnel, ...common, port, vni, tunnelAddress }]
+    const own = { tunnel, ...common, uplink: underlay.index } as const
+    if (!hasDsrDevice) return [own]
+    const mtu = this.#mtuOver(underlay.mtu, 'bpf')
+    const device = { tunnel: 'bpf', mac, mtu, addresses: [], port, vni, tunnelAddress } as const
+    return [
+      { ...own, dsrFamily },
+      { ...device, isForDsr: true },
+    ]
   }
 
   peerRows(): PeerMapRow[] {
@@ -147,13 +159,15 @@ export class DesiredOverlay {
       if (id === undefined) return []
       const mtu = this.#mtuOver(this.#wayMtu(underlay, peer))
       const { tunnelAddress, overlayMac, nodeAddresses } = peer
+      const takesDsr = this.#options.hasDsrDevice && peer.takesDsr
       const reached = this.#reached(underlay, peer)
       const isOnUplink =
         this.#options.tunnel === 'none' &&
         reached.every(({ gateway }) => underlay.ways.get(gateway)?.index === underlay.index)
       const prefixes = reached.map(({ prefix }) => prefix)
-      return this.#mapRows.get(peer, `${id} ${mtu} ${isOnUplink} ${prefixes}`, () => {
-        return { id, tunnelAddress, overlayMac, mtu, isOnUplink, nodeAddresses, prefixes }
+      return this.#mapRows.get(peer, `${id} ${mtu} ${isOnUplink} ${takesDsr} ${prefixes}`, () => {
+        const known = { id, tunnelAddress, overlayMac, mtu, nodeAddresses }
+        return { ...known, isOnUplink, takesDsr, prefixes }
       })
     })
   }
@@ -205,7 +219,15 @@ export class DesiredOverlay {
         ),
       )
     })
-    return [...toPeers, ...computeVacantRoutes(self)]
+    return [...toPeers, ...this.#narrowRoutes(underlay), ...computeVacantRoutes(self)]
+  }
+
+  #narrowRoutes(underlay: UnderlayState): PeerRouteRow[] {
+    const { self, peers } = this.plan()
+    const { dsrIndex: index } = this.#options.standing
+    if (self === undefined || index === undefined || !this.#options.hasDsrDevice) return []
+    const narrowest = Math.min(underlay.mtu, ...peers.map((peer) => this.#wayMtu(underlay, peer)))
+    return computeNarrowRoutes(self, { index, mtu: this.#mtuOver(narrowest, 'bpf') })
   }
 
   #assignIds(peers: readonly PeerRow[]): ReadonlyMap<string, number> {

@@ -36,6 +36,7 @@ export class OverlayDeviceTarget implements WatchedTarget<OverlayDeviceRow, Over
   readonly name = 'overlay device'
   readonly #deps: OverlayDeviceDeps
   #index: number | undefined
+  #dsrIndex: number | undefined
 
   constructor(deps: OverlayDeviceDeps) {
     this.#deps = deps
@@ -44,6 +45,11 @@ export class OverlayDeviceTarget implements WatchedTarget<OverlayDeviceRow, Over
   /** Of the device as it was seen last. */
   get index(): number | undefined {
     return this.#index
+  }
+
+  /** Of the one for direct server return in mode none. */
+  get dsrIndex(): number | undefined {
+    return this.#dsrIndex
   }
 
   key({ tunnel }: OverlayDeviceRow): string {
@@ -83,11 +89,13 @@ export class OverlayDeviceTarget implements WatchedTarget<OverlayDeviceRow, Over
     const { netlink, datapath, tunnel } = this.#deps
     const found: OverlayDeviceActual[] = []
     this.#index = undefined
+    this.#dsrIndex = undefined
     for (const link of await findOverlayDevices(netlink)) {
       const { index } = link
       const addresses = await netlink.addresses.list({ index })
       const isAttached = modeOf(link) !== 'bpf' || (await datapath.isOverlayAttached(link))
       if (modeOf(link) === tunnel) this.#index = index
+      else if (tunnel === 'none' && modeOf(link) === 'bpf') this.#dsrIndex = index
       found.push({ link, addresses, isAttached })
     }
     return found
@@ -98,14 +106,16 @@ export class OverlayDeviceTarget implements WatchedTarget<OverlayDeviceRow, Over
     const name = deviceName(row.tunnel)
     const link = await this.#ensure(row)
     const { index } = link
-    this.#index = index
+    const isForDsr = row.tunnel === 'bpf' && row.isForDsr === true
+    if (isForDsr) this.#dsrIndex = index
+    else this.#index = index
     settleDevice(settings, name)
     if (row.tunnel === 'bpf') await datapath.attachOverlay({ name, index })
     if (link.alias !== OVERLAY_ALIAS) await netlink.links.set(index, { alias: OVERLAY_ALIAS })
     if (link.mac !== row.mac) await netlink.links.set(index, { mac: row.mac })
     if (link.mtu !== row.mtu) await netlink.links.set(index, { mtu: row.mtu })
     datapath.config.changeWays(configOf(row, index))
-    datapath.setOwnAddresses(row.addresses)
+    if (!isForDsr) datapath.setOwnAddresses(row.addresses)
     await netlink.links.set(index, { isUp: true })
     for (const address of row.addresses) {
       const prefixLen = hostPrefixLen(address)

@@ -2,7 +2,7 @@
 import { CONFIG_NATIVE, CONFIG_TUNNEL_IPV6, type Config } from '@sinabro/libbpf-ts/layouts'
 import type { Link, LinkSpec } from '@sinabro/node-netlink'
 import { OVERLAY_ALIAS, OVERLAY_DEVICE, OWN_DEVICE } from '../marks.ts'
-import type { TunnelMode } from './rows.ts'
+import type { Family, TunnelMode } from './rows.ts'
 
 interface DeviceRow {
   readonly mac: string
@@ -18,12 +18,16 @@ export interface TunnelDeviceRow extends DeviceRow {
   readonly vni: number
   /** Outer source address. */
   readonly tunnelAddress: string
+  /** Mode none has it for direct server return alone (ADR 0093). */
+  readonly isForDsr?: true
 }
 
 export interface OwnDeviceRow extends DeviceRow {
   readonly tunnel: 'none'
   /** Index of the device that has the address this node is known by. */
   readonly uplink: number
+  /** There is a device for direct server return besides, between outer addresses of this family. */
+  readonly dsrFamily?: Family
 }
 
 export type OverlayDeviceRow = TunnelDeviceRow | OwnDeviceRow
@@ -68,16 +72,23 @@ export function isUsable({ vxlan }: Link, row: OverlayDeviceRow): boolean {
   )
 }
 
-/** What the programs know of the way to other nodes. Without an index of an overlay device the kernel unpacks what comes by the tunnel. */
-export function configOf(row: OverlayDeviceRow, index: number): TunnelConfig {
+/**
+ * What the programs know of the way to other nodes. Without an index of an overlay device the kernel unpacks what comes by the tunnel.
+ * Of two devices each row says what is of its own.
+ */
+export function configOf(row: OverlayDeviceRow, index: number): WayConfig {
   const { mac: overlayMac } = row
-  if (row.tunnel === 'none') return { ...NO_TUNNEL, overlayMac, uplinkIfindex: row.uplink }
-  const { vni, port: tunnelPort, tunnelAddress } = row
+  if (row.tunnel === 'none') {
+    const { uplink: uplinkIfindex, dsrFamily } = row
+    const flags = CONFIG_NATIVE | (dsrFamily === 6 ? CONFIG_TUNNEL_IPV6 : 0)
+    return { flags, overlayMac, uplinkIfindex, ...(dsrFamily === undefined ? NO_VXLAN : {}) }
+  }
+  const { vni, port: tunnelPort, tunnelAddress, isForDsr = false } = row
   const isIpv6 = tunnelAddress.includes(':')
   return {
-    flags: isIpv6 ? CONFIG_TUNNEL_IPV6 : 0,
+    flags: (isIpv6 ? CONFIG_TUNNEL_IPV6 : 0) | (isForDsr ? CONFIG_NATIVE : 0),
     overlayIfindex: row.tunnel === 'bpf' ? index : 0,
-    uplinkIfindex: 0,
+    ...(isForDsr ? {} : { uplinkIfindex: 0 }),
     overlayMac,
     tunnelPort,
     vni,
@@ -86,10 +97,10 @@ export function configOf(row: OverlayDeviceRow, index: number): TunnelConfig {
   }
 }
 
-type TunnelConfig = Omit<Config, 'generation' | 'ownNode' | 'portMin' | 'portMax'>
+type WayConfig = Pick<Config, 'flags'> &
+  Partial<Omit<Config, 'flags' | 'generation' | 'ownNode' | 'portMin' | 'portMax'>>
 
-const NO_TUNNEL = {
-  flags: CONFIG_NATIVE,
+const NO_VXLAN = {
   overlayIfindex: 0,
   tunnelPort: 0,
   vni: 0,

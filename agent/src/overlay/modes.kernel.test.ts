@@ -1,11 +1,18 @@
 // Modes kernel and none on a real kernel: what stands, what is repaired, what follows nodes, and what a change of mode leaves behind.
-import { CONFIG_NATIVE, NODE_ON_UPLINK, NODE_VALID } from '@sinabro/libbpf-ts/layouts'
+import {
+  CONFIG_NATIVE,
+  CONFIG_TUNNEL_IPV6,
+  NODE_ON_UPLINK,
+  NODE_TAKES_DSR,
+  NODE_VALID,
+} from '@sinabro/libbpf-ts/layouts'
 import type { RouteNetlink } from '@sinabro/node-netlink'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { WAY_FLAGS } from '../datapath/config-row.ts'
 import { OVERLAY_ALIAS, OVERLAY_DEVICE, OWN_DEVICE } from '../marks.ts'
+import { DSR_ANNOTATION, DSR_TAKEN } from './compute.ts'
 import type { TunnelMode } from './rows.ts'
-import { join2, nodeRow, type Running, TestNode } from './testing/nodes.ts'
+import { join2, nodeRow, type Running, type StartOptions, TestNode } from './testing/nodes.ts'
 
 const both = [nodeRow(1), nodeRow(2)]
 let one: TestNode
@@ -36,6 +43,10 @@ async function change(tunnel: TunnelMode, rows = both): Promise<Running> {
   for (const agent of running) await agent.stop()
   running = []
   return start(rows, { tunnel })
+}
+
+async function linkOf(index: number) {
+  return await one.netlink.links.get(index)
 }
 
 async function indexOf(name: string): Promise<number> {
@@ -255,6 +266,105 @@ test.each([
     expect(after.datapath.pinnedDevices()).toEqual(hasPins ? [OVERLAY_DEVICE] : [])
   },
 )
+
+describe('mode none with a device for direct server return', () => {
+  const taken = { annotations: { [DSR_ANNOTATION]: DSR_TAKEN } }
+  const rows = [nodeRow(1), nodeRow(2, taken)]
+  const narrow = (index: number, mtu: number) => ({ index, mtu, type: 'unicast', protocol: 91 })
+  const routes = async () =>
+    (await one.netlink.routes.list({ protocol: 91 })).filter(({ dst }) =>
+      ['192.0.0.8', '100::8'].some((address) => dst.startsWith(address)),
+    )
+  const startDsr = (more: StartOptions = {}) =>
+    start(rows, { tunnel: 'none', hasDsrDevice: true, ...more })
+  const stopAll = async () => {
+    for (const agent of running) await agent.stop()
+    running = []
+  }
+
+  test.each([
+    ['auto', 1450],
+    [6, 1430],
+  ] as const)('made beside what mode none has; outer family %s', async (tunnelFamily, mtu) => {
+    const agent = await startDsr({ tunnelFamily })
+    const found = await whole()
+    expect(found.devices.toSorted()).toEqual([
+      `${OVERLAY_DEVICE} vxlan up ${mtu}`,
+      `${OWN_DEVICE} bridge up 1500`,
+    ])
+    expect(found).toMatchObject({ addresses, neighbours: [], fdb: [] })
+    expect(found.routes).toEqual(expect.arrayContaining([...expected.none.routes]))
+    const index = await indexOf(OVERLAY_DEVICE)
+    expect(await routes()).toEqual([
+      expect.objectContaining(narrow(index, mtu)),
+      expect.objectContaining(narrow(index, mtu)),
+    ])
+    expect(await agent.datapath.isOverlayAttached({ name: OVERLAY_DEVICE, index })).toBe(true)
+    const { value } = agent.datapath.config
+    const family = tunnelFamily === 6 ? CONFIG_TUNNEL_IPV6 : 0
+    expect(value.flags & WAY_FLAGS).toBe(CONFIG_NATIVE | family)
+    expect(value).toMatchObject({
+      ...{ overlayIfindex: index, tunnelPort: 8472, vni: 1 },
+      ...{ uplinkIfindex: await indexOf('eth0'), overlayMac: (await linkOf(index))?.mac },
+    })
+    expect(agent.datapath.maps.nodes.get(1)).toMatchObject({
+      mtu: 1500,
+      flags: NODE_VALID | NODE_ON_UPLINK | NODE_TAKES_DSR,
+    })
+    expect(agent.overlay.takesDsr()).toBe(true)
+    agent.nodes.upsert(nodeRow(2))
+    await expect
+      .poll(() => agent.datapath.maps.nodes.get(1)?.flags)
+      .toBe(NODE_VALID | NODE_ON_UPLINK)
+  })
+
+  test('taken over by the next agent, repaired, and taken away when it is not asked for', async () => {
+    const first = await startDsr()
+    const index = await indexOf(OVERLAY_DEVICE)
+    const { generation } = first.datapath.config.value
+    await stopAll()
+    const second = await startDsr()
+    expect(await indexOf(OVERLAY_DEVICE)).toBe(index)
+    expect(second.datapath.config.value).toMatchObject({ overlayIfindex: index, generation })
+    await one.netlink.links.del(index)
+    const isMadeAnew = async () => {
+      const found = await indexOf(OVERLAY_DEVICE)
+      const { overlayIfindex } = second.datapath.config.value
+      return ![0, index].includes(found) && overlayIfindex === found
+    }
+    await expect.poll(isMadeAnew, { timeout: 10_000 }).toBe(true)
+    await expect.poll(async () => (await routes()).length, { timeout: 10_000 }).toBe(2)
+    const third = await change('none')
+    await expect.poll(whole, { timeout: 10_000 }).toEqual(expected.none)
+    expect(third.datapath.config.value).toMatchObject({ overlayIfindex: 0, tunnelPort: 0, vni: 0 })
+    expect(third.overlay.takesDsr()).toBe(false)
+    expect(third.datapath.pinnedDevices()).toEqual([])
+  })
+
+  test.each(['bpf', 'kernel'] as const)('from mode %s and back', async (tunnel) => {
+    await start(both, { tunnel })
+    await stopAll()
+    await startDsr()
+    await expect
+      .poll(async () => (await whole()).devices.toSorted(), { timeout: 10_000 })
+      .toEqual([`${OVERLAY_DEVICE} vxlan up 1450`, `${OWN_DEVICE} bridge up 1500`])
+    await expect.poll(async () => (await whole()).addresses).toEqual(addresses)
+    await change(tunnel)
+    await expect.poll(whole, { timeout: 10_000 }).toEqual(expected[tunnel])
+  })
+
+  test('a device of somebody else in its place keeps nobody from the pods’ network', async () => {
+    await one.netlink.links.add({ kind: 'bridge', name: OVERLAY_DEVICE, isUp: true })
+    const agent = await startDsr()
+    expect((await whole()).devices).toEqual([`${OWN_DEVICE} bridge up 1500`])
+    expect(agent.overlay.takesDsr()).toBe(false)
+    expect(agent.overlay.statuses().get('overlay device')).toContainEqual(
+      expect.objectContaining({ state: 'error', code: 'device-taken' }),
+    )
+    await one.netlink.links.del(await indexOf(OVERLAY_DEVICE))
+    await expect.poll(() => agent.overlay.takesDsr(), { timeout: 20_000 }).toBe(true)
+  })
+})
 
 test('without a tunnel a node behind a router is refused, and said to be', async () => {
   const far = nodeRow(3, { internalIPs: ['10.99.0.3', 'fd31::3'] })

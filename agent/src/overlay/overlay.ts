@@ -13,7 +13,7 @@ import type { Health } from '../runtime/health.ts'
 import type { Jobs } from '../runtime/jobs.ts'
 import type { Log } from '../runtime/log.ts'
 import type { RowStatus } from '../state/row-status.ts'
-import type { Table } from '../state/table.ts'
+import type { Source, Table } from '../state/table.ts'
 import type { OverlayOptions } from './compute.ts'
 import { DesiredOverlay } from './desired.ts'
 import { deviceName, type OverlayDeviceRow } from './device.ts'
@@ -52,6 +52,8 @@ export interface OverlayDeps extends OverlayOptions {
   readonly hostNamespace: NetworkNamespace
   readonly tunnelPort: number
   readonly vni: number
+  /** Without a tunnel: a device for direct server return. Default: none. */
+  readonly hasDsrDevice?: boolean
   /** Names of devices; empty: to be found. */
   readonly uplinks: readonly string[]
   readonly clock: Clock
@@ -63,6 +65,8 @@ export interface OverlayDeps extends OverlayOptions {
 /** Several changes of the underlay or of nodes that come together are one. */
 const SETTLE_MS = 50
 const REFRESH_MS = 60_000
+/** It is of the kind that mode bpf has. */
+const DSR_DEVICE = 'bpf'
 
 export function createOverlay(deps: OverlayDeps): Overlay {
   return new Overlay(deps)
@@ -71,6 +75,7 @@ export function createOverlay(deps: OverlayDeps): Overlay {
 export class Overlay {
   readonly #deps: OverlayDeps
   readonly #settings: KernelSettings
+  readonly #hasDsrDevice: boolean
   readonly #underlay = new Underlay()
   readonly #standing = new Standing()
   readonly #uplinks = new Uplinks()
@@ -95,6 +100,7 @@ export class Overlay {
     this.#deps = deps
     this.#settings = new KernelSettings(deps.hostNamespace)
     const { tunnel, netlink, datapath, nodes, clock, health, log, refreshMs = REFRESH_MS } = deps
+    this.#hasDsrDevice = tunnel === 'none' && deps.hasDsrDevice === true
     const underlay = this.#underlay
     const standing = this.#standing
     const uplinks = this.#uplinks
@@ -103,6 +109,7 @@ export class Overlay {
     health.starting('overlay', `waits for the Node object ${deps.nodeName}`)
     const desired = new DesiredOverlay({
       ...deps,
+      hasDsrDevice: this.#hasDsrDevice,
       underlay,
       standing,
       uplinks,
@@ -167,6 +174,16 @@ export class Overlay {
   /** Largest IP packet of a pod; undefined until the underlay is known. */
   podMtu(): number | undefined {
     return this.#desired.podMtu()
+  }
+
+  /** Without a tunnel: other nodes may send on what clients ask them (ADR 0093). */
+  takesDsr(): boolean {
+    return this.#standing.dsrIndex !== undefined
+  }
+
+  /** Changes with that. */
+  get standingSource(): Source {
+    return this.#standing
   }
 
   plan(): OverlayPlan {
@@ -264,9 +281,11 @@ export class Overlay {
     const { index } = this.#deviceTarget
     if (!this.#isStanding() || index === undefined) return
     settleDevice(this.#settings, deviceName(this.#deps.tunnel))
+    const hasDsr = this.#isDsrStanding()
+    if (hasDsr) settleDevice(this.#settings, deviceName(DSR_DEVICE))
     // The kernel takes routes away without a word when their device goes down, and without a tunnel that is an uplink.
     const areRoutesLost = isLost || (this.#deps.tunnel === 'none' && mayHaveChanged)
-    const isAnother = this.#standing.set(index)
+    const isAnother = this.#standing.set(index, hasDsr ? this.#deviceTarget.dsrIndex : undefined)
     if (isAnother || areRoutesLost) this.#routes.kick()
     if (isAnother || isLost) {
       this.#neighbours.kick()
@@ -305,7 +324,16 @@ export class Overlay {
 
   /** The device is what everything else stands on; rows that fail show in their own reconciler's health. */
   #isStanding(): boolean {
-    const device = this.#device.statuses()
-    return device.length > 0 && device.every(({ state }) => state === 'done')
+    const devices = this.#device.statuses().filter(({ key }) => !this.#isOfDsr(key))
+    return devices.length > 0 && devices.every(({ state }) => state === 'done')
+  }
+
+  /** Without it Services are asked in the node's name: pods' network does not wait for it. */
+  #isDsrStanding(): boolean {
+    return this.#device.statuses().some(({ key, state }) => this.#isOfDsr(key) && state === 'done')
+  }
+
+  #isOfDsr(key: string): boolean {
+    return this.#hasDsrDevice && key === DSR_DEVICE
   }
 }

@@ -1,6 +1,12 @@
 // Other nodes in the maps of the datapath, as a reconciler's target; knows when a change means that flows must be judged again.
 import { u32 } from '@sinabro/libbpf-ts'
-import { NODE_ON_UPLINK, NODE_VALID, type Node, node } from '@sinabro/libbpf-ts/layouts'
+import {
+  NODE_ON_UPLINK,
+  NODE_TAKES_DSR,
+  NODE_VALID,
+  type Node,
+  node,
+} from '@sinabro/libbpf-ts/layouts'
 import type { DatapathMaps } from '../datapath/maps.ts'
 import { formatKey, parseKey } from './prefix.ts'
 import type { PeerMapRow } from './rows.ts'
@@ -98,7 +104,7 @@ export class PeerTarget implements WatchedTarget<PeerMapRow, PeerActual> {
       if (!row.nodeAddresses.includes(address)) this.#dropAddress(id, address)
     }
     // An id that another node had: its row stays behind without NODE_VALID, so that this can be told.
-    // And one that is on the uplink no longer, or only now: its flows' ways are of another sort.
+    // And one that is on the uplink no longer, or only now, or takes direct return: its flows' ways are of another sort.
     let mustJudge = before !== undefined && before.tunnel !== '::' && before.flags !== flagsOf(row)
     for (const prefix of row.prefixes) {
       const key = parseKey(prefix)
@@ -157,8 +163,8 @@ export function readUsedIds(nodes: DatapathMaps['nodes']): Set<number> {
   return new Set(Array.from(writtenNodes(nodes), ([id]) => id))
 }
 
-function flagsOf({ isOnUplink }: PeerMapRow): number {
-  return NODE_VALID | (isOnUplink ? NODE_ON_UPLINK : 0)
+function flagsOf({ isOnUplink, takesDsr }: PeerMapRow): number {
+  return NODE_VALID | (isOnUplink ? NODE_ON_UPLINK : 0) | (takesDsr ? NODE_TAKES_DSR : 0)
 }
 
 function add(to: Map<number, Set<string>>, id: number, one: string): void {

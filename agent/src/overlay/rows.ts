@@ -27,6 +27,8 @@ export interface PeerRow {
   /** Every InternalIP: packets with one of these as outer source come from this node. */
   readonly nodeAddresses: readonly string[]
   readonly ranges: readonly PeerRange[]
+  /** Without a tunnel: it has a device for what others are asked and send on as it is. */
+  readonly takesDsr: boolean
 }
 
 export interface PeerRange {
@@ -103,6 +105,8 @@ export interface PeerMapRow {
   readonly mtu: number
   /** Without a tunnel, and by the link that this node is known by: pods' packets need not pass the stack. */
   readonly isOnUplink: boolean
+  /** Without a tunnel: clients' packets may go there as they are (ADR 0093). */
+  readonly takesDsr: boolean
   readonly nodeAddresses: readonly string[]
   /** Ranges that are reached. */
   readonly prefixes: readonly string[]

@@ -15,6 +15,7 @@ export function describeAgent(
   const { masquerade, services, model, hostPorts, xdp } = rooms
   const { self } = overlay.plan()
   const { tunnel, tunnelPort, vni } = config
+  const hasTunnel = tunnel !== 'none' || overlay.takesDsr()
   return {
     version: version(),
     node: config.nodeName,
@@ -30,9 +31,9 @@ export function describeAgent(
       mtu: overlay.podMtu()?.toString() ?? 'unknown',
       'tunnel mode': tunnel,
       tunnel:
-        self === undefined || tunnel === 'none'
+        self === undefined || !hasTunnel
           ? 'none'
-          : `vxlan from ${self.tunnelAddress}, port ${tunnelPort}, vni ${vni}`,
+          : `vxlan from ${self.tunnelAddress}, port ${tunnelPort}, vni ${vni}${tunnel === 'none' ? ', for direct server return alone' : ''}`,
       masquerade: describeMode(masquerade.state()),
       services: describeServices(services.state()),
       xdp: xdp.describe(),

@@ -33,6 +33,7 @@ export function nodeRow(n: number, change: Partial<NodeRow> = {}): NodeRow {
 export interface StartOptions {
   readonly tunnel?: TunnelMode
   readonly tunnelFamily?: 'auto' | 4 | 6
+  readonly hasDsrDevice?: boolean
   readonly attach?: 'auto' | 'tcx' | 'clsact'
   readonly uplinks?: readonly string[]
   readonly isMasquerading?: boolean
@@ -68,6 +69,7 @@ export class TestNode {
     {
       tunnel = 'bpf',
       tunnelFamily = 'auto',
+      hasDsrDevice = false,
       attach = 'auto',
       uplinks = [],
       isMasquerading = false,
@@ -111,6 +113,7 @@ export class TestNode {
       nodeName: `node${this.number}`,
       tunnel,
       tunnelFamily,
+      hasDsrDevice,
       tunnelPort: 8472,
       vni: 1,
       uplinks,
