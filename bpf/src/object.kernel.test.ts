@@ -20,8 +20,10 @@ beforeEach(() => {
 afterEach(() => bpffs.unmount())
 
 async function loaded(path: string, options: OpenOptions = {}): Promise<BpfObject> {
-  const object = BpfObject.open(path, options)
+  using stack = new DisposableStack()
+  const object = stack.use(BpfObject.open(path, options))
   await object.load()
+  stack.move()
   return object
 }
 
