@@ -21,3 +21,18 @@ struct {
 	__type(key, struct pool_key);
 	__type(value, struct pool);
 } sb_pools SEC(".maps");
+
+/* A prime above all ports is prime to the size of any range of them, so that steps of it meet every port
+ * before one comes again; and it scatters them. */
+#define PORTS_STRIDE 2654435761U
+
+#define POOL_ROWS 1024			/* 22 = 32 - 10 bits */
+
+/* In arrays that destinations share. */
+static __always_inline __u32 pool__row(const struct pool_key *pool)
+{
+	__u32 hash = pool->daddr.w[0] ^ pool->daddr.w[1] ^ pool->daddr.w[2] ^ pool->daddr.w[3];
+
+	hash ^= (__u32)pool->dport << 16 | pool->proto;
+	return hash * PORTS_STRIDE >> 22;
+}

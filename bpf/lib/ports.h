@@ -11,16 +11,10 @@
 
 #include "expiry.h"
 #include "parse.h"
-#include "pools.h"
+#include "taken.h"
 
 /* Closed connections' ports are taken only after so many others were not free. */
 #define PORTS_FREE_FIRST 64
-
-/* A prime above all ports is prime to the size of any range of them, so that steps of it meet every port
- * before one comes again; and it scatters them. */
-#define PORTS_STRIDE 2654435761U
-
-#define PORT_CURSORS 1024		/* 22 = 32 - 10 bits */
 
 /* Both rows of a translated flow, in the making: too big for the stack. */
 struct pair {
@@ -36,7 +30,7 @@ struct pair {
 	__u32 size;
 	__u32 start;
 	__s32 result;			/* CONTINUE once a port is reserved, or an outcome */
-	struct pool full;
+	struct pool full;		/* of the pool: how many are in use, more or less; when it was full */
 };
 
 /* Nothing: room to work in, a row per CPU. Written by the programs. */
@@ -52,19 +46,15 @@ struct {
  * would meet a hundred that are in use in a pool that is 99 % full. Written by the programs. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, PORT_CURSORS);
+	__uint(max_entries, POOL_ROWS);
 	__type(key, __u32);
 	__type(value, __u32);
 } sb_port_cursor SEC(".maps");
 
 static __always_inline __u32 *port__cursor(const struct pool_key *pool)
 {
-	__u32 hash = pool->daddr.w[0] ^ pool->daddr.w[1] ^ pool->daddr.w[2] ^ pool->daddr.w[3];
-	__u32 row, *cursor;
+	__u32 row = pool__row(pool), *cursor = bpf_map_lookup_elem(&sb_port_cursor, &row);
 
-	hash ^= (__u32)pool->dport << 16 | pool->proto;
-	row = hash * PORTS_STRIDE >> 22;
-	cursor = bpf_map_lookup_elem(&sb_port_cursor, &row);
 	if (cursor && !*cursor)		/* RFC 6056 §3.3.4: nobody else knows where it begins */
 		*cursor = bpf_get_prandom_u32();
 	return cursor;
@@ -175,8 +165,9 @@ static __always_inline bool flow__is_over(const struct flow *flow)
 	return !(flow->flags & FLOW_RST) || (__s32)(clock__now() - READ_ONCE(flow->seen)) > 1;
 }
 
+/* `was_there`: a connection that has ended had it. */
 static __always_inline bool port__try(struct __sk_buff *skb, struct pair *pair, __u16 port,
-				      bool may_replace)
+				      bool may_replace, bool *was_there)
 {
 	bool keeps_source = flow__keeps_source(&pair->back, &pair->back_row);
 	struct flow_key *back = &pair->back;
@@ -193,6 +184,7 @@ static __always_inline bool port__try(struct __sk_buff *skb, struct pair *pair, 
 		return false;
 	if (keeps_source ? port__has_connection(skb, pair) : port__has_socket(skb, pair))
 		return false;
+	*was_there = there;
 	if (there)
 		flow__end_pair(back);
 	ret = flow__insert(back, &pair->back_row, BPF_NOEXIST);
@@ -202,68 +194,186 @@ static __always_inline bool port__try(struct __sk_buff *skb, struct pair *pair, 
 	return true;
 }
 
-struct port_walk {
-	struct __sk_buff *skb;
-	struct pair *pair;
-};
-
-static long port__visit(__u32 index, struct port_walk *walk)
+/* The flow's own port. DROP_NO_PORT: another is to be looked for. */
+__rare int port__keep(struct __sk_buff *skb, const struct config *config)
 {
-	struct pair *pair = walk->pair;
-	__u32 tried = index - 1;
-	__u16 port;
-
-	if (!index)
-		return port__try(walk->skb, pair, pair->own_port, false);
-	port = pair->min + ((__u64)pair->start + tried) * PORTS_STRIDE % pair->size;
-	return port__try(walk->skb, pair, port,
-			 pair->back.proto == IPPROTO_TCP &&
-				 (tried >= PORTS_FREE_FIRST || tried >= pair->size));
-}
-
-/* All of them are in use: noted, so that the next packets do not search again before the clock moves on. */
-static __always_inline void pool__note_full(struct pair *pair, struct pool *pool)
-{
-	if (pool) {
-		__sync_fetch_and_add(&pool->failed, 1);
-		pool->full = clock__now();
-		return;
-	}
-	pair->full.full = clock__now();
-	pair->full.failed = 1;
-	bpf_map_update_elem(&sb_pools, &pair->pool, &pair->full, BPF_NOEXIST);
-}
-
-/* Writes the row of the answers' direction of the pair in the making, under a port that nobody has, which
- * is pair->back.dport then. CONTINUE, DROP_NO_PORT or DROP_FLOWS_FULL. */
-__rare int port__reserve(struct __sk_buff *skb, const struct config *config)
-{
-	struct port_walk walk = { .skb = skb };
 	struct pair *pair = pair__get();
-	__u32 tries = 1, tried, *cursor;
-	struct pool *pool;
+	const struct pool *pool;
+	bool was_there;
 
 	if (!pair || !config || config->port_max < config->port_min)
 		return DROP_NO_PORT;
-	walk.pair = pair;
 	pair->pool.saddr = pair->back.daddr;
 	pair->pool.daddr = pair->back.saddr;
 	pair->pool.dport = pair->key.icmp_class ? 0 : pair->back.sport;
 	pair->pool.proto = pair->key.proto;
 	pool = bpf_map_lookup_elem(&sb_pools, &pair->pool);
+	pair->full.full = pool ? pool->full : 0;
+	pair->full.used = pool__in_use(&pair->pool, pool);
 	pair->own_port = bpf_ntohs(pair->key.sport);
 	pair->min = config->port_min;
 	pair->size = config->port_max - config->port_min + 1;
-	cursor = port__cursor(&pair->pool);
-	pair->start = cursor ? *cursor : 0;
 	pair->result = DROP_NO_PORT;
-	/* Once round; and on, until closed ones have been asked for everywhere. */
-	if (!pool || pool->full != clock__now())
-		tries += pair->size + PORTS_FREE_FIRST;
-	tried = bpf_loop(tries, port__visit, &walk, 0);
-	if (cursor && tried > 1)
-		*cursor = pair->start + tried - 1;
-	if (pair->result == DROP_NO_PORT)
-		pool__note_full(pair, pool);
+	port__try(skb, pair, pair->own_port, false, &was_there);
 	return pair->result;
+}
+
+/* Found full in this tick already. */
+static __always_inline bool pair__is_out_of_ports(const struct pair *pair)
+{
+	return !pair->size || pair->full.full == clock__now();
+}
+
+struct port_scan {
+	struct __sk_buff *skb;
+	struct pair *pair;
+	struct taken *taken;
+	__u32 first;			/* words that have ports of the range */
+	__u32 words;
+	__u32 from;			/* what pair->start was: how far it has come is a number in a map, for no
+					 * verifier to follow */
+};
+
+/* The ports of a word that may be free. */
+static __always_inline __u64 port__free_of(const struct port_scan *scan, __u32 word)
+{
+	const __u64 *bits = taken__word(scan->taken, word), *reserved;
+	__u32 first = word * 64, min = scan->pair->min, last = min + scan->pair->size - 1;
+	__u64 free;
+
+	reserved = bpf_map_lookup_elem(&sb_reserved, &word);
+	if (!bits || !reserved)
+		return 0;
+	free = ~(READ_ONCE(*bits) | *reserved);
+	if (first < min)
+		free &= ~0ULL << (min - first);
+	if (last - first < 63)
+		free &= ~0ULL >> (63 - (last - first));
+	return free;
+}
+
+static long port__visit_word(__u32 index, struct port_scan *scan)
+{
+	struct pair *pair = scan->pair;
+	bool was_there;
+	__u64 free;
+	__u32 word;
+	__u16 port;
+
+	if (pair->start - scan->from >= scan->words)
+		return 1;
+	word = scan->first + (__u64)pair->start * PORTS_STRIDE % scan->words;
+	free = port__free_of(scan, word);
+	if (!free) {
+		pair->start++;
+		return 0;
+	}
+	port = word * 64 + bits__any(free);
+	if (port__try(scan->skb, pair, port, false, &was_there))
+		return 1;
+	taken__add(scan->taken, port);		/* and the same word once more */
+	return 0;
+}
+
+/* By what is known of a pool that fills up. DROP_NO_PORT: nothing, or none that is free. */
+__rare int port__find(struct __sk_buff *skb)
+{
+	struct port_scan scan = { .skb = skb };
+	struct pair *pair = pair__get();
+	__u32 *cursor;
+
+	if (!pair || pair__is_out_of_ports(pair) ||
+	    !taken__is_worth(pair->full.used, pair->min, pair->size))
+		return DROP_NO_PORT;
+	scan.taken = bpf_map_lookup_elem(&sb_taken, &pair->pool);
+	if (!scan.taken)
+		return DROP_NO_PORT;
+	scan.pair = pair;
+	scan.first = pair->min / 64;
+	scan.words = (pair->min + pair->size - 1) / 64 - scan.first + 1;
+	cursor = port__cursor(&pair->pool);
+	scan.from = cursor ? *cursor : 0;
+	pair->start = scan.from;
+	bpf_loop(scan.words + pair->size, port__visit_word, &scan, 0);
+	if (cursor && pair->result != DROP_NO_PORT)
+		*cursor = pair->start + 1;
+	return pair->result;
+}
+
+struct port_walk {
+	struct __sk_buff *skb;
+	struct pair *pair;
+	__u32 free_first;		/* so many tries for one that nobody has */
+	bool was_there;
+};
+
+static long port__visit(__u32 index, struct port_walk *walk)
+{
+	struct pair *pair = walk->pair;
+	__u16 port = pair->min + ((__u64)pair->start + index) * PORTS_STRIDE % pair->size;
+
+	return port__try(walk->skb, pair, port,
+			 pair->back.proto == IPPROTO_TCP &&
+				 (index >= walk->free_first || index >= pair->size),
+			 &walk->was_there);
+}
+
+/* All of them are in use: noted, so that the next packets do not search again before the clock moves on. */
+static __always_inline void pool__note_full(struct pair *pair)
+{
+	struct pool *pool = bpf_map_lookup_elem(&sb_pools, &pair->pool);
+
+	if (pool) {
+		__sync_fetch_and_add(&pool->failed, 1);
+		pool->full = clock__now();
+		return;
+	}
+	pair->full.used = 0;
+	pair->full.full = clock__now();
+	pair->full.failed = 1;
+	bpf_map_update_elem(&sb_pools, &pair->pool, &pair->full, BPF_NOEXIST);
+}
+
+/* By asking for each of them. */
+__rare int port__search(struct __sk_buff *skb)
+{
+	struct port_walk walk = { .skb = skb, .free_first = PORTS_FREE_FIRST };
+	struct pair *pair = pair__get();
+	__u32 tried, *cursor;
+	bool is_known;
+
+	if (!pair || !pair->size)
+		return DROP_NO_PORT;
+	if (!pair__is_out_of_ports(pair)) {
+		walk.pair = pair;
+		is_known = bpf_map_lookup_elem(&sb_taken, &pair->pool);
+		if (is_known)
+			walk.free_first = 0;
+		cursor = port__cursor(&pair->pool);
+		pair->start = cursor ? *cursor : 0;
+		/* Once round; and on, until closed ones have been asked for everywhere. */
+		tried = bpf_loop(pair->size + walk.free_first, port__visit, &walk, 0);
+		if (cursor)
+			*cursor = pair->start + tried;
+		/* What is known is not so: it is learned anew. */
+		if (is_known && pair->result == CONTINUE && !walk.was_there)
+			bpf_map_delete_elem(&sb_taken, &pair->pool);
+	}
+	if (pair->result == DROP_NO_PORT)
+		pool__note_full(pair);
+	return pair->result;
+}
+
+/*
+ * Writes the row of the answers' direction of the pair in the making, under a port that nobody has, which is
+ * pair->back.dport then. CONTINUE, DROP_NO_PORT or DROP_FLOWS_FULL. Its steps are called one after the other, for
+ * the sake of the stack.
+ */
+static __always_inline int port__reserve(struct __sk_buff *skb, const struct config *config)
+{
+	int outcome = port__keep(skb, config);
+
+	if (outcome == DROP_NO_PORT)
+		outcome = port__find(skb);
+	return outcome == DROP_NO_PORT ? port__search(skb) : outcome;
 }

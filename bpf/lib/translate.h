@@ -59,6 +59,19 @@ static __always_inline bool pair__is_begun(const struct pair *pair)
 	       there->source_incarnation == pair->row.source_incarnation;
 }
 
+/* A port has gone from the pool. */
+static __always_inline void pair__note_port(const struct pair *pair)
+{
+	__u32 *opened = pool__opened(&pair->pool);
+
+	if (flow__keeps_source(&pair->back, &pair->back_row))
+		return;
+	if (opened)
+		WRITE_ONCE(*opened, *opened + 1);
+	if (unlikely(taken__is_worth(pair->full.used, pair->min, pair->size)))
+		taken__note(&pair->pool, bpf_ntohs(pair->back.dport));
+}
+
 /* Its port is reserved: writes the other row, and counts. CONTINUE or DROP_FLOWS_FULL. */
 __rare int pair__finish(void)
 {
@@ -85,6 +98,7 @@ __rare int pair__finish(void)
 	}
 	opener__admit(&mine, &pair->key.saddr, pair->row.source_incarnation, 0, pair->row.flags);
 	opener__count(mine, true);
+	pair__note_port(pair);
 	return CONTINUE;
 }
 

@@ -8,8 +8,8 @@
  */
 #include "bpf.h"
 #include "expiry.h"
-#include "pools.h"
 #include "services.h"
+#include "taken.h"
 
 /* Rows of one read: 1 to 3 ms. */
 #define SLICE_ROWS 4096
@@ -38,6 +38,49 @@ struct {
 	__type(value, struct sweep);
 } sb_sweep_pass SEC(".maps");
 
+static long opened__forget(void *map, const __u32 *row, __u32 *opened, void *context)
+{
+	*opened = 0;
+	return 0;
+}
+
+static long taken__forget(void *map, const struct pool_key *key, struct taken *taken, void *context)
+{
+	__u32 i;
+
+	for (i = 0; i < TAKEN_WORDS; i++)
+		WRITE_ONCE(taken->words[i], 0);
+	return 0;
+}
+
+/* Which ports there are. */
+struct range {
+	__u32 min;
+	__u32 size;
+};
+
+static __always_inline struct range range__get(void)
+{
+	const struct config *config = config__get();
+	struct range none = {}, range;
+
+	if (!config || config->port_max < config->port_min)
+		return none;
+	range.min = config->port_min;
+	range.size = config->port_max - config->port_min + 1;
+	return range;
+}
+
+/* Of pools that are not half as full any more as to be worth it. */
+static long taken__settle(void *map, struct pool_key *key, struct taken *taken, const struct range *range)
+{
+	__u32 in_use = pool__in_use(key, bpf_map_lookup_elem(&sb_pools, key));
+
+	if (!taken__is_worth(2 * in_use, range->min, range->size))
+		bpf_map_delete_elem(&sb_taken, key);
+	return 0;
+}
+
 static long pool__forget(void *map, const struct pool_key *key, struct pool *pool, void *context)
 {
 	pool->recount = 0;
@@ -56,6 +99,7 @@ static long pool__settle(void *map, struct pool_key *key, struct pool *pool, voi
 /* A row of the answers' direction, whose destination is the port that is in use. */
 static __always_inline void pool__recount(const struct flow_key *back)
 {
+	struct range range = range__get();
 	struct pool_key key = {
 		.saddr = back->daddr,
 		.daddr = back->saddr,
@@ -64,10 +108,13 @@ static __always_inline void pool__recount(const struct flow_key *back)
 	};
 	struct pool first = { .recount = 1 }, *pool = bpf_map_lookup_elem(&sb_pools, &key);
 
-	if (pool)
-		pool->recount++;
-	else
+	if (!pool) {
 		bpf_map_update_elem(&sb_pools, &key, &first, BPF_NOEXIST);
+		return;
+	}
+	pool->recount++;
+	if (taken__is_worth(pool->used > pool->recount ? pool->used : pool->recount, range.min, range.size))
+		taken__note(&key, bpf_ntohs(back->dport));
 }
 
 /* -- Datagrams to a service follow its list: connections stay where they are. -- */
@@ -164,12 +211,17 @@ static __always_inline void begin(struct sweep *pass, __u64 session)
 	pass->is_pressed = opened && (__s32)opened->flows > max - max / 8;
 	openers__begin_recount();
 	bpf_for_each_map_elem(&sb_pools, pool__forget, NULL, 0);
+	bpf_for_each_map_elem(&sb_port_opened, opened__forget, NULL, 0);
+	bpf_for_each_map_elem(&sb_taken, taken__forget, NULL, 0);
 }
 
 static __always_inline void end(struct sweep *pass)
 {
+	struct range range = range__get();
+
 	openers__end_recount();
 	bpf_for_each_map_elem(&sb_pools, pool__settle, NULL, 0);
+	bpf_for_each_map_elem(&sb_taken, taken__settle, &range, 0);
 	pass->is_done = true;
 }
 

@@ -64,19 +64,25 @@ describe.each(families)('IPv$family', ({ a, stranger }) => {
     world.put({ sb_config: [[0, { ...readyConfig, flags: MASQUERADE, ...range }]] })
   }
 
-  test('flows that begin at once all get ports, until the last one is given', async () => {
-    const size = THREADS * FLOWS
-    pool(size)
-    const verdicts = await openAtOnce(
-      Array.from({ length: THREADS }, (_, t) =>
-        Array.from({ length: FLOWS }, (_, i) => packet(1 + t * FLOWS + i)),
-      ),
-    )
-    expect(verdicts.filter((verdict) => verdict !== REDIRECT)).toEqual([])
-    const given = portsGiven()
-    expect(new Set(given).size).toBe(size)
-    expect(given).toHaveLength(size)
-  })
+  test.each([
+    ['of a small pool', FLOWS],
+    ['of one whose taken ports are remembered', 3 * FLOWS],
+  ])(
+    'flows that begin at once all get ports, until the last one is given: %s',
+    async (_, flows) => {
+      const size = THREADS * flows
+      pool(size)
+      const verdicts = await openAtOnce(
+        Array.from({ length: THREADS }, (_, t) =>
+          Array.from({ length: flows }, (_, i) => packet(1 + t * flows + i)),
+        ),
+      )
+      expect(verdicts.filter((verdict) => verdict !== REDIRECT)).toEqual([])
+      const given = portsGiven()
+      expect(new Set(given).size).toBe(size)
+      expect(given).toHaveLength(size)
+    },
+  )
 
   test('one flow that several CPUs see at once begins once', async () => {
     pool(10_000)
