@@ -56,11 +56,11 @@ async function runGroup(
 ): Promise<void> {
   const path = [...outer, group]
   const names = path.map(({ name }) => name).filter(Boolean)
-  const chosen = (one: Case | Group): boolean =>
+  const chosen = (one: Case | Group, within: readonly Group[]): boolean =>
     'members' in one
-      ? one.members.some(chosen)
-      : (only?.test(`${file} ${nameOf(path, one, group)}`) ?? true)
-  const members = group.members.filter(chosen)
+      ? one.members.some((member) => chosen(member, [...within, one]))
+      : (only?.test(`${file} ${[...within, one].map(({ name }) => name).join(' ')}`) ?? true)
+  const members = group.members.filter((member) => chosen(member, path))
   const runs = members.some((one) => (one.skipped ?? group.skipped) === undefined)
   let broken: unknown
   try {
@@ -80,10 +80,6 @@ async function runGroup(
   } catch (error) {
     tellBroken(file, [...names, 'afterAll'], error)
   }
-}
-
-function nameOf(path: readonly Group[], one: Case, group: Group): string {
-  return [...path.filter((each) => each !== group), group, one].map(({ name }) => name).join(' ')
 }
 
 function tellBroken(file: string, names: readonly string[], error: unknown): void {
