@@ -73,18 +73,18 @@ export const SUITES: readonly Suite[] = [
     kernel: '6.1',
     files: ['agent/src/overlay/{overlay,uplinks}.kernel.test.ts'],
     // What is repaired, and in which order, our code says on any kernel; programs, devices and what goes through them differ.
-    only: /^(?!.*(is repaired|nodes come|a restarted agent|what nodes left|a range (of its own|that moves)|what others have|attached by clsact|by clsact:))/,
+    only: /the first pass leaves|uplinks\.kernel(?!.*(attached by clsact|by clsact:))/,
   },
   {
     name: 'agent',
     // Its rooms that ask the kernel for what differs: devices of pods, programs and maps, rules.
     files: [
       'agent/src/pods/pods.kernel.test.ts',
-      'agent/src/{datapath,features,masquerade}/{datapath,features,masquerade}.kernel.test.ts',
+      'agent/src/{datapath,features}/{datapath,features}.kernel.test.ts',
       'agent/src/services/{rulesets,services}.kernel.test.ts',
     ],
-    // What an agent that is killed leaves, and what the next one makes of it, its code says on any kernel.
-    only: /^(?!.*(at point |killed there|no allocation knows|lost all its records|without a DEL|for its DEL|middle of its birth|a pod that keeps its address|own addresses are|another layout|a Service that comes|Services that our programs|whoever masquerades|flows are judged again|in another mode|after a restart|never end|node ports stay|an address that comes|SCTP|refused with what to do|with the sockets|names everything|repeated answers|is taken fails|again is fine|took the device|is no place|a MAC that|outlive))/,
+    // What is repaired, refused or left by an agent that is killed its code says on any kernel.
+    only: /(features|rulesets)\.kernel|add\(\) (leaves|brings)|remove\(\) takes away|adopts running pods|taken away from a running|limits hold|attached by|sweep\(\) removes|only when every map|nothing is left but flows/,
   },
   {
     name: 'vectors',
@@ -96,6 +96,8 @@ export const SUITES: readonly Suite[] = [
       ...SOCKET_FILES,
     ],
     env: { SINABRO_AFFINITY_CLIENTS: '500', SINABRO_FUZZ_STEP: '4' },
+    // Minutes of waiting, and thousands of flows, for what is no kernel's own.
+    only: /^(?!.*(length of a jiffy|each port is given once, and all))/,
   },
   {
     name: 'netlink',
@@ -106,10 +108,15 @@ export const SUITES: readonly Suite[] = [
   { name: 'sockets', files: SOCKET_FILES },
   // Modules of these kernels, where this machine's may have none.
   { name: 'sctp', files: ['agent/src/services/sctp.kernel.test.ts'] },
-  { name: 'live', kernel: '6.1', files: ['bpf/tests/live*.kernel.test.ts'] },
+  // Of both ways to attach, and both kinds of uplinks, each kernel one.
+  {
+    name: 'live',
+    kernel: '6.1',
+    files: ['bpf/tests/live*.kernel.test.ts'],
+    only: /^(?!.*uplink of kind l3)/,
+  },
   {
     name: 'live-tcx',
-    // What hangs on clsact the older one is asked.
     kernel: '6.12',
     files: ['bpf/tests/live*.kernel.test.ts'],
     only: /^(?!.*programs on clsact)/,
