@@ -10,10 +10,17 @@ import { nodeAddresses } from './places.ts'
 
 const BRIDGE = 'br0'
 
+/** Of the node's network card, which it keeps when its power goes. */
+export async function readMac({ machine }: ClusterNode): Promise<string> {
+  const { stdout } = await machine.exec(['cat', `/sys/class/net/${UPLINK}/address`])
+  return stdout.trim()
+}
+
+/** Without `mac` it is another card than before. */
 export async function plugIn(
   underlay: Machine,
   node: ClusterNode,
-  families: Families,
+  { families, mac }: { readonly families: Families; readonly mac?: string | undefined },
 ): Promise<void> {
   const port = `p-${node.name}`
   // `netns PID` is looked up in the caller's pid namespace: enters the network only.
@@ -22,7 +29,8 @@ export async function plugIn(
   await eventually(`the old cable of ${node.name} to go`, async () => {
     return (await run([...ip, 'link', 'show', port], { canFail: true })).status !== 0
   })
-  const peer = ['peer', 'name', UPLINK, 'netns', String(node.machine.state.init.pid)]
+  const card = mac === undefined ? [] : ['address', mac]
+  const peer = ['peer', 'name', UPLINK, ...card, 'netns', String(node.machine.state.init.pid)]
   await run([...ip, 'link', 'add', port, 'type', 'veth', ...peer])
   await run([...ip, 'link', 'set', port, 'master', BRIDGE, 'up'])
   const inside = [

@@ -6,7 +6,7 @@ import { Machine, type MachineState } from '../lab/machine.ts'
 import type { Families } from '../lab/plan.ts'
 import { hostAddresses, OUTSIDE_HOST } from '../lab/plan.ts'
 import { wire } from '../lab/underlay.ts'
-import { plugIn } from './cable.ts'
+import { plugIn, readMac } from './cable.ts'
 import { below, type Cgroups, makeCgroups } from './cgroups.ts'
 import { disown, give, take } from './claim.ts'
 import { ControlMachine, ControlPlane } from './control-plane.ts'
@@ -204,8 +204,9 @@ export class Cluster {
 
   /** Its power goes and comes back: the same disk, a fresh network namespace, the old cable's place. */
   async reboot(node: ClusterNode): Promise<void> {
+    const mac = await readMac(node)
     await node.machine.end()
-    await this.#bootAgain(node, [])
+    await this.#bootAgain(node, [], mac)
   }
 
   /**
@@ -224,9 +225,9 @@ export class Cluster {
     await this.#bootAgain(node, images)
   }
 
-  async #bootAgain(node: ClusterNode, images: readonly string[]): Promise<void> {
+  async #bootAgain(node: ClusterNode, images: readonly string[], mac?: string): Promise<void> {
     await node.boot()
-    await plugIn(this.underlay, node, this.plan.families)
+    await plugIn(this.underlay, node, { families: this.plan.families, mac })
     this.#save()
     await node.prepare(images)
     node.startKubernetes()
