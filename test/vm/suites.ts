@@ -59,13 +59,20 @@ export const SUITES: readonly Suite[] = [
     env: SHIPPED_AGENT,
     only: /across nodes a transfer over IPv6|after each of/,
   },
+  // Kinds of devices that this machine's kernel may lack: each kernel one.
   {
-    name: 'uplinks',
-    // Kinds of devices that this machine's kernel may lack.
+    name: 'bond',
+    kernel: '6.1',
+    files: ['test/integration/uplink-kinds.kernel.test.ts'],
+    env: SHIPPED_AGENT,
+    only: /uplink of kind bond/,
+  },
+  {
+    name: 'vlan',
     kernel: '6.12',
     files: ['test/integration/uplink-kinds.kernel.test.ts'],
     env: SHIPPED_AGENT,
-    only: /^(?!.*uplink of kind (bridge|l3))/,
+    only: /uplink of kind vlan/,
   },
   {
     name: 'overlay',
