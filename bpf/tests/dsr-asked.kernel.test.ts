@@ -12,12 +12,13 @@ import {
   PROTOCOLS,
   peer,
   TCP,
+  throughNode1,
   UDP,
 } from './dsr-packets.ts'
 import { type Outside, openServing } from './outside.ts'
 import { links, tcpPacket, udpPacket } from './packets.ts'
-import { BACKEND_PORT, begun, NODE_PORT, type Served, served } from './service-outside-rows.ts'
-import { type Asked, SERVICES, serving } from './service-rows.ts'
+import { BACKEND_PORT, begun, served } from './service-outside-rows.ts'
+import { SERVICES } from './service-rows.ts'
 import { counted, families, MTU, SB_DONE, type World } from './world.ts'
 
 let outside: Outside
@@ -33,19 +34,7 @@ afterAll(() => {
 describe.each(families)('IPv$family, the node that is asked', (actors) => {
   const { family, a, c, node1, node2, own1, stranger } = actors
   const program = 'sb_from_uplink'
-  const asking = { src: stranger, dst: node1 }
-  const rows = (proto: number, more: Partial<Asked> = {}) =>
-    serving({
-      ...{ family, proto, port: NODE_PORT, backends: [{ address: c, port: BACKEND_PORT }] },
-      ...more,
-    })
-  const flow = (proto: number): Served => ({ where: 'dsr', proto, backend: c })
-  const sentOn = (proto: number, flag?: 'ack') => ({
-    verdict: 'redirect' as const,
-    redirect: overlay,
-    packetOut: makeOf(proto, flag)(naming(c), { ...asking, ttl: 63 }, asks),
-    ctx: { mark: SB_DONE },
-  })
+  const { asking, rows, flow, sentOn } = throughNode1(actors)
 
   test.each(PROTOCOLS)(
     'a first packet goes on as it is, and says which backend: %s',

@@ -9,17 +9,21 @@ import {
   NODE_VALID,
 } from '../src/layouts.ts'
 import { ip, ip4, packet, payload, type Rows, udp } from '../testing/index.ts'
-import { asks, gets, makeOf, naming, overlay, PROTOCOLS, peer, TCP, UDP } from './dsr-packets.ts'
+import {
+  asks,
+  gets,
+  makeOf,
+  naming,
+  overlay,
+  PROTOCOLS,
+  peer,
+  TCP,
+  throughNode1,
+  UDP,
+} from './dsr-packets.ts'
 import { Outside } from './outside.ts'
 import { links, tcpPacket, udpPacket } from './packets.ts'
-import {
-  BACKEND_PORT,
-  begun,
-  CLIENT_PORT,
-  NODE_PORT,
-  type Served,
-  served,
-} from './service-outside-rows.ts'
+import { BACKEND_PORT, begun, CLIENT_PORT, NODE_PORT, served } from './service-outside-rows.ts'
 import { SERVICES, serving } from './service-rows.ts'
 import {
   counted,
@@ -68,16 +72,7 @@ afterAll(() => {
 describe.each(families)('IPv$family, the node that is asked', (actors) => {
   const { family, c, node1, own1, stranger } = actors
   const program = 'sb_from_uplink'
-  const asking = { src: stranger, dst: node1 }
-  const rows = (proto: number): Rows<Shapes> =>
-    serving({ family, proto, port: NODE_PORT, backends: [{ address: c, port: BACKEND_PORT }] })
-  const flow = (proto: number): Served => ({ where: 'dsr', proto, backend: c })
-  const sentOn = (proto: number, flag?: 'ack') => ({
-    verdict: 'redirect' as const,
-    redirect: overlay,
-    packetOut: makeOf(proto, flag)(naming(c), { ...asking, ttl: 63 }, asks),
-    ctx: { mark: SB_DONE },
-  })
+  const { asking, rows, flow, sentOn } = throughNode1(actors)
 
   test.each(PROTOCOLS)(
     'sends on by the device what is for a node that takes it: %s',

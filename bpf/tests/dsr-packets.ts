@@ -2,8 +2,9 @@
 import { addr, mac as macCodec } from '../src/struct.ts'
 import { eth } from '../testing/index.ts'
 import { type Route, tcpPacket, udpPacket } from './packets.ts'
-import { BACKEND_PORT, CLIENT_PORT, NODE_PORT } from './service-outside-rows.ts'
-import { IFINDEX_HERE, IFINDEX_OVERLAY } from './world.ts'
+import { BACKEND_PORT, CLIENT_PORT, NODE_PORT, type Served } from './service-outside-rows.ts'
+import { type Asked, serving } from './service-rows.ts'
+import { type Actors, IFINDEX_HERE, IFINDEX_OVERLAY, SB_DONE } from './world.ts'
 
 export const TCP = 6
 export const UDP = 17
@@ -34,3 +35,23 @@ export const makeOf =
   (proto: number, flag: 'syn' | 'ack' = 'syn') =>
   (link: ReturnType<typeof eth>, route: Route, ports: typeof asks) =>
     proto === TCP ? tcpPacket(link, route, ports, [flag]) : udpPacket(link, route, ports)
+
+/** A stranger asks node 1 for what a pod of node 2 serves: what is asked, by which rows it goes on, and as what. */
+export function throughNode1({ family, c, node1, stranger }: Actors) {
+  const asking = { src: stranger, dst: node1 }
+  return {
+    asking,
+    rows: (proto: number, more: Partial<Asked> = {}) =>
+      serving({
+        ...{ family, proto, port: NODE_PORT, backends: [{ address: c, port: BACKEND_PORT }] },
+        ...more,
+      }),
+    flow: (proto: number): Served => ({ where: 'dsr', proto, backend: c }),
+    sentOn: (proto: number, flag?: 'ack') => ({
+      verdict: 'redirect' as const,
+      redirect: overlay,
+      packetOut: makeOf(proto, flag)(naming(c), { ...asking, ttl: 63 }, asks),
+      ctx: { mark: SB_DONE },
+    }),
+  }
+}
