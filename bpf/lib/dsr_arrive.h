@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "service_error.h"
 #include "service_outside.h"
 
 /* A client outside asks a pod of this node. */
@@ -117,5 +118,5 @@ __rare int dsr__arrive_error(struct __sk_buff *skb, const struct packet *p, cons
 	flow = flow__find(&serving->error.about);
 	if (!flow || !dsr__is_client_row(flow))
 		return DROP_NOT_BACKEND;
-	return service_flow__send_error(skb, p, config, flow, false);
+	return service_error__send(skb, p, config, flow, false);
 }

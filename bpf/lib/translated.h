@@ -8,7 +8,7 @@
 #include "arrival.h"
 #include "flows.h"
 #include "fragments.h"
-#include "service_flow.h"
+#include "service_error.h"
 
 /* A key holds both directions' packets of a ping, but only the reply answers. */
 static __always_inline bool translated__is_answer(const struct packet *p)
@@ -133,7 +133,7 @@ __rare int translated__arrive_error(struct __sk_buff *skb, const struct packet *
 		return CONTINUE;
 	if (flow->flags & FLOW_SERVICE)
 		return translated__is_by_uplink(flow, config) ?
-			       service_flow__send_error(skb, p, config, flow, false) : CONTINUE;
+			       service_error__send(skb, p, config, flow, false) : CONTINUE;
 	/* What left was a request; the node's own replies have the same key. */
 	if (error->about.icmp_class && !is_echo_request(error->about.proto, error->icmp_type))
 		return CONTINUE;

@@ -7,7 +7,7 @@
 #include "fragments.h"
 #include "inbound.h"
 #include "overlay.h"
-#include "service_flow.h"
+#include "service_error.h"
 
 /* First packet of a flow, or what its row says no longer holds: judges the source, chooses the way.
  * CONTINUE with *way, or an outcome. */
@@ -60,7 +60,7 @@ __rare int go_error(struct __sk_buff *skb, const struct packet *p, const struct 
 	if (parse_icmp_error(skb, p, service_error__room(serving))) {
 		flow = flow__find(&serving->error.about);
 		if (flow && flow->flags & FLOW_SERVICE && flow->source_node == node)
-			return service_flow__send_error(skb, p, config, flow, false);
+			return service_error__send(skb, p, config, flow, false);
 	}
 	return inbound__go_error(skb, p, READ_ONCE(config->generation));
 }

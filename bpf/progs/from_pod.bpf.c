@@ -9,7 +9,7 @@
 #include "outside.h"
 #include "outside_error.h"
 #include "overlay.h"
-#include "service_flow.h"
+#include "service_error.h"
 #include "translate.h"
 #include "uplink.h"
 
@@ -268,7 +268,7 @@ __rare int go_error(struct __sk_buff *skb, const struct packet *p,
 	if (!flow)
 		return PASS_STACK_ERROR;
 	if (flow->flags & FLOW_SERVICE)
-		return service_flow__send_error(skb, p, config, flow, is_netkit);
+		return service_error__send(skb, p, config, flow, is_netkit);
 	way = READ_ONCE(flow->way);
 	if (way__kind(way) == WAY_OUT)
 		return outside__send_error(skb, p, error, flow);
