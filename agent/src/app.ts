@@ -251,6 +251,7 @@ async function start(
     ipam,
     pods,
     health,
+    sink: recorder,
     hostNamespace,
     log,
     stateDir,

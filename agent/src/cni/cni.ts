@@ -15,6 +15,7 @@ import {
   type Sequence,
 } from '@sinabro/cni/wire'
 import type { Api, ApiError, ApiHandler, ApiReply } from '../api/routes.ts'
+import type { ClusterSink } from '../cluster/sink.ts'
 import type { AttachmentKey } from '../ipam/allocation.ts'
 import type { RangeUsage } from '../ipam/ipam.ts'
 import type { Health } from '../runtime/health.ts'
@@ -24,6 +25,7 @@ import { type InstallOptions, installConflist, installExecutable } from './insta
 import { LEAVE_PATH, Leaving } from './leaving.ts'
 import { installNeighbours, LOOPBACK, PORTMAP, portmapVersions } from './neighbours.ts'
 import { DelQueue } from './queue.ts'
+import { eventOfRefusal } from './refusal.ts'
 import { decodeNetworkRequest, decodeRequest } from './request.ts'
 import { judgeStatus, waitingFor } from './status.ts'
 import { Verbs, type VerbsDeps } from './verbs.ts'
@@ -31,6 +33,7 @@ import { Verbs, type VerbsDeps } from './verbs.ts'
 export interface CniDeps extends VerbsDeps {
   readonly ipam: VerbsDeps['ipam'] & { usage(): readonly RangeUsage[] }
   readonly health: Health
+  readonly sink: Pick<ClusterSink, 'event'>
   readonly stateDir: string
   readonly install: InstallOptions
 }
@@ -74,7 +77,11 @@ export class Cni {
     route('ADD', async (request, signal) => {
       this.#leaving.refuseAdd()
       await this.#whenReady(signal)
-      return await verbs.add(request, signal)
+      return await verbs.add(request, signal).catch((error: unknown) => {
+        const event = eventOfRefusal(request, toCniError(error))
+        if (event !== undefined) this.#deps.sink.event(event)
+        throw error
+      })
     })
     route('DEL', async (request) => {
       await verbs.del(request)

@@ -53,9 +53,16 @@ async function freeAddresses(node: ClusterNode): Promise<number> {
   return Math.min(...ranges.map(({ capacity, used }) => capacity - used))
 }
 
+/** By an event of the runtime, and one of ours. */
 async function saysWhy(space: Namespace): Promise<boolean> {
-  const why = 'jsonpath={range .items[?(@.reason=="FailedCreatePodSandBox")]}{.message}{"\\n"}{end}'
-  return (await space.kubectl('get', 'events', '-o', why)).includes('no free address')
+  const said = await Promise.all(
+    ['FailedCreatePodSandBox', 'NoPodAddress'].map((reason) => {
+      const about = `involvedObject.kind=Pod,reason=${reason}`
+      const why = 'jsonpath={range .items[*]}{.message}{"\\n"}{end}'
+      return space.kubectl('get', 'events', '--field-selector', about, '-o', why)
+    }),
+  )
+  return said.every((messages) => messages.includes('no free address'))
 }
 
 /** By a condition, which does not keep pods away, and an event. */
