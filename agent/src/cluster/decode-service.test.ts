@@ -27,6 +27,9 @@ test('decodeService() takes all that serving it needs, canonical and once', () =
     trafficDistribution: 'PreferClose',
     loadBalancerSourceRanges: [' 192.0.2.0/24', '10.1.2.3/8', 'FD00::/8'],
     selector: { app: 'web' },
+    // Nothing is to be done about these.
+    allocateLoadBalancerNodePorts: false,
+    loadBalancerClass: 'example.com/balancer',
   }
   const ingress = [
     { ip: '203.0.113.1' },
