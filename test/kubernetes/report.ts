@@ -30,6 +30,11 @@ export class Report {
     }
   }
 
+  /** Neither passed nor failed. */
+  skip(name: string, why: string): void {
+    this.#say(`skip  ${name}: ${why}`)
+  }
+
   get hasFailed(): boolean {
     return this.#failed.length > 0
   }

@@ -97,9 +97,12 @@ export async function killAgent(node: ClusterNode): Promise<void> {
   await node.machine.exec(['pkill', '-KILL', '-f', '/usr/lib/sinabro/sinabro.mjs'])
 }
 
-/** Counts for agents that start afterwards. */
-export async function setTunnel(cluster: Kubectl, tunnel: string): Promise<void> {
-  const patch = JSON.stringify({ data: { tunnel } })
+/** Keys of the ConfigMap, which null removes; counts for agents that start afterwards. */
+export async function configure(
+  cluster: Kubectl,
+  data: Readonly<Record<string, string | null>>,
+): Promise<void> {
+  const patch = JSON.stringify({ data })
   await onSinabro(cluster, 'patch', 'configmap', 'sinabro', '--type=merge', '--patch', patch)
 }
 

@@ -46,10 +46,14 @@ async function unroute({ outside }: Cluster, addresses: readonly string[]): Prom
 }
 
 /** One backend, on the last node. */
-async function startBackend(space: Namespace, node: ClusterNode): Promise<TestPod[]> {
-  await space.startServers(APP, node.name, 1)
-  await space.rolledOut('deployment', APP)
-  return await space.pods(`app=${APP}`)
+export async function startBackend(
+  space: Namespace,
+  app: string,
+  node: ClusterNode,
+): Promise<TestPod[]> {
+  await space.startServers(app, node.name, 1)
+  await space.rolledOut('deployment', app)
+  return await space.pods(`app=${app}`)
 }
 
 async function balanced(cluster: Cluster): Promise<string> {
@@ -94,7 +98,7 @@ function asTarget(address: string): Target {
 async function localPolicy(cluster: Cluster): Promise<string> {
   return withNamespace(cluster, 'local-policy', async (space) => {
     const node = cluster.node(cluster.nodes.length)
-    const pods = await startBackend(space, node)
+    const pods = await startBackend(space, APP, node)
     const policy = { type: 'LoadBalancer', externalTrafficPolicy: 'Local' }
     const service = await createService(space, APP, policy)
     const targets = nodeTargets(space, service)
@@ -113,14 +117,14 @@ async function localPolicy(cluster: Cluster): Promise<string> {
     await space.kubectl('delete', 'deployment', APP, '--wait')
     await untilHealth(cluster, node, service, 503)
     const other = cluster.node(1)
-    await startBackend(space, other)
+    await startBackend(space, APP, other)
     await untilHealth(cluster, other, service, 200)
     return `seen as ${cluster.plan.outsideAddresses.join(' and ')}`
   })
 }
 
 /** By the pod behind the target. */
-async function seenAs({ outside }: Cluster, { address, port }: Target): Promise<string> {
+export async function seenAs({ outside }: Cluster, { address, port }: Target): Promise<string> {
   const url = `http://${inUrl(address)}:${port}/clientip`
   const { stdout } = await outside.exec(['curl', '-sSgf', '--max-time', '5', url])
   return stdout

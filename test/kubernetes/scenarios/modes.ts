@@ -1,7 +1,7 @@
 // The way between nodes is changed under living connections, as an operator does it: the ConfigMap, then agent by agent.
 import type { Cluster } from '../cluster.ts'
 import type { ClusterNode } from '../node.ts'
-import { setTunnel } from '../sinabro-network.ts'
+import { configure } from '../sinabro-network.ts'
 import { replaceAgent, statusOf } from './agent.ts'
 import { Connections } from './connections.ts'
 import { withNamespace } from './pods.ts'
@@ -14,7 +14,7 @@ async function modesChange(cluster: Cluster): Promise<string> {
     const connections = await Connections.open(cluster, space)
     try {
       // Nodes of both modes reach each other for as long as you like.
-      await setTunnel(cluster, 'kernel')
+      await configure(cluster, { tunnel: 'kernel' })
       for (const node of cluster.nodes) {
         await replaceAgent(cluster, node)
         await connections.check()
@@ -22,13 +22,13 @@ async function modesChange(cluster: Cluster): Promise<string> {
       await assertMode(cluster, 'kernel')
       // With and without a tunnel they do not: all at once.
       for (const mode of ['none', DEFAULT]) {
-        await setTunnel(cluster, mode)
+        await configure(cluster, { tunnel: mode })
         await Promise.all(cluster.nodes.map((node) => replaceAgent(cluster, node)))
         await connections.check()
         await assertMode(cluster, mode)
       }
     } finally {
-      await setTunnel(cluster, DEFAULT)
+      await configure(cluster, { tunnel: DEFAULT })
       for (const node of cluster.nodes) {
         if ((await modeOf(node)) !== DEFAULT) await replaceAgent(cluster, node)
       }

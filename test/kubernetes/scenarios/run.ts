@@ -5,6 +5,7 @@ import { addresses } from './addresses.ts'
 import { agents } from './agents.ts'
 import { bandwidth } from './bandwidth.ts'
 import { connectivity } from './connectivity.ts'
+import { directReturn } from './direct-return.ts'
 import { disruption } from './disruption.ts'
 import { fromOutside } from './from-outside.ts'
 import { kind } from './kind.ts'
@@ -23,6 +24,7 @@ import { serviceChurn } from './service-churn.ts'
 const ALL: readonly Scenario[] = [
   ...connectivity,
   ...fromOutside,
+  ...directReturn,
   ...rolling,
   ...serviceChurn,
   ...agents,
@@ -54,6 +56,10 @@ export async function runScenarios(
   }
   for (const scenario of chosen) {
     if (signal.aborted) return
+    if (scenario.isWithoutKubeProxy && cluster.hasKubeProxy) {
+      report.skip(scenario.name, 'kube-proxy serves')
+      continue
+    }
     await report.check(scenario.name, () => scenario.run(cluster))
   }
 }
