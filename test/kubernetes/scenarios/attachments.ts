@@ -13,7 +13,10 @@ const DRIVER = join(BINARIES, 'libcni')
 export interface Answer {
   readonly ok: boolean
   readonly error?: string
-  readonly result?: { readonly ips?: readonly { readonly address: string }[] }
+  readonly result?: {
+    readonly ips?: readonly { readonly address: string }[]
+    readonly interfaces?: readonly { readonly name: string; readonly sandbox?: string }[]
+  }
 }
 
 export interface Question {
@@ -27,6 +30,8 @@ export interface RuntimeOptions {
   readonly behind?: readonly object[]
   readonly version?: string
   readonly capabilities?: object
+  /** Of results: what is in another one this runtime has never heard of. */
+  readonly cache?: string
 }
 
 export class Runtime {
@@ -34,29 +39,38 @@ export class Runtime {
   readonly #common: object
 
   /** With the agent's own configuration. */
-  constructor(node: ClusterNode, { behind = [], version, capabilities }: RuntimeOptions = {}) {
+  constructor(node: ClusterNode, options: RuntimeOptions = {}) {
+    const { behind = [], version, capabilities, cache = 'cache' } = options
     this.#node = node
     const conf = writeList(node, behind)
-    const cache = join(WORK, 'cache')
     const binDirs = ['/opt/cni/bin', '/usr/lib/cni']
-    this.#common = { conf, cache, binDirs, version, capabilities }
+    this.#common = { conf, cache: join(WORK, cache), binDirs, version, capabilities }
   }
 
   /** Answers in the order of the questions. @throws Error at the first that is refused */
   async ask(...questions: readonly Question[]): Promise<Answer[]> {
+    const answers = await this.#answers(questions)
+    answers.forEach(({ ok, error }, i) => {
+      if (!ok) throw new Error(`${questions[i]?.verb} ${questions[i]?.id ?? ''}: ${error}`)
+    })
+    return answers
+  }
+
+  /** In what words it is refused. @throws Error if it is not */
+  async refusal(question: Question): Promise<string> {
+    const [answer] = await this.#answers([question])
+    if (answer?.ok !== false) throw new Error(`${question.verb} ${question.id} was not refused`)
+    return answer.error ?? ''
+  }
+
+  async #answers(questions: readonly Question[]): Promise<Answer[]> {
     const lines = questions.map((question) => {
       const id = question.id ?? 'none'
       return JSON.stringify({ ...this.#common, ...question, id, netns: pathOf(id) })
     })
     const { stdout } = await this.#node.machine.exec([DRIVER], { input: `${lines.join('\n')}\n` })
-    const answers = stdout
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as Answer)
-    answers.forEach(({ ok, error }, i) => {
-      if (!ok) throw new Error(`${questions[i]?.verb} ${questions[i]?.id ?? ''}: ${error}`)
-    })
-    return answers
+    const answers = stdout.trim().split('\n')
+    return answers.map((line) => JSON.parse(line) as Answer)
   }
 }
 

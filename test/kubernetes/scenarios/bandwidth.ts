@@ -40,7 +40,7 @@ async function annotated(cluster: Cluster): Promise<string> {
   })
 }
 
-async function assertRate(
+export async function assertRate(
   { machine }: ClusterNode,
   device: string,
   bitsPerSec: number,
