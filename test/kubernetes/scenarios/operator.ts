@@ -27,7 +27,7 @@ async function plugIn(cluster: Cluster): Promise<string> {
     }
   }
   const all = await kubectlSinabro(cluster, 'status')
-  const heads = [...all.stdout.matchAll(/^=== (.+)\nagent /gm)].map(([, name]) => name)
+  const heads = [...all.stdout.matchAll(/^=== (.+)\nnode +\1\nagent /gm)].map(([, name]) => name)
   if (heads.join() !== names.join()) throw new Error(`not all nodes answer: ${all.stdout}`)
   const nowhere = await kubectlSinabro(cluster, '--node', 'nowhere', 'status')
   if (table.status !== 0 || all.status !== 0 || nowhere.status !== 4) {

@@ -9,10 +9,12 @@ import { directReturn } from './direct-return.ts'
 import { disruption } from './disruption.ts'
 import { fromOutside } from './from-outside.ts'
 import { kind } from './kind.ts'
+import { kustomize } from './kustomize.ts'
 import { leaving } from './leaving.ts'
 import { libcni } from './libcni.ts'
 import { modes } from './modes.ts'
 import { moving } from './moving.ts'
+import { operator } from './operator.ts'
 import { otherNetwork } from './other-network.ts'
 import { restoring } from './restoring.ts'
 import { rolling } from './rolling.ts'
@@ -23,6 +25,7 @@ import { serviceChurn } from './service-churn.ts'
 
 const ALL: readonly Scenario[] = [
   ...connectivity,
+  ...operator,
   ...fromOutside,
   ...directReturn,
   ...rolling,
@@ -40,6 +43,7 @@ const ALL: readonly Scenario[] = [
   ...scale,
   ...leaving,
   ...kind,
+  ...kustomize,
 ]
 
 export async function runScenarios(
