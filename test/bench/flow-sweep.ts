@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
 import { Sweeper } from '@sinabro/agent/datapath/sweep.ts'
+import { systemClock } from '@sinabro/agent/runtime/clock.ts'
 import { addr, BpfObject, objectPath, TypedMap, u32 } from '@sinabro/libbpf-ts'
 import {
   DEFAULT_TIMEOUTS,
@@ -45,7 +46,7 @@ export const flowSweep: Bench = {
       await object.load()
       const table = object.map(MAP_NAMES.flows)
       new TypedMap(object.map(MAP_NAMES.timeouts), u32, timeouts).set(0, DEFAULT_TIMEOUTS)
-      const clock = { now: Date.now, sleep: () => Promise.resolve() }
+      const clock = { ...systemClock, sleep: () => Promise.resolve() }
       const sweeper = new Sweeper(object.program('sb_sweep'), table, clock)
       const { nowTicks, hz } = await sweeper.sweep()
       fill(object, nowTicks - Math.ceil((20 * hz) / 256))

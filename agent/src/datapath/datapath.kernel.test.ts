@@ -16,9 +16,13 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Features, probeFeatures } from '../features/features.ts'
 import { FEATURE_NAMES, type FeatureName } from '../features/table.ts'
 import { systemClock } from '../runtime/clock.ts'
+import { Health } from '../runtime/health.ts'
+import { Jobs } from '../runtime/jobs.ts'
 import { silentLog } from '../runtime/log.ts'
+import { FakeClock } from '../runtime/testing/fake-clock.ts'
 import { Datapath, type DatapathOptions } from './datapath.ts'
 import { pinPaths } from './load.ts'
+import type { SweepResult } from './sweep.ts'
 
 const features = await probeFeatures()
 
@@ -203,6 +207,44 @@ test('sweep() removes expired flows inside the kernel and keeps the others', asy
   datapath.maps.flows.set({ ...key, dport: 3 }, { ...row, seen: (nowTicks - 100_000) >>> 0 })
   expect(await datapath.sweep()).toMatchObject({ rows: 2, removed: 1 })
   expect([...datapath.maps.flows.keys()]).toEqual([key])
+})
+
+test('a pass that is asked for comes at once, but a second after the last one at least, however many ask', async () => {
+  const clock = new FakeClock()
+  const datapath = await open({ clock })
+  const jobs = new Jobs({ log: silentLog, health: new Health(clock), clock })
+  let last: SweepResult | undefined
+  const nextPass = async (): Promise<void> => {
+    const hasEnded = () => datapath.lastSweep !== last && clock.sleeperCount === 1
+    await expect.poll(hasEnded, { timeout: 10_000 }).toBe(true)
+    last = datapath.lastSweep
+  }
+  const noneWithin = async (ms: number): Promise<void> => {
+    await clock.advance(ms)
+    expect([datapath.lastSweep, clock.sleeperCount]).toEqual([last, 1])
+  }
+  datapath.start(jobs)
+  await nextPass()
+  for (let i = 0; i < 1000; i++) datapath.sweepSoon()
+  await noneWithin(999)
+  await clock.advance(1)
+  await nextPass()
+  await noneWithin(20_000)
+  datapath.sweepSoon()
+  await nextPass()
+  // One that is under way has passed some rows already.
+  await noneWithin(20_000)
+  const underWay = datapath.sweep()
+  datapath.sweepSoon()
+  await underWay
+  await nextPass()
+  await noneWithin(999)
+  await clock.advance(1)
+  await nextPass()
+  await noneWithin(29_999)
+  await clock.advance(1)
+  await nextPass()
+  await jobs.stop()
 })
 
 test('a folder that is not on a bpf file system is refused with what to do', async () => {

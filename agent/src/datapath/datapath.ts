@@ -437,6 +437,11 @@ export class Datapath {
     return this.#sweeper.sweep()
   }
 
+  /** The same, by the job that sweeps, at most once a second: a backend of UDP is gone from the maps. */
+  sweepSoon(): void {
+    this.#sweeper.sweepSoon()
+  }
+
   /** Programs stay attached and maps pinned: packets do not notice. */
   close(): void {
     this.#objects.close()

@@ -7,6 +7,9 @@ import type { Jobs } from '../runtime/jobs.ts'
 const INTERVAL_MS = 30_000
 /** While the table is all but full. */
 const PRESSED_INTERVAL_MS = 5_000
+/** Between passes that somebody asks for, at least; and so many times as long as the last one took: a tenth of a CPU at most. */
+const REST_MS = 1_000
+const REST = 9
 
 export interface SweepResult {
   /** That were there; a flow has two. */
@@ -29,11 +32,13 @@ export interface SweepResult {
 export class Sweeper {
   readonly #program: BpfProgram
   readonly #flows: BpfMap
-  readonly #clock: Pick<Clock, 'now' | 'sleep'>
+  readonly #clock: Clock
   #last: SweepResult | undefined
   #underWay: Promise<SweepResult> | undefined
+  /** Aborted when there is something to find that the latest pass may not have met. */
+  #wake = new AbortController()
 
-  constructor(program: BpfProgram, flows: BpfMap, clock: Pick<Clock, 'now' | 'sleep'>) {
+  constructor(program: BpfProgram, flows: BpfMap, clock: Clock) {
     this.#program = program
     this.#flows = flows
     this.#clock = clock
@@ -44,13 +49,27 @@ export class Sweeper {
   }
 
   start(jobs: Jobs): void {
-    jobs.start('sweep', async (signal, alive) => {
-      while (!signal.aborted) {
-        const { isPressed } = await this.sweep()
-        alive()
-        await this.#clock.sleep(isPressed ? PRESSED_INTERVAL_MS : INTERVAL_MS, signal)
-      }
-    })
+    jobs.start('sweep', (signal, alive) => this.#run(signal, alive))
+  }
+
+  /** What datagrams were sent to is gone: the rows of their flows are not to wait for the interval. */
+  sweepSoon(): void {
+    this.#wake.abort()
+  }
+
+  async #run(signal: AbortSignal, alive: () => void): Promise<void> {
+    const clock = this.#clock
+    while (!signal.aborted) {
+      const startedAt = clock.monotonicMs()
+      const { isPressed } = await this.sweep()
+      alive()
+      const intervalMs = isPressed ? PRESSED_INTERVAL_MS : INTERVAL_MS
+      const tookMs = clock.monotonicMs() - startedAt
+      const restMs = Math.min(Math.max(REST_MS, REST * tookMs), intervalMs)
+      await clock.sleep(restMs, signal)
+      const until = AbortSignal.any([signal, this.#wake.signal])
+      await clock.sleep(intervalMs - restMs, until).catch(() => undefined)
+    }
   }
 
   /** A pass is under way at most once: whoever asks meanwhile gets that one's result. */
@@ -62,6 +81,8 @@ export class Sweeper {
   }
 
   async #pass(): Promise<SweepResult> {
+    // Whoever asks from now on means rows that this one may have passed.
+    if (this.#wake.signal.aborted) this.#wake = new AbortController()
     using iterator = BpfIterator.open({ program: this.#program, map: this.#flows })
     let last: Sweep | undefined
     // One record at a time: the kernel ends a read, and lets others have the CPU, when that is full.

@@ -13,7 +13,7 @@ import {
 import type { Backend, Frontend, Protocol, ServicePort, ServiceRows } from './rows.ts'
 
 /** IP protocol numbers. */
-const PROTOCOLS: Readonly<Record<Protocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 }
+export const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 } as const satisfies Record<Protocol, number>
 
 export interface WantedPort {
   readonly key: string

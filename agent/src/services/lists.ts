@@ -52,13 +52,14 @@ export interface ListWriterDeps {
 /**
  * Makes the list have exactly these. Members that nobody asks for any more stay with those that stay: see dropMembers().
  * What comes takes the slots of what goes; what is left over at the end moves into the holes. Then slot 0, then no more of the end.
+ * Says whether a backend is gone from it.
  */
 export async function writeList(
   deps: ListWriterDeps,
   id: number,
   wanted: readonly number[],
   hasMembers: boolean,
-): Promise<void> {
+): Promise<boolean> {
   const { writer, slots, lists, backends } = deps
   const list = lists.get(id) ?? { ids: [], size: 0, members: undefined }
   const { ids } = list
@@ -66,8 +67,10 @@ export async function writeList(
   const size = missing.size
   const holes: number[] = []
   const beyond: number[] = []
+  let hasLost = false
   for (const [at, one] of ids.entries()) {
     const stays = missing.delete(one)
+    hasLost ||= !stays
     if (stays && at >= size) beyond.push(one)
     else if (!stays && at < size) holes.push(at)
   }
@@ -75,7 +78,7 @@ export async function writeList(
   const news = [...missing, ...beyond]
   const rows = holes.map((at, i) => slotRow(id, at + 1, news[i] ?? 0))
   const isWhole = rows.length === 0 && list.size === size && ids.length === size
-  if (isWhole && (!hasMembers || hasAllMembers(list))) return
+  if (isWhole && (!hasMembers || hasAllMembers(list))) return false
   lists.set(id, list)
   const kept = new Set(wanted)
   const going = [...(list.members?.keys() ?? [])].filter((one) => !kept.has(one))
@@ -103,6 +106,7 @@ export async function writeList(
   }
   await cutList(deps, id, list, size)
   if (ids.length === 0 && isMemberless(list)) lists.delete(id)
+  return hasLost
 }
 
 /** From the end, so that what is left is without a gap wherever this is cut short. */

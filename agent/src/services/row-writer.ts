@@ -3,9 +3,10 @@ import {
   type Backend as BackendRow,
   backend as backendCodec,
   type Service,
+  type ServiceKey,
 } from '@sinabro/libbpf-ts/layouts'
 import { backendRow } from './backends.ts'
-import type { WantedHeader } from './compute.ts'
+import { PROTOCOLS, type WantedHeader } from './compute.ts'
 import type { Ids } from './ids.ts'
 import { dropMembers, type ListWriterDeps, writeList } from './lists.ts'
 import type { MapWriter } from './map-writer.ts'
@@ -18,6 +19,8 @@ export interface RowWriterDeps {
   readonly writer: MapWriter
   readonly mirror: Mirror
   readonly backendIds: Ids
+  /** After a backend or a header of UDP was taken away: flows of datagrams may have to move. */
+  readonly onUdpGone?: (() => void) | undefined
 }
 
 export interface BackendsOf {
@@ -37,7 +40,8 @@ export class RowWriter {
   }
 
   async writeList(id: number, { wanted, proto, hasMembers }: BackendsOf): Promise<void> {
-    await writeList(this.#lists, id, await this.#idsOf(wanted, proto), hasMembers)
+    const hasLost = await writeList(this.#lists, id, await this.#idsOf(wanted, proto), hasMembers)
+    if (hasLost && proto === PROTOCOLS.UDP) this.#deps.onUdpGone?.()
   }
 
   /** 0: it is in no map. */
@@ -63,6 +67,7 @@ export class RowWriter {
     const rows = headers
       .map(({ name, key, ...header }) => ({ name, key, row: rowOf({ name, key, ...header }) }))
       .filter(({ name, row }) => !isSameHeader(mirror.headers.get(name)?.row, row))
+    const isMoving = rows.some(({ name, key }) => isUdp(key) && mirror.headers.has(name))
     let at = 0
     await writer.put(
       maps.services,
@@ -72,6 +77,7 @@ export class RowWriter {
         mirror.headers.set(name, { key, row, owner })
       },
     )
+    if (isMoving) this.#deps.onUdpGone?.()
   }
 
   async dropHeaders(names: readonly string[]): Promise<void> {
@@ -82,6 +88,7 @@ export class RowWriter {
       headers.map(({ key }) => key),
     )
     for (const name of names) mirror.headers.delete(name)
+    if (headers.some(({ key }) => isUdp(key))) this.#deps.onUdpGone?.()
   }
 
   async addRanges(service: number, ranges: readonly string[]): Promise<void> {
@@ -141,6 +148,10 @@ export class RowWriter {
     await writer.put(maps.backends, rows, ([id, row]) => backends.put(id, backendCodec.encode(row)))
     return ids
   }
+}
+
+function isUdp({ proto }: ServiceKey): boolean {
+  return proto === PROTOCOLS.UDP
 }
 
 export function isSameHeader(one: Header['row'] | undefined, other: Service): boolean {

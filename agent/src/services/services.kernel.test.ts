@@ -3,6 +3,11 @@ import {
   CONFIG_MAGLEV,
   CONFIG_SERVICES,
   CONFIG_TRANSLATED,
+  encodeWay,
+  FLOW_OPENER,
+  FLOW_SEEN,
+  FLOW_SERVICE,
+  FLOW_TRANSLATED,
   IPCACHE_SERVICES,
   IPCACHE_STACK,
 } from '@sinabro/libbpf-ts/layouts'
@@ -418,4 +423,44 @@ test('a service range that masquerading left to the kernel becomes ours, and one
   await expect
     .poll(() => room.services.statuses().get('service ranges'), PATIENTLY)
     .toContainEqual(expect.objectContaining({ key: '10.244.2.0/24', state: 'error' }))
+})
+
+test('flows of datagrams move as soon as their backend or their port is gone, a pod’s and those from outside', async () => {
+  const room = await start()
+  const { rows, health, datapath } = room
+  const udp = (n: number, backend: number) =>
+    serviceAt(n, [backendAt(backend)], { protocol: 'UDP' })
+  for (const n of [1, 2, 3, 4]) rows.upsert(udp(n, n))
+  rows.markReady()
+  await health.whenReady(AbortSignal.timeout(10_000))
+  const device = { ifindex: 1, id: 1, podMac: '02:00:00:00:00:01', hostMac: '02:00:00:00:00:02' }
+  const pod = { ...device, incarnation: 9, mtu: 1450, isNetkit: false, isShaped: false }
+  datapath.setEndpoint('10.244.1.77', pod)
+  const jobs = new Jobs({ log: silentLog, clock: systemClock, health })
+  datapath.start(jobs)
+  // The next one that nobody asks for comes 30 s after it.
+  await expect.poll(() => datapath.lastSweep, PATIENTLY).toBeDefined()
+  const { nowTicks = 0 } = datapath.lastSweep ?? {}
+  const { flows } = datapath.maps
+  for (const n of [1, 2, 3, 4]) {
+    for (const saddr of ['10.244.1.77', '203.0.113.9']) {
+      const key = { saddr, daddr: `10.96.0.${n}`, sport: 4000, dport: 80, proto: 17, icmpClass: 0 }
+      flows.set(key, {
+        way: encodeWay({ kind: 'stack', node: 0, generation: 1 }),
+        sourceIncarnation: saddr.startsWith('10.') ? 9 : 0,
+        ...{ targetIncarnation: 0, sourceNode: 0, mtu: 0, created: nowTicks, seen: nowTicks },
+        flags: FLOW_SEEN | FLOW_OPENER | FLOW_SERVICE | FLOW_TRANSLATED,
+        to: { saddr, daddr: backendAt(n).address, sport: 4000, dport: 8080 },
+      })
+    }
+  }
+  const asked = () => [...flows.keys()].map(({ daddr }) => daddr).sort()
+  rows.upsert(udp(1, 10))
+  const others = ['10.96.0.2', '10.96.0.3', '10.96.0.4']
+  await expect.poll(asked, PATIENTLY).toEqual(others.flatMap((one) => [one, one]))
+  rows.remove(udp(2, 2).key)
+  await expect.poll(asked, PATIENTLY).toEqual(['10.96.0.3', '10.96.0.3', '10.96.0.4', '10.96.0.4'])
+  rows.upsert(udp(3, 10))
+  await expect.poll(asked, PATIENTLY).toEqual(['10.96.0.4', '10.96.0.4'])
+  await jobs.stop()
 })

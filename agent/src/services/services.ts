@@ -57,7 +57,7 @@ export interface ServicesDeps {
   readonly onWritten?: () => void
   /** Until every pod has the programs of this agent. */
   readonly attached: () => Promise<void>
-  readonly datapath: Pick<Datapath, 'maps' | 'config'>
+  readonly datapath: Pick<Datapath, 'maps' | 'config' | 'sweepSoon'>
   /** In the node's namespace, as `hostNamespace`. */
   readonly netlink: RouteNetlink
   readonly hostNamespace: NetworkNamespace
@@ -142,6 +142,7 @@ export class Services {
         this.latency.written(key)
         this.#written.tell()
       },
+      onUdpGone: () => datapath.sweepSoon(),
       tables: this.tables,
     })
     this.#written = new WrittenRows(this.#wanted, (row) => this.#target.has(row))

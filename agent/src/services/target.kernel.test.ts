@@ -129,6 +129,31 @@ test('affinity, source ranges and a policy of its own outside come and go with t
   })
 })
 
+test('it says when datagrams have lost a backend or a header, and of nothing else', async () => {
+  let told = 0
+  const target = await started({ onUdpGone: () => void told++ })
+  const udp = (backends: readonly Backend[], more: Frontend[] = []) =>
+    serviceAt(1, backends, { protocol: 'UDP' }, more)
+  const since = async (act: Promise<void>): Promise<number> => {
+    const before = told
+    await act
+    return told - before
+  }
+  expect(await since(target.update(udp(many(2))))).toBe(0)
+  expect(await since(target.update(serviceAt(2, many(2))))).toBe(0)
+  expect(await since(target.update(udp(many(3), [nodePort(30_001)])))).toBe(0)
+  expect(await since(target.update(serviceAt(2, many(1, 2))))).toBe(0)
+  expect(await since(target.remove({ key: 'shop/s2', row: undefined }))).toBe(0)
+  expect(await since(target.update(udp(many(2), [nodePort(30_001)])))).toBe(1)
+  expect(await since(target.update(udp(many(2))))).toBe(1)
+  expect(await since(target.update(udp(many(2, 7))))).toBe(1)
+  expect(await since(target.update(udp(many(2, 7), [nodePort(30_002)])))).toBe(0)
+  const local = { protocol: 'UDP', external: many(1, 7) } as const
+  const split = serviceAt(1, many(2, 7), local, [nodePort(30_002)])
+  expect(await since(target.update(split))).toBe(1)
+  expect(await since(target.remove({ key: 'shop/s1', row: undefined }))).toBe(1)
+})
+
 test('the API server’s own Service keeps its last backends when none are left', async () => {
   const api = { ...serviceAt(1, many(2)), key: 'default/kubernetes' }
   const target = await started()

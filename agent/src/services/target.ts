@@ -23,6 +23,8 @@ export interface ServiceTargetDeps {
   readonly partRows?: number
   /** The maps say all of it. */
   readonly onWritten?: (row: ServiceRows) => void
+  /** Flows of datagrams may be with a backend, or ask a port, that is gone from the maps. */
+  readonly onUdpGone?: () => void
 }
 
 export interface ActualService {
@@ -102,11 +104,11 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
   }
 
   async #read(signal: AbortSignal): Promise<void> {
-    const { maps } = this.#deps
+    const { maps, onUdpGone } = this.#deps
     const mirror = await readMirror(maps, signal)
     const backendIds = new Ids(mirror.highest.backend)
     this.#numbers = new PortNumbers(mirror)
-    this.#rows = new RowWriter({ maps, writer: this.writer, mirror, backendIds })
+    this.#rows = new RowWriter({ maps, writer: this.writer, mirror, backendIds, onUdpGone })
     this.#mirror = mirror
   }
 
