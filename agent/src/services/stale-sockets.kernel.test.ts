@@ -17,7 +17,10 @@ const features: Features = await probeFeatures()
 const UDP = 17
 const PORT = 53
 const BACKEND_PORT = 5353
-const BACKENDS = ['10.244.1.11', '10.244.1.12'] as const
+const BACKENDS = {
+  4: ['10.244.1.11', '10.244.1.12'],
+  6: ['fd00:10:244:1::11', 'fd00:10:244:1::12'],
+} as const
 
 let bpffs: PrivateBpffs
 let cgroup: TestCgroup
@@ -37,7 +40,9 @@ beforeEach(async () => {
   for (const netns of names) {
     execFileSync('ip', ['netns', 'add', netns])
     execFileSync('ip', ['-n', netns, 'link', 'set', 'lo', 'up'])
-    for (const one of BACKENDS) execFileSync('ip', ['-n', netns, 'addr', 'add', one, 'dev', 'lo'])
+    for (const one of [...BACKENDS[4], ...BACKENDS[6]]) {
+      execFileSync('ip', ['-n', netns, 'addr', 'add', one, 'dev', 'lo', 'nodad'])
+    }
   }
   const [node, pod] = names.map((one) => NetworkNamespace.open(`/run/netns/${one}`))
   if (node === undefined || pod === undefined) throw new Error('no namespaces')
@@ -73,10 +78,12 @@ afterEach(async () => {
   bpffs.unmount()
 })
 
-/** A list of backends, by what they are in BACKENDS, and a service that has it. */
+const familyOf = (address: string): 4 | 6 => (address.includes(':') ? 6 : 4)
+
+/** A list of backends, by what they are in BACKENDS of its family, and a service that has it. */
 function serve(id: number, address: string, backends: readonly number[]): void {
   const { services, slots, backends: rows } = datapath.maps
-  for (const [at, one] of BACKENDS.entries()) {
+  for (const [at, one] of BACKENDS[familyOf(address)].entries()) {
     rows.set(at + 1, { addr: one, port: BACKEND_PORT, proto: UDP, flags: 0 })
     slots.delete({ list: id, slot: SLOT_MEMBER + at + 1 })
   }
@@ -117,12 +124,14 @@ async function resolver(netns: string, address: string, port: number): Promise<R
 }
 
 test.each([
-  ['IPv4', ''],
-  ['IPv4 in IPv6', '::ffff:'],
+  ['IPv4', '10.96.0.', ''],
+  ['IPv6', 'fd00:10:96::', ''],
+  ['IPv4 in IPv6', '10.96.0.', '::ffff:'],
 ])(
   'sockets of a backend that left are ended, of the node and of a pod: %s',
-  async (_way, prefix) => {
-    const service = (id: number) => `10.96.0.${id}`
+  async (_way, range, prefix) => {
+    const service = (id: number) => `${range}${id}`
+    const [first] = BACKENDS[familyOf(range)]
     serve(1, service(1), [0])
     serve(2, service(2), [0])
     const left: Resolver[] = []
@@ -131,7 +140,7 @@ test.each([
       left.push(await resolver(netns, `${prefix}${service(1)}`, PORT))
       others.push(await resolver(netns, `${prefix}${service(2)}`, PORT))
       // Who talks to it by its own name.
-      others.push(await resolver(netns, `${prefix}${BACKENDS[0]}`, BACKEND_PORT))
+      others.push(await resolver(netns, `${prefix}${first}`, BACKEND_PORT))
     }
     expect(await stale.look()).toBe(0)
     serve(1, service(1), [1])
