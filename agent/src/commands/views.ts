@@ -138,7 +138,8 @@ endpoints are not asked. It is read from the maps that packets meet; nothing is 
 Examples:
   sinabro services explain 10.96.0.1:443
   sinabro services explain '[fd00:96::a]:53' --protocol udp --from kube-system/dns-0
-  sinabro services explain 192.0.2.1:30080 --from 203.0.113.9      # a node port, asked from outside`
+  sinabro services explain 192.0.2.1:30080 --from 203.0.113.9         # a node port, asked from outside
+  sinabro services explain 192.0.2.1:30080 --from 203.0.113.9:40000   # the same where consistent hashing goes by the port`
 
 const BACKENDS_HELP = `
 One line for each row of the map of backends, with the Services that have it in a list. One without any is about to go.
@@ -165,7 +166,7 @@ function addServiceCommands(program: Command, ask: (request: Request) => void): 
     .argument('<address:port>', 'as 10.96.0.1:443 or [fd00::1]:443', parseAddressPort)
     .option(
       '--from <caller>',
-      'pod of this node (NAME, NAMESPACE/NAME, address) or address outside',
+      'pod of this node (NAME, NAMESPACE/NAME, address), or client outside (ADDRESS or ADDRESS:PORT)',
     )
     .addOption(
       new Option('--protocol <protocol>', 'of the connection')
