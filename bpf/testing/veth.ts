@@ -102,6 +102,24 @@ export class Flood {
   }
 }
 
+const LOOKS = 100
+
+/**
+ * What programs and their device have counted, read with no packet between: both ends send of themselves as well (router solicitations,
+ * multicast reports), and what the sender sent last may be on its way. The last look if they never agree.
+ */
+export async function countsAtRest(
+  counted: () => bigint,
+  passed: () => Promise<bigint>,
+): Promise<{ readonly programs: bigint; readonly device: bigint }> {
+  for (let look = 1; ; look++) {
+    const programs = counted()
+    const device = await passed()
+    const isAtRest = programs === device && counted() === programs
+    if (isAtRest || look === LOOKS) return { programs, device }
+  }
+}
+
 async function addressed(
   end: Omit<VethEnd, 'ifindex'> & { readonly name: string },
 ): Promise<VethEnd> {
