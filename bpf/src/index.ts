@@ -23,7 +23,6 @@ export {
   probeLoading,
   probeNetkit,
   probeRingBuffer,
-  probeRunStatistics,
   probeTunnelLocal,
 } from './probe.ts'
 export { BpfProgram, type TestRunOptions, type TestRunResult } from './program.ts'

@@ -71,13 +71,6 @@ export function probeRingBuffer(): boolean {
 /** A power of two and of the page size, whatever that is. */
 const RING_BYTES = 65_536
 
-export function probeRunStatistics(): boolean {
-  const fd = native().statsEnable(0)
-  if (fd < 0) return false
-  native().close(fd)
-  return true
-}
-
 /** `BPF_FIB_LOOKUP_SRC` (Linux 6.7): the kernel looks at flags before it looks for the device, and there is no device 0. */
 export function probeFibSource(): boolean {
   const AF_INET = 2

@@ -9,7 +9,6 @@ import {
   probeHelper,
   probeNetkit,
   probeRingBuffer,
-  probeRunStatistics,
   probeTcx,
   probeTunnelLocal,
 } from '@sinabro/libbpf-ts'
@@ -32,7 +31,6 @@ export const PROBES: Readonly<Record<FeatureName, Probe>> = {
   tcx: probeTcx,
   netkit: probeNetkit,
   map_batch: probeBatch,
-  run_statistics: probeRunStatistics,
   btf: () => existsSync('/sys/kernel/btf/vmlinux'),
   ring_buffer: probeRingBuffer,
   socket_lookup: () =>

@@ -23,7 +23,6 @@ export const FEATURES = {
   tcx: { use: 'programs on the overlay device and uplinks', without: 'clsact filters' },
   netkit: { use: 'pods', without: 'veth' },
   map_batch: { use: 'reading and writing whole maps', without: 'one call per row' },
-  run_statistics: { use: 'RUNS and AVERAGE of programs', without: 'these columns stay empty' },
   btf: { use: 'sweeping the flow table', without: none, isRequired: true },
   ring_buffer: { without: 'no events' },
   socket_lookup: {
