@@ -15,7 +15,7 @@ import {
 } from '../src/layouts.ts'
 import { u32 } from '../src/struct.ts'
 import { TypedMap } from '../src/typed-map.ts'
-import { execIn, type LiveNode, SERVER_PORT, talker } from './two-nodes.ts'
+import { execIn, type LiveNode, serveIn } from './two-nodes.ts'
 
 /** What the node's uplink is: a veth, or a tun device, whose packets begin with IP and have nothing summed. */
 export type UplinkKind = 'ethernet' | 'l3'
@@ -46,7 +46,7 @@ export class FarHost {
     try {
       host.#wireFar()
       await host.#wireUplink(node, kind)
-      await host.#serve()
+      host.#children.push(await serveIn(host.#far, FAR))
       await masquerade(node, kind)
       return host
     } catch (error) {
@@ -124,10 +124,6 @@ export class FarHost {
     }
     for (const via of ROUTER) ip(node.netns, 'route', 'add', 'default', 'via', via, 'dev', UPLINK)
     node.sysctl(`net.ipv4.conf.${UPLINK}.rp_filter`, '1')
-  }
-
-  async #serve(): Promise<void> {
-    for (const at of FAR) await this.#start(this.#far, ...talker, 'serve', at, `${SERVER_PORT}`)
   }
 
   /** Runs until the end; says a line when it is ready. */

@@ -1,6 +1,5 @@
 // A host outside asks for services of a node, on real devices: by a node port and by an address that only its router knows, of backends here, there and on the node itself.
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import type { ChildProcess } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { probeTcx } from '../src/index.ts'
 import {
@@ -25,8 +24,8 @@ import {
   pods,
   SERVER_PORT,
   SLOW_MS,
+  serveIn,
   TwoNodes,
-  talker,
 } from './two-nodes.ts'
 
 const { a, c } = pods
@@ -100,7 +99,7 @@ describe.each(worlds)(
   (kind, mode) => {
     let world: TwoNodes
     let far: FarHost
-    const servers: ChildProcess[] = []
+    let server: ChildProcess
     beforeAll(async () => {
       world = await TwoNodes.up({ outer: 4, mode })
       const [node] = world.nodes
@@ -109,12 +108,7 @@ describe.each(worlds)(
       far = await FarHost.up(node, kind)
       for (const address of BALANCED) far.route(address)
       for (const pod of [a, c]) await world.serve(pod)
-      for (const address of node.spec.internal) {
-        const argv = ['netns', 'exec', node.netns, ...talker, 'serve', address, `${SERVER_PORT}`]
-        const server = spawn('ip', argv, { stdio: ['ignore', 'pipe', 'inherit'] })
-        servers.push(server)
-        await once(server.stdout, 'data')
-      }
+      server = await serveIn(node.netns, node.spec.internal)
       const answer = 'meta mark & 0x400000 != 0 meta l4proto tcp reject with tcp reset'
       const unreachable = 'meta mark & 0x400000 != 0 reject with icmpx port-unreachable'
       execIn(node.netns, 'nft', 'add table inet refuse')
@@ -129,7 +123,7 @@ describe.each(worlds)(
       serveAll(node)
     }, SLOW_MS)
     afterAll(() => {
-      for (const server of servers) server.kill('SIGKILL')
+      server?.kill('SIGKILL')
       far?.close()
       world?.close()
     })

@@ -1,6 +1,7 @@
 // Runs inside a namespace of two-nodes.ts: a server that gives what is asked, and the clients that ask.
 import { createHash } from 'node:crypto'
 import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
 import { connect, createServer, isIPv6 } from 'node:net'
 
 const [verb, address = '', port = '', size = '0', extra = '0'] = process.argv.slice(2)
@@ -16,16 +17,19 @@ function digest(content: Buffer): string {
   return createHash('sha256').update(content).digest('hex')
 }
 
-function serve(): void {
-  const tcp = createServer((socket) => {
-    socket.once('data', (asked) => socket.end(bytes(Number(asked.toString()))))
-    socket.on('error', () => socket.destroy())
-  })
-  const udp = createSocket(isIPv6(address) ? 'udp6' : 'udp4')
-  udp.on('message', (message, from) => udp.send(message, from.port, from.address))
-  udp.bind(Number(port), address, () => {
-    tcp.listen(Number(port), address, () => console.log('listening'))
-  })
+/** `serve PORT ADDRESS…`: says a line when it answers at all of them. */
+async function serve(at: number, hosts: readonly string[]): Promise<void> {
+  for (const host of hosts) {
+    const tcp = createServer((socket) => {
+      socket.once('data', (asked) => socket.end(bytes(Number(asked.toString()))))
+      socket.on('error', () => socket.destroy())
+    })
+    const udp = createSocket(isIPv6(host) ? 'udp6' : 'udp4')
+    udp.on('message', (message, from) => udp.send(message, from.port, from.address))
+    await once(udp.bind(at, host), 'listening')
+    await once(tcp.listen(at, host), 'listening')
+  }
+  console.log('listening')
 }
 
 /** Prints how many bytes came and that they are the right ones. `extra`: how long the request is, at least. */
@@ -63,7 +67,7 @@ function refused(): void {
   socket.connect(Number(port), address, () => socket.send('?'))
 }
 
-if (verb === 'serve') serve()
+if (verb === 'serve') await serve(Number(address), process.argv.slice(4))
 else if (verb === 'fetch') fetchBytes()
 else if (verb === 'echo') echo()
 else if (verb === 'refused') refused()

@@ -271,7 +271,7 @@ export function execIn(netns: string, command: string, ...args: string[]): strin
   })
 }
 
-export const talker = [process.execPath, join(import.meta.dirname, 'talker.ts')] as const
+const talker = [process.execPath, join(import.meta.dirname, 'talker.ts')] as const
 /** One that asks: an answer that never comes must not take the rest of the suite's time. */
 export const asker = [
   'timeout',
@@ -279,6 +279,14 @@ export const asker = [
   ...talker,
 ] as const
 export const SERVER_PORT = 8080
+
+/** Answers TCP and UDP at each of them; for the caller to kill. */
+export async function serveIn(netns: string, addresses: readonly string[]): Promise<ChildProcess> {
+  const argv = ['netns', 'exec', netns, ...talker, 'serve', `${SERVER_PORT}`, ...addresses]
+  const server = spawn('ip', argv, { stdio: ['ignore', 'pipe', 'inherit'] })
+  await once(server.stdout, 'data')
+  return server
+}
 
 /** UDP from any namespace, and from a port if one is named. */
 export function echoIn(netns: string, address: string, bytes: number, from = 0): string {
@@ -327,14 +335,7 @@ export class TwoNodes {
 
   /** Answers TCP and UDP on each address; ends with the world. */
   async serve(pod: PodSpec): Promise<void> {
-    for (const address of pod.addresses) {
-      const argv = ['netns', 'exec', this.netnsOf(pod), ...talker, 'serve', address]
-      const server = spawn('ip', [...argv, `${SERVER_PORT}`], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      })
-      this.#servers.push(server)
-      await once(server.stdout, 'data')
-    }
+    this.#servers.push(await serveIn(this.netnsOf(pod), pod.addresses))
   }
 
   /** TCP: so many bytes from there; 'COUNT true' if they are the right ones. */
