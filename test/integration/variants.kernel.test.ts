@@ -16,12 +16,6 @@ const VARIANTS = [
     outer: 4,
   },
   {
-    what: 'no tcx, netkit and batch commands',
-    options: { agent: { args: ['--without-features', 'tcx,netkit,map_batch'] } },
-    mtu: '1450',
-    outer: 4,
-  },
-  {
     what: 'a tunnel over IPv6',
     options: { agent: { args: ['--tunnel-family', '6'] } },
     mtu: '1430',
