@@ -23,7 +23,7 @@ afterEach(() => {
 const modes = probeTcx() ? (['tcx', 'clsact'] as const) : (['clsact'] as const)
 
 test.each(modes)('describePrograms() with %s', async (attach) => {
-  stage = new Stage({ attach })
+  stage = new Stage({ attach, podDevice: 'veth' })
   const agent = await stage.start({ stateDir, isIdle: true })
   const { netns, path } = stage.namespace()
   const allocation = await agent.ipam.allocate(requestFor('web', path))

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { mountBpffs } from '@sinabro/libbpf-ts/testing'
 import { NetworkNamespace, RouteNetlink } from '@sinabro/node-netlink'
 import { Datapath } from '../../datapath/datapath.ts'
+import { choosePodDevice } from '../../features/choose.ts'
 import { probeFeatures } from '../../features/features.ts'
 import type { Allocation } from '../../ipam/allocation.ts'
 import type { CrashPoint } from '../../ipam/crash-point.ts'
@@ -16,11 +17,10 @@ import type { PodDevice } from '../device.ts'
 import { createPods, type Pods } from '../pods.ts'
 
 const features = await probeFeatures()
-const podDeviceOfRun = process.env.SINABRO_POD_DEVICE === 'netkit' ? 'netkit' : 'veth'
 
 export interface StageOptions {
   readonly attach?: 'tcx' | 'clsact'
-  /** Default: what SINABRO_POD_DEVICE says, so that the same tests run on both. */
+  /** Default: what an agent would choose, so that the same tests run on both. */
   readonly podDevice?: PodDevice
   readonly ranges?: readonly string[]
 }
@@ -48,7 +48,7 @@ export class Stage {
   }
 
   get podDevice(): PodDevice {
-    return this.#options.podDevice ?? podDeviceOfRun
+    return this.#options.podDevice ?? choosePodDevice('auto', features)
   }
 
   get #attach(): 'tcx' | 'clsact' {
