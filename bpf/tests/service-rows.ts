@@ -79,3 +79,11 @@ export function serving(asked: Asked): Rows<Shapes> {
     sb_svc_config: [[0, { hostNetns: 1n, source4: ipv4.own1, source6: ipv6.own1 }]],
   }
 }
+
+/** The same lists, of which chance takes the first backend, and the others only who has had one of them. */
+export function drawnFirst({ sb_slots = [], ...rest }: Rows<Shapes>): Rows<Shapes> {
+  const drawn = sb_slots.map(
+    ([key, row]) => [key, key.slot === 0 ? { ...row, backend: 1 } : row] as const,
+  )
+  return { ...rest, sb_slots: drawn }
+}

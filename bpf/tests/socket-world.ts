@@ -239,6 +239,20 @@ export class SocketWorld {
     return [...this.#map('sb_affinity', affinityKey, affinity).entries()]
   }
 
+  /** Who has a backend of that service has it since so many ticks more. */
+  age(service: number, ticks: number): void {
+    const rows = this.#map('sb_affinity', affinityKey, affinity)
+    for (const [key, row] of this.affinities) {
+      if (key.service === service) rows.set(key, { ...row, seen: (row.seen - ticks) >>> 0 })
+    }
+  }
+
+  /** Chance takes the first backend, and the others only who has had one of them. Until it is served again. */
+  drawFirst(service: number): void {
+    const slots = this.#map('sb_slots', slotKey, slot)
+    slots.set({ list: service, slot: 0 }, { backend: 1, weight: 0 })
+  }
+
   /** Calls counted so far. */
   count(symbol: 'PASS_SERVICE' | 'PASS_REFUSED'): number {
     const { number } = OUTCOMES.find((one) => one.symbol === symbol) ?? { number: 0 }

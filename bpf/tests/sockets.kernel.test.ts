@@ -213,6 +213,22 @@ describe.each(ways)('$way', ({ family, socket, prefix, id }) => {
     for (let i = 0; i < 10; i++) expect(await ask(pod)).toBe(second)
     expect(mine()).toHaveLength(2)
   })
+
+  test('affinity: as long as the service says, and one anew after that', async () => {
+    const port = 87
+    const [first = '', second = ''] = backends
+    const spec = { id: id + 51, address, port, proto: 'tcp', affinitySec: 3600 } as const
+    const ask = async () => saidBy(await pod.do(`tcp ${socket} ${seen} ${port}`), seen, port)
+    world.serve({ ...spec, backends: [second] })
+    expect(await ask()).toBe(second)
+    world.serve({ ...spec, backends: [first, second] })
+    world.drawFirst(spec.id)
+    // In ticks: less than that time for the slowest clock that there is, and as much for the fastest.
+    world.age(spec.id, 1300)
+    expect(await ask()).toBe(second)
+    world.age(spec.id, 14_063)
+    expect(await ask()).toBe(first)
+  })
 })
 
 test('a socket that was open before the programs came', async () => {
