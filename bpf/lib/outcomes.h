@@ -86,7 +86,7 @@ enum outcome {
 	DROP_TRANSLATION_TAKEN = 44,	/* its other tuple is another flow's by now */
 
 	/* Dropped: for a service, and nobody may serve it. */
-	DROP_SERVICE_ADDRESS = 45,	/* in a range of service addresses, and no service has it */
+	DROP_SERVICE_ADDRESS = 45,	/* in a range of service addresses, and nobody is there */
 	DROP_SOURCE_RANGE = 46,		/* the service is not for this source */
 	DROP_NO_LOCAL_BACKEND = 47,	/* none on this node, where its backends must be */
 

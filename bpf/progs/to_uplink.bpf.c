@@ -56,6 +56,12 @@ __rare int leave_first(struct __sk_buff *skb, const struct packet *p, const stru
 	return flow && flow->flags & FLOW_TRANSLATED ? leave(skb, p, config, flow) : PASS_FOREIGN;
 }
 
+/* Sockets and rules put a backend in the place of a service before a packet gets here: nobody has that one. */
+__rare int is_to_nobody(const struct packet *p, const struct config *config)
+{
+	return p && config && config->flags & CONFIG_SERVICES && ipcache__is_service(&p->key.daddr);
+}
+
 static __always_inline int to_uplink(struct __sk_buff *skb)
 {
 	const struct config *config;
@@ -106,7 +112,9 @@ static __always_inline int to_uplink(struct __sk_buff *skb)
 	}
 	if (unlikely(is_pods))	/* its flow has ended on the way here, and nobody else would translate it */
 		return DROP_TRANSLATION_TAKEN;
-	return outside__is_first(&p) && !(p.flags & PACKET_FRAGMENT_LATER) ? leave_first(skb, &p, config) : PASS_FOREIGN;
+	if (!outside__is_first(&p) || p.flags & PACKET_FRAGMENT_LATER)
+		return PASS_FOREIGN;
+	return is_to_nobody(&p, config) ? DROP_SERVICE_ADDRESS : leave_first(skb, &p, config);
 }
 
 SEC("tc")

@@ -87,7 +87,11 @@ export const OUTCOMES: readonly Outcome[] = [
     'DROP_TRANSLATION_TAKEN',
     "of a translated flow, half of which is another flow's by now",
   ),
-  drop(45, 'DROP_SERVICE_ADDRESS', 'to an address of a service range that no service has'),
+  drop(
+    45,
+    'DROP_SERVICE_ADDRESS',
+    'to an address of a service range, or a port there, that no service has',
+  ),
   drop(46, 'DROP_SOURCE_RANGE', 'for a service that is not for this source'),
   drop(
     47,
@@ -100,7 +104,11 @@ export const OUTCOMES: readonly Outcome[] = [
     'PASS_SERVICE',
     "a backend in place of a service for a socket, or the node's own answering as one",
   ),
-  pass(49, 'PASS_REFUSED', 'to a service without endpoints: the sender is told'),
+  pass(
+    49,
+    'PASS_REFUSED',
+    'to a service without endpoints, or a pod that is gone: the sender is told',
+  ),
 
   drop(
     50,

@@ -3,11 +3,13 @@ import { afterAll, beforeAll, describe, test } from 'vitest'
 import {
   CONFIG_MASQUERADE,
   CONFIG_READY,
+  CONFIG_TRANSLATED,
   FLOW_FIN,
   FLOW_FIN_REPLY,
   FLOW_OPENER,
   FLOW_SEEN,
   FLOW_TRANSLATED,
+  IPCACHE_SERVICES,
 } from '../src/layouts.ts'
 import { arp, type Rows } from '../testing/index.ts'
 import { packet } from '../testing/packet.ts'
@@ -21,6 +23,7 @@ import {
   tcpPacket,
   udpPacket,
 } from './packets.ts'
+import { SERVICES } from './service-rows.ts'
 import {
   counted,
   type FlowSpec,
@@ -92,7 +95,7 @@ test('ARP passes', () => {
   })
 })
 
-describe.each(families)('IPv$family', ({ family, a, stranger, node1, node2 }) => {
+describe.each(families)('IPv$family', ({ family, a, service, stranger, node1, node2 }) => {
   const route = { src: node1, dst: stranger }
   const icmp = family === 4 ? 1 : 58
   interface Kind {
@@ -208,6 +211,55 @@ describe.each(families)('IPv$family', ({ family, a, stranger, node1, node2 }) =>
           verdict: 'shot',
           maps: { sb_counters: counted('to_uplink', 'DROP_NO_PORT') },
         },
+      })
+    })
+  })
+
+  describe('to a range of services', () => {
+    const serves = (flags: number): Rows<Shapes> => ({
+      sb_config: [[0, { ...readyConfig, flags }]],
+      sb_ipcache: [
+        [
+          { prefixLen: family === 4 ? 96 + 16 : 64, addr: service },
+          { node: 0, identity: 0, flags: IPCACHE_SERVICES },
+        ],
+      ],
+    })
+    const to = { src: node1, dst: service }
+    const ports = { sport: PORT, dport: 80 }
+    const first = tcpPacket(links.wire, to, ports, ['syn'])
+
+    test.each([
+      ['a datagram', udpPacket(links.wire, to, ports)],
+      ['a SYN', first],
+      ['a ping', pingPacket(links.wire, to, PORT)],
+    ])('%s of the node is dropped: nobody is there', (what, sent) => {
+      world.check({
+        what,
+        program: 'sb_to_uplink',
+        maps: serves(SERVICES | CONFIG_MASQUERADE),
+        packet: sent,
+        expect: {
+          verdict: 'shot',
+          maps: { sb_counters: counted('to_uplink', 'DROP_SERVICE_ADDRESS') },
+        },
+      })
+    })
+
+    test.each([
+      ['where services are somebody else’s', CONFIG_READY | CONFIG_TRANSLATED, first],
+      [
+        'of a connection that is known elsewhere',
+        SERVICES,
+        tcpPacket(links.wire, to, ports, ['ack']),
+      ],
+    ])('a packet %s passes', (what, flags, sent) => {
+      world.check({
+        what,
+        program: 'sb_to_uplink',
+        maps: serves(flags),
+        packet: sent,
+        expect: { verdict: 'next', maps: { sb_counters: counted('to_uplink', 'PASS_FOREIGN') } },
       })
     })
   })

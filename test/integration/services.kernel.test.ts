@@ -160,6 +160,24 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     }
   })
 
+  test('of a node’s process nothing leaves for an address or port that no service has', async () => {
+    const { machine } = nodePlace(lab, 1)
+    const say = async (protocol: string, address: string, port: number) => {
+      const script = `exec 3<>"/dev/${protocol}/$0/$1" && echo >&3`
+      const argv = ['timeout', '1', 'bash', '-c', script, address, String(port)]
+      await machine.exec(argv, { canFail: true })
+    }
+    const drop = 'to_uplink/service_address'
+    for (const [protocol, address, port] of [
+      ['tcp', at(NOBODY), WEB_PORT],
+      ['udp', at(NOBODY), ECHO_PORT],
+      ['udp', at(MANY), 8],
+    ] as const) {
+      const counts = await grown(lab.node(1), [drop], () => say(protocol, address, port))
+      expect(counts[drop]).toBeGreaterThan(0)
+    }
+  })
+
   test('a host outside reaches every backend by every node', async () => {
     const { outside } = lab
     for (const number of [1, 2]) {

@@ -55,6 +55,13 @@ export const services: readonly Drop[] = [
     maps: ranges,
   },
   {
+    reason: 'DROP_SERVICE_ADDRESS',
+    what: 'the same, from the node itself',
+    place: 'to_uplink',
+    packet: ({ node1, service }) => fromWire(node1, service),
+    maps: ranges,
+  },
+  {
     reason: 'DROP_NO_LOCAL_BACKEND',
     what: 'no backend on this node of a service that has to have one here for those outside',
     place: 'from_uplink',
