@@ -9,8 +9,8 @@
  * packets carry a number of theirs. */
 #define SB_DONE 0x200000
 
-/* Bit of skb->mark on a packet for a service without endpoints: rules of nftables answer it with a reset or
- * an ICMP error. */
+/* Bit of skb->mark on a packet for a service without endpoints, or of a connection to a pod that is gone: rules of
+ * nftables answer it with a reset or an ICMP error. */
 #define SB_REFUSE 0x400000
 
 /* Bit of skb->mark on what a client outside asks of another node's pod where the kernel sends it there: a rule of
@@ -58,7 +58,8 @@ static __always_inline int finish(struct __sk_buff *skb, enum place place, int o
 	if (outcome == PASS_LOCAL ||
 	    ((outcome == PASS_NODE || outcome == PASS_UPLINK || outcome == PASS_GATEWAY ||
 	      outcome == PASS_OUT) &&
-	     place != PLACE_TO_OVERLAY && place != PLACE_TO_UPLINK))
+	     place != PLACE_TO_OVERLAY && place != PLACE_TO_UPLINK) ||
+	    (outcome == PASS_REFUSED && place == PLACE_FROM_OVERLAY))
 		return TC_ACT_REDIRECT;
 	if ((outcome >= DROP_FIRST && outcome <= DROP_LAST) ||
 	    (outcome >= DROP_MORE && outcome <= DROP_MORE_LAST))

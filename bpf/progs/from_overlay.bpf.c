@@ -8,6 +8,7 @@
 #include "inbound.h"
 #include "overlay.h"
 #include "service_error.h"
+#include "vacant.h"
 
 /* First packet of a flow, or what its row says no longer holds: judges the source, chooses the way.
  * CONTINUE with *way, or an outcome. */
@@ -206,7 +207,11 @@ static __always_inline int from_overlay(struct __sk_buff *skb)
 	outcome = choose(&p, config, node, known, &way);
 	if (unlikely(flow__lacks_room(outcome)) && flows__reclaim())
 		outcome = choose(&p, config, node, known, &way);
-	return outcome == CONTINUE ? inbound__go(skb, &p, way) : outcome;
+	if (likely(outcome == CONTINUE))
+		return inbound__go(skb, &p, way);
+	if (outcome == DROP_NO_ENDPOINT && vacant__is_told(&p, config))
+		return vacant__refuse_tunnelled(skb);
+	return outcome;
 }
 
 SEC("tc")

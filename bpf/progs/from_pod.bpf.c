@@ -12,6 +12,7 @@
 #include "service_error.h"
 #include "translate.h"
 #include "uplink.h"
+#include "vacant.h"
 
 /* First packet of a flow, or the first one in another generation, that stays in the cluster or with the
  * stack: chooses the way. `known` is that of a flow that lives already, or 0. CONTINUE with *way, or an
@@ -194,6 +195,8 @@ static __always_inline int judge(struct __sk_buff *skb, const struct packet *p,
 	outcome = choose_out(skb, p, config, known, way);
 	if (outcome != CONTINUE || *way)
 		return outcome;
+	if (unlikely(packet__is_midstream(p)) && vacant__is_told(p, config))
+		return service_flow__refuse(skb);
 	outcome = choose(p, config, incarnation, known, way);
 	if (likely(outcome != DROP_TRANSLATION_TAKEN))
 		return outcome;

@@ -17,6 +17,7 @@
 #include "service_outside.h"
 #include "translated.h"
 #include "uplink.h"
+#include "vacant.h"
 
 /* Our own outer packets, known before any lookup. Where the address is another (behind a translator)
  * they are recognised as nobody's of the pod network instead. */
@@ -156,7 +157,8 @@ static __always_inline int native(struct __sk_buff *skb, struct packet *p,
 		if (!target && config->flags & CONFIG_SERVICES &&
 		    ipcache__range(&p->key.daddr, config->own_node, &node) == RANGE_SERVICES)
 			return service_outside__miss(skb, p);
-		return PASS_FOREIGN;
+		return parsed == PARSED_IP && packet__is_midstream(p) && vacant__is_told(p, config) ?
+			       service_flow__refuse(skb) : PASS_FOREIGN;
 	}
 	if (parsed < 0)
 		return -parsed;

@@ -108,6 +108,9 @@ static __always_inline int to_overlay(struct __sk_buff *skb)
 	if (unlikely(config->flags & CONFIG_NATIVE))	/* the device is for direct return, which has passed */
 		return DROP_NO_NODE;
 
+	/* A reset in the name of a pod that is gone is the stack's: its flow is over. */
+	if (unlikely(p.tcp_flags & TCP_RST) && !endpoint__find(&p.key.saddr))
+		is_flow = false;
 	if (likely(is_flow))
 		flow = flow__find(&p.key);
 	if (flow && !flow__is_reopened(flow, p.tcp_flags)) {

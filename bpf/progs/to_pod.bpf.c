@@ -115,8 +115,10 @@ static __always_inline int to_pod(struct __sk_buff *skb)
 		if (likely(way__kind(READ_ONCE(flow->way)) == WAY_STACK))
 			return PASS_STACK;
 	}
-	/* Of a connection that never was: to a service, perhaps, that nobody serves. */
-	if (unlikely(!flow && p.tcp_flags & TCP_RST))
+	/* Of a connection that never was: to a service, perhaps, that nobody serves. Or in the name of a pod that
+	 * is gone. */
+	if (unlikely(p.tcp_flags & TCP_RST) &&
+	    (!flow || (flow->source_incarnation && !endpoint__find(&p.key.saddr))))
 		return PASS_STACK;
 	outcome = open(&p, config, target->incarnation, flow);
 	if (unlikely(flow__lacks_room(outcome)) && flows__reclaim())
