@@ -144,6 +144,21 @@ test('describeFlows() shows the service that was asked and the backend that answ
   expect(showFlows(await find({})).split('\n')[0]).toMatch(/FROM +TO +BACKEND +STATE/)
 })
 
+test('describeFlows() shows no backend of an echo that leaves with another identifier', async () => {
+  const to = { saddr: '192.0.2.1', daddr: '198.51.100.7', sport: 9, dport: 9 }
+  const flags = FLOW_SEEN | FLOW_TRANSLATED | FLOW_OPENER
+  const rows = tableOf([key('10.1.0.2 7', '198.51.100.7 7', 1), flow('out', { flags, to })])
+  const { flows } = await describeFlows(
+    rows,
+    names,
+    { nowTicks: 1000, hz: HZ },
+    { limit: 9 },
+    never,
+  )
+  expect(flows[0]).toMatchObject({ as: { address: '192.0.2.1', port: 9 } })
+  expect(flows[0]).not.toHaveProperty('backend')
+})
+
 test('describeFlows() puts the rows of a translated flow together, and says under which address it leaves', async () => {
   const to = { saddr: '192.0.2.1', daddr: '198.51.100.7', sport: 50000, dport: 443 }
   const back = { saddr: '198.51.100.7', daddr: '10.1.0.2', sport: 443, dport: 4000 }

@@ -6,6 +6,7 @@ import {
   FLOW_OPENER,
   FLOW_RST,
   FLOW_SEEN,
+  FLOW_SERVICE,
   FLOW_TRANSLATED,
   type Flow,
   type FlowKey,
@@ -120,7 +121,9 @@ function viewFlow(
     ...(isTranslated(flow) && isOther(key.saddr, key.sport, flow.to.saddr, flow.to.sport)
       ? { as: { address: flow.to.saddr, port: flow.to.sport } }
       : {}),
-    ...(isTranslated(flow) && isOther(key.daddr, key.dport, flow.to.daddr, flow.to.dport)
+    // Of an echo whose identifier changes both ports do.
+    ...((flow.flags & FLOW_SERVICE) !== 0 &&
+    isOther(key.daddr, key.dport, flow.to.daddr, flow.to.dport)
       ? { backend: end(flow.to.daddr, flow.to.dport, flow.targetIncarnation) }
       : {}),
     state: stateOf(key, flow, back),
