@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util'
 import { LEAST_RUNS } from '../bench/options.ts'
 import { formatRows } from '../bench/row.ts'
 import { closed } from '../lab/command.ts'
+import { besideKubeProxy, LOGS_BESIDE_KUBE_PROXY } from './beside-kube-proxy.ts'
 import { disown } from './claim.ts'
 import { Cluster, type ClusterOptions } from './cluster.ts'
 import { CONFORMANCE, makeE2eParts, runE2e, type Specs, WIDER } from './e2e.ts'
@@ -13,13 +14,14 @@ import { makeParts, NETWORK_NAMES, type NetworkName, raise } from './network.ts'
 import { ADMIN_CONFIG, LOGS } from './places.ts'
 import { podStart } from './pod-start.ts'
 import { Report } from './report.ts'
+import { addresses } from './scenarios/addresses.ts'
 import { runScenarios } from './scenarios/run.ts'
 import { runSourceSpecs } from './source/run.ts'
 import { BINARIES, KUBERNETES_VERSION } from './versions.ts'
 
 const USAGE = `npm run test:kubernetes -- [COMMAND] [OPTIONS]        (Kubernetes ${KUBERNETES_VERSION})
 
-  (none)               raises a cluster, runs our scenarios and the conformance specs, takes it down
+  (none)               raises a cluster, runs our scenarios and the conformance specs, takes it down; before, some beside kube-proxy
   up                   raises a cluster and leaves it up
   scenarios [NAME …]   our scenarios on the cluster that is up; only those whose names contain a NAME
   source               what reads the API server, against one of its own; needs no cluster
@@ -42,7 +44,8 @@ const USAGE = `npm run test:kubernetes -- [COMMAND] [OPTIONS]        (Kubernetes
   --json FILE          its rows
   --keep               leaves the cluster up after a run without COMMAND
 
-Logs are in ${LOGS} while a cluster is up, and after a run that failed.`
+Logs are in ${LOGS} while a cluster is up, and after a run that failed;
+those of a failure beside kube-proxy in ${LOGS_BESIDE_KUBE_PROXY}.`
 
 class UsageError extends Error {}
 
@@ -127,10 +130,15 @@ async function all(options: Options, signal: AbortSignal): Promise<number> {
   let isRaised = false
   await report.guard(async () => {
     await makeE2eParts(say)
+    const hasBoth = network === 'sinabro' && options['kube-proxy'] === undefined
+    if (hasBoth) await besideKubeProxy(report, signal, say)
+    // A full range is the same on both, and takes a minute.
+    const tried = hasBoth ? addresses : []
+    if (signal.aborted) throw new Error('interrupted')
     isRaised = true
     const cluster = await raise(wanted, network, say)
     for (const result of await runSourceSpecs(signal)) report.add(result)
-    await runScenarios(cluster, report, [], signal)
+    await runScenarios(cluster, report, [], signal, tried)
     if (!signal.aborted) await e2e(cluster, specs, options, report, signal)
     if (signal.aborted) throw new Error('interrupted')
   })
@@ -228,7 +236,8 @@ async function main(): Promise<number> {
     case 'pod-start':
       return await measure(values)
     case 'build':
-      await makeParts(clusterOptions(values).containerd, say)
+      // With what the short raise of a default run needs.
+      await makeParts('2', say)
       await makeE2eParts(say)
       return 0
     case 'down':

@@ -1,5 +1,5 @@
 // One node of the cluster: containerd, kubelet and, if asked for, kube-proxy on a machine, their configurations, and their ends and returns.
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { eventually } from '../lab/eventually.ts'
 import { Daemon } from './daemon.ts'
@@ -20,6 +20,7 @@ export interface NodeSettings {
   readonly proxyMode: ProxyMode
 }
 
+const PORTMAP = 'opt/cni/bin/portmap'
 const SOCKET = '/run/containerd/containerd.sock'
 const IMPORT_TIMEOUT_MS = 180_000
 
@@ -133,6 +134,11 @@ export class ClusterNode {
       isCgroup1: !existsSync('/sys/fs/cgroup/cgroup.controllers'),
     })
     writeFileSync(this.#file('kubelet.json'), JSON.stringify(kubelet, null, 2))
+    if (containerd === '2') {
+      const portmap = this.machine.onDisk(PORTMAP)
+      mkdirSync(dirname(portmap), { recursive: true })
+      copyFileSync(join(BINARIES, 'cni/portmap'), portmap)
+    }
     if (proxyMode === 'none') return
     const proxy = kubeProxyConfig({ node: this.name, mode: proxyMode, plan: this.#plan })
     writeFileSync(this.#file('kube-proxy.json'), JSON.stringify(proxy, null, 2))

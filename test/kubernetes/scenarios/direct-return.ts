@@ -60,7 +60,7 @@ async function untilAnnotated(cluster: Cluster, wanted: string): Promise<void> {
 export const directReturn: readonly Scenario[] = [
   {
     name: 'direct server return keeps the client’s address, by the tunnel and without one',
-    isWithoutKubeProxy: true,
+    unfit: ({ hasKubeProxy }) => (hasKubeProxy ? 'kube-proxy serves' : undefined),
     run: clientsKeepTheirAddress,
   },
 ]

@@ -22,10 +22,12 @@ import { rules } from './rules.ts'
 import { scale } from './scale.ts'
 import type { Scenario } from './scenario.ts'
 import { serviceChurn } from './service-churn.ts'
+import { status } from './status.ts'
 
 const ALL: readonly Scenario[] = [
   ...connectivity,
   ...operator,
+  ...status,
   ...fromOutside,
   ...directReturn,
   ...rolling,
@@ -46,24 +48,40 @@ const ALL: readonly Scenario[] = [
   ...kustomize,
 ]
 
+/** Of what differs where kube-proxy and portmap serve and the runtime asks STATUS. */
+export const BESIDE_KUBE_PROXY: readonly Scenario[] = [...connectivity, ...status, ...addresses]
+
 export async function runScenarios(
   cluster: Cluster,
   report: Report,
   names: readonly string[],
   signal: AbortSignal,
+  except: readonly Scenario[] = [],
 ): Promise<void> {
   const chosen = ALL.filter(
-    ({ name }) => names.length === 0 || names.some((part) => name.includes(part)),
+    (scenario) =>
+      !except.includes(scenario) &&
+      (names.length === 0 || names.some((part) => scenario.name.includes(part))),
   )
   if (chosen.length === 0) {
     throw new Error(`no such scenario; there are\n${ALL.map(({ name }) => `  ${name}`).join('\n')}`)
   }
-  for (const scenario of chosen) {
+  await runEach(chosen, cluster, report, signal)
+}
+
+/** @param where what the report adds to their names */
+export async function runEach(
+  scenarios: readonly Scenario[],
+  cluster: Cluster,
+  report: Report,
+  signal: AbortSignal,
+  where = '',
+): Promise<void> {
+  for (const scenario of scenarios) {
     if (signal.aborted) return
-    if (scenario.isWithoutKubeProxy && cluster.hasKubeProxy) {
-      report.skip(scenario.name, 'kube-proxy serves')
-      continue
-    }
-    await report.check(scenario.name, () => scenario.run(cluster))
+    const name = `${scenario.name}${where}`
+    const why = scenario.unfit?.(cluster)
+    if (why === undefined) await report.check(name, () => scenario.run(cluster))
+    else report.skip(name, why)
   }
 }

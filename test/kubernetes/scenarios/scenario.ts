@@ -3,8 +3,8 @@ import type { Cluster } from '../cluster.ts'
 
 export interface Scenario {
   readonly name: string
-  /** Of what kube-proxy does not do: not tried where it serves. */
-  readonly isWithoutKubeProxy?: true
+  /** Why it is not tried on this cluster. */
+  unfit?(cluster: Cluster): string | undefined
   /** Throws what went wrong; returns a figure worth reading, if there is one. Leaves the cluster as it found it. */
   run(cluster: Cluster): Promise<string | undefined>
 }
