@@ -32,6 +32,13 @@ static __always_inline bool packet__is_midstream(const struct packet *p)
 	return p->key.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN;
 }
 
+/* A TCP segment that is more than the first one acknowledges something, and who does not know the connection answers
+ * with a reset. What acknowledges nothing, and resets, may be dropped without a word: they show nothing. */
+static __always_inline bool packet__acknowledges(const struct packet *p)
+{
+	return p->key.proto != IPPROTO_TCP || (p->tcp_flags & (TCP_ACK | TCP_RST)) == TCP_ACK;
+}
+
 /* The first flags of the opener's row. A segment may be anybody's, under any address: its opener is seen once
  * it goes on, and the connection is no more than half open until then. */
 static __always_inline __u32 flow__opener_flags(const struct packet *p)
@@ -40,7 +47,7 @@ static __always_inline __u32 flow__opener_flags(const struct packet *p)
 }
 
 /*
- * What is new of a flow's state, told to both rows. A segment behind a RST shows that the RST was not its
+ * What is new of a flow's state, told to both rows. An acknowledgement behind a RST shows that the RST was not its
  * connection's, or was not believed: anybody who knows the ports can send one.
  */
 __rare int flow__note(struct flow *flow, const struct packet *p)
@@ -50,7 +57,7 @@ __rare int flow__note(struct flow *flow, const struct packet *p)
 
 	if (!flow || !p)
 		return 0;
-	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+	if (packet__acknowledges(p))
 		flow__set(flow, FLOW_SEEN);
 	if (!(p->tcp_flags & (TCP_FIN | TCP_RST)) && !(flow->flags & FLOW_RST))
 		return 0;
@@ -66,7 +73,7 @@ __rare int flow__note(struct flow *flow, const struct packet *p)
 		flow__set(flow, FLOW_FIN);
 		if (other)
 			flow__set(other, FLOW_FIN_REPLY);
-	} else if (!(p->tcp_flags & TCP_SYN)) {
+	} else if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_ACK) {
 		__sync_fetch_and_and(&flow->flags, ~FLOW_RST);
 		if (other)
 			__sync_fetch_and_and(&other->flags, ~FLOW_RST);
@@ -208,9 +215,7 @@ __rare int flow__write_both(const struct packet *p, const struct opening *o)
 	row.source_incarnation = o->source_incarnation;
 	row.target_incarnation = o->target_incarnation;
 	row.source_node = o->source_node;
-	row.flags = o->is_known ? FLOW_SEEN : flow__opener_flags(p);
-	if (packet__is_midstream(p))	/* it has gone on already, the stack's way */
-		row.flags |= FLOW_SEEN;
+	row.flags = (o->is_known ? 0 : FLOW_OPENER) | (packet__acknowledges(p) ? FLOW_SEEN : 0);
 	row.flags |= p->tcp_flags & TCP_RST ? FLOW_RST : p->tcp_flags & TCP_FIN ? FLOW_FIN : 0;
 	key = p->key;
 	if (flow__write(&key, &row, o->is_known))

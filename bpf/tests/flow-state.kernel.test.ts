@@ -103,11 +103,33 @@ describe.each(families)('IPv$family', (actors) => {
     expect(row()).toBeDefined()
   })
 
+  test('who forges segments that acknowledge nothing, or resets, has a connection that is half open', () => {
+    const { says, hears, state } = talk(actors)
+    says()
+    expect(state()).toEqual([0, 0])
+    hears('syn', 'ack')
+    says('psh')
+    says('fin')
+    expect(state()).toEqual([FLOW_FIN, FLOW_SEEN | FLOW_FIN_REPLY])
+    says('rst', 'ack')
+    expect((state()[0] ?? 0) & FLOW_SEEN).toBe(0)
+  })
+
+  test('what acknowledges nothing takes no reset back', () => {
+    const { says, hears, state } = talk(actors)
+    says('syn')
+    hears('syn', 'ack')
+    says('ack')
+    hears('rst')
+    says('psh')
+    expect(state()).toEqual([FLOW_SEEN | FLOW_RST, FLOW_SEEN | FLOW_RST])
+  })
+
   test('a connection that is refused has ended', async () => {
     const { says, hears, state } = talk(actors)
     says('syn')
     hears('rst', 'ack')
-    expect(state()).toEqual([FLOW_RST, FLOW_SEEN | FLOW_RST])
+    expect(state()).toEqual([FLOW_RST, FLOW_RST])
     expect(await sweepOf(world)).toMatchObject({ rows: 2, closed: 2 })
   })
 
@@ -129,7 +151,7 @@ describe.each(families)('IPv$family', (actors) => {
     says('syn')
     says('rst')
     hears('syn', 'ack')
-    expect(state()).toEqual([FLOW_SEEN | FLOW_RST, FLOW_SEEN | FLOW_RST])
+    expect(state()).toEqual([FLOW_RST, FLOW_SEEN | FLOW_RST])
   })
 
   test.each([

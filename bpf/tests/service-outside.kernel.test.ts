@@ -217,11 +217,12 @@ describe.each(families)('IPv$family', (actors) => {
     })
   })
 
-  test('a client that has sent no more than SYNs has not been seen, whoever answers', () => {
+  test('a client that has acknowledged nothing has not been seen, whoever answers', () => {
     const [[key, row], answering] = served(actors, { where: 'here', proto: 6, backend: actors.a })
     const half = [[key, { ...row, flags: row.flags & ~FLOW_SEEN }], answering] as const
     for (const [flag, seen] of [
       ['syn', 0],
+      ['psh', 0],
       ['ack', FLOW_SEEN],
     ] as const) {
       world.check({
