@@ -70,14 +70,14 @@ static __always_inline bool dsr__is_taken_by(const struct node *node, const stru
 	return node && (!(config->flags & CONFIG_NATIVE) || node->flags & NODE_TAKES_DSR);
 }
 
-/* May what this packet begins, and would go to the backend's node by `way`, go so? A node that asks may be the one
- * that has the pod, and takes nothing from the tunnel in its own name. */
+/* May what this packet begins, and would go to the backend's node by `way`, go so? A node that asks, or whose pod does
+ * (without a tunnel), may be the one that has the backend, and takes nothing from there in names of its own. */
 __rare int dsr__is_for(const struct packet *p, const struct config *config, __u64 way)
 {
 	const struct service *service;
 
 	if (!p || !config || !(config->flags & CONFIG_DSR) || !config->overlay_ifindex ||
-	    node__id_of(&p->key.saddr))
+	    node__id_of(&p->key.saddr) || ipcache__remote_node(&p->key.saddr, config->own_node))
 		return false;
 	if (!dsr__is_taken_by(node__find(way__node(way)), config))
 		return false;

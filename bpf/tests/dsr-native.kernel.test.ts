@@ -122,6 +122,33 @@ describe.each(families)('IPv$family, the node that is asked', (actors) => {
     })
   })
 
+  test('a pod of another node asks in this one’s name: its own node believes no pod behind the device', () => {
+    const pod = family === 4 ? '10.244.2.11' : 'fd00:2::11'
+    const byLink = { where: 'uplink', proto: UDP, client: pod, backend: c, name: own1 } as const
+    const [there, back] = begun(actors, byLink, outside.uplink)
+    world.check({
+      what: 'a pod of node 2 → node 1, whose backend is on node 2',
+      program,
+      maps: rows(UDP),
+      packet: udpPacket(links.wire, { src: pod, dst: node1 }, asks),
+      expect: {
+        verdict: 'redirect',
+        redirect: { kind: 'neighbour', ifindex: IFINDEX_UPLINK },
+        packetOut: udpPacket(links.wire, { src: own1, dst: c, ttl: 63 }, gets),
+        ctx: { mark: SB_DONE },
+        maps: {
+          sb_flows: {
+            added: [
+              [there[0], {}],
+              [back[0], {}],
+            ],
+          },
+          sb_counters: counted('from_uplink', 'PASS_UPLINK'),
+        },
+      },
+    })
+  })
+
   test('a connection goes on when rows are judged again, and ends where the node takes it no more', () => {
     const [known, back] = served(actors, flow(TCP), { generation: 2 })
     const ack = tcpPacket(links.wire, asking, asks, ['ack'])
