@@ -60,6 +60,7 @@ __rare int dsr__judge(struct __sk_buff *skb, const struct packet *p, const struc
 	search.list = service->external;
 	if (!dsr__look_up(&search))
 		return DROP_NOT_BACKEND;
+	serving->client.service = 0;	/* who has which backend is the sender's to know */
 	serving->packet = *p;
 	flow = flow__find(&serving->packet.key);
 	if (flow && !dsr__holds(skb, p, flow))	/* the sender decides: it has other rows */

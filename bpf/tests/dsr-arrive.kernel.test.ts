@@ -1,6 +1,12 @@
 // Direct server return by packet vectors: what the node with the backend makes of what another sends on, and whom it does not believe.
-import { afterAll, beforeAll, describe, test } from 'vitest'
-import { CONFIG_DSR, DSR_VNI, SERVICE_HOST_PORT, SERVICE_SOURCE_RANGES } from '../src/layouts.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  CONFIG_DSR,
+  DSR_VNI,
+  SERVICE_AFFINITY,
+  SERVICE_HOST_PORT,
+  SERVICE_SOURCE_RANGES,
+} from '../src/layouts.ts'
 import { type eth, ip, packet, payload, type Rows, tooBig, udp } from '../testing/index.ts'
 import {
   answers,
@@ -126,6 +132,25 @@ describe.each(families)('IPv$family, the node that has the backend', (actors) =>
         },
       },
     })
+  })
+
+  test('which backend a client has is the other node’s to know, whoever asked here before', () => {
+    const affinity = { flags: SERVICE_AFFINITY, affinitySec: 3600 }
+    const kept = () => Array.from(world.map('sb_affinity').keys()).length
+    const { netns } = outside
+    world.reset()
+    world.put(rows(UDP, affinity))
+    // Several times: a test may go on on another CPU, which has a room of its own to work in.
+    for (let sport = 1; sport <= 16; sport++) {
+      const here = udpPacket(links.wire, { src: stranger, dst: node1 }, { ...asks, sport })
+      world.program('sb_from_uplink').testRun({ data: here, netns })
+      expect(kept()).toBe(1)
+      world.map('sb_affinity').delete(Array.from(world.map('sb_affinity').keys())[0] as Uint8Array)
+      const sentOn = udpPacket(naming(a), asking, { ...asks, sport })
+      world.program(program).testRun({ data: sentOn, netns })
+      expect(kept()).toBe(0)
+    }
+    expect(Array.from(world.map('sb_flows').keys())).toHaveLength(64)
   })
 
   test('pods of two nodes that end in the same bytes are told apart', () => {
