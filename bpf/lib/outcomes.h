@@ -100,7 +100,8 @@ enum outcome {
 	/* Dropped, again. */
 	DROP_MORE = 50,
 	DROP_NOT_BACKEND = 50,		/* another node was asked, for what no pod here is a backend of */
-	DROP_MORE_LAST = 50,
+	DROP_NO_ROUTE = 51,		/* between a client outside and its backend, and no route leads there */
+	DROP_MORE_LAST = 51,
 
 	OUTCOMES_MAX = 64,
 };

@@ -367,8 +367,11 @@ static __always_inline int service_flow__route(struct __sk_buff *skb, const stru
 	return ROUTE_OUT;
 }
 
-/* A row of an older generation, or tick: stays with its backend as long as that is where it was. CONTINUE with
- * the row written anew, SERVICE_ENDED, or PASS_STACK while no route leads there. */
+/*
+ * A row of an older generation, or tick: stays with its backend as long as that is where it was. CONTINUE with
+ * the row written anew, or SERVICE_ENDED. While no route leads there the stack tells a pod so; what comes in for an
+ * address of the node it would take for its own, and reset the connection.
+ */
 __rare int service_flow__renew(struct __sk_buff *skb, const struct packet *p, const struct config *config)
 {
 	struct pair *pair = pair__get();
@@ -390,7 +393,7 @@ __rare int service_flow__renew(struct __sk_buff *skb, const struct packet *p, co
 	if (way__kind(pair->row.way) == WAY_DSR)
 		way = dsr__is_in_vain(p, &pair->row) ? 0 : dsr__way(way, config);
 	if (route == ROUTE_NONE)
-		return PASS_STACK;
+		return pair->row.source_incarnation ? PASS_STACK : DROP_NO_ROUTE;
 	if (!way || pair->row.target_incarnation !=
 			    endpoint__incarnation(endpoint__find(&pair->row.to.daddr))) {
 		flow__end_pair(&pair->key);

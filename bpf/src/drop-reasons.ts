@@ -21,7 +21,7 @@ export const OUTCOMES_MAX = 64
 export const DROP_FIRST = 16
 export const DROP_LAST = 47
 export const DROP_MORE = 50
-export const DROP_MORE_LAST = 50
+export const DROP_MORE_LAST = 51
 
 export interface Outcome {
   /** Value of enum outcome. Append only. */
@@ -114,6 +114,11 @@ export const OUTCOMES: readonly Outcome[] = [
     50,
     'DROP_NOT_BACKEND',
     'another node was asked for a service, and sent it on for what is no backend of it here',
+  ),
+  drop(
+    51,
+    'DROP_NO_ROUTE',
+    'to or from a client outside that asks a service, and no route leads there',
   ),
 ]
 

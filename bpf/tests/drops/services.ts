@@ -7,11 +7,15 @@ import {
   SERVICE_SOURCE_RANGES,
 } from '../../src/layouts.ts'
 import type { Rows } from '../../testing/index.ts'
+import { unreachable } from '../outside.ts'
+import { links, udpPacket } from '../packets.ts'
+import { BACKEND_PORT, CLIENT_PORT, served } from '../service-outside-rows.ts'
 import { SERVICES, serving } from '../service-rows.ts'
 import { type Actors, readyConfig, type Shapes } from '../world.ts'
 import { type Drop, fromA, fromTunnel, fromWire, ports, tunnel } from './drop.ts'
 
 const UDP = 17
+const answers = { sport: BACKEND_PORT, dport: CLIENT_PORT }
 
 /** A node that serves; the service's address is in a range of such. */
 function ranges({ family, service }: Actors): Rows<Shapes> {
@@ -74,6 +78,18 @@ export const services: readonly Drop[] = [
     place: 'from_uplink',
     packet: ({ stranger, service }) => fromWire(stranger, service),
     maps: (actors) => ({ ...ranges(actors), ...asked(actors, SERVICE_SOURCE_RANGES) }),
+  },
+  {
+    reason: 'DROP_NO_ROUTE',
+    what: 'the answer to a client to whom no route leads',
+    place: 'from_overlay',
+    packet: ({ c, own1 }) => udpPacket(links.in, { src: c, dst: own1 }, answers),
+    renews: ({ c, own1 }) => ({ source: c, target: own1, proto: UDP, ...answers }),
+    maps: (actors) => {
+      const client = unreachable[actors.family]
+      const flow = { where: 'tunnel', proto: UDP, client, backend: actors.c } as const
+      return { ...ranges(actors), sb_flows: served(actors, { ...flow, name: actors.own1 }) }
+    },
   },
   {
     reason: 'DROP_NOT_BACKEND',
