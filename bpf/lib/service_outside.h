@@ -71,7 +71,7 @@ __rare int service_outside__place(struct __sk_buff *skb, const struct packet *p,
 	struct serving *serving = serving__get();
 	const struct addr *name;
 	struct opening *o;
-	int outcome;
+	int outcome, route;
 
 	if (!serving || !own || !p || !config)
 		return DROP_NOT_READY;
@@ -97,7 +97,7 @@ __rare int service_outside__place(struct __sk_buff *skb, const struct packet *p,
 	case WAY_NODE:
 	case WAY_UPLINK:
 		if (addr__is_zero(name))
-			break;
+			return DROP_NOT_READY;
 		o->target_node = way__node(o->way);
 		serving->packet.key.saddr = *name;
 		return service_outside__place_answers(skb, p, config);
@@ -106,14 +106,18 @@ __rare int service_outside__place(struct __sk_buff *skb, const struct packet *p,
 		o->way_back = way__make(WAY_STACK, 0, READ_ONCE(config->generation));
 		return CONTINUE;
 	default:
-		if (outside__route(skb, &serving->packet, config, &serving->out, false) != ROUTE_OUT)
+		route = outside__route(skb, &serving->packet, config, &serving->out, false);
+		/* A row says for life which way is right while there is a route. */
+		if (route == ROUTE_NONE && !node_addr__find(&serving->packet.key.daddr))
+			return DROP_NO_ROUTE;
+		if (route != ROUTE_OUT)
 			break;
 		o->way = way__make(WAY_OUT, serving->out.ifindex, READ_ONCE(config->generation));
 		serving->mtu = serving->out.mtu;
 		serving->packet.key.saddr = serving->out.source;
 		return service_outside__place_answers(skb, p, config);
 	}
-	/* Routes or addresses are missing: the stack says so. */
+	/* The node itself, or by a device that is no uplink of ours: the stack's. */
 	o->way = way__make(WAY_STACK, 0, READ_ONCE(config->generation));
 	o->way_back = o->way;
 	return CONTINUE;
