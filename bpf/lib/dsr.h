@@ -58,9 +58,12 @@ static long dsr__compare(__u32 index, struct dsr_search *search)
 	return 1;
 }
 
+/* Of a list that has grown too long by now, among the first of it. */
 static __always_inline bool dsr__look_up(struct dsr_search *search)
 {
-	bpf_loop(list__backend_at(search->list, 0), dsr__compare, search, 0);
+	__u32 backends = list__backend_at(search->list, 0);
+
+	bpf_loop(backends < DSR_BACKENDS_MAX ? backends : DSR_BACKENDS_MAX, dsr__compare, search, 0);
 	return !addr__is_zero(&search->found);
 }
 
@@ -123,7 +126,7 @@ static __always_inline void dsr__narrow(struct addr *addr, bool is_ipv6)
 }
 
 /* A SYN on a row that lives, as after a reset that went past here, and by now the backend has left the service:
- * perhaps nobody is there. */
+ * perhaps nobody is there. Of a list too long to be looked through nobody knows. */
 __rare int dsr__is_in_vain(const struct packet *p, const struct flow *flow)
 {
 	struct dsr_search search = {};
@@ -137,7 +140,7 @@ __rare int dsr__is_in_vain(const struct packet *p, const struct flow *flow)
 	search.exactly = flow->to.daddr;
 	dsr_backend__of(&search.wanted, &search.exactly, flow->to.dport);
 	search.list = service->external;
-	return !dsr__look_up(&search);
+	return list__backend_at(search.list, 0) <= DSR_BACKENDS_MAX && !dsr__look_up(&search);
 }
 
 /* As the client sent it, but for one hop. PASS_NODE, or what else became of it. */

@@ -39,13 +39,24 @@ static __always_inline const struct service *dsr__service(const struct packet *p
 	return service__find(&p->key.daddr, p->key.dport, p->key.proto);
 }
 
+/* It has ended in the tick in which it began: the list was looked through for it, and is not again for each SYN of
+ * one who resets what he begins. */
+static __always_inline bool dsr__was_just_found(const struct flow *flow, const struct dsr_backend *wanted)
+{
+	return dsr__is_client_row(flow) && READ_ONCE(flow->created) == clock__now() &&
+	       dsr_backend__is(wanted, &flow->to.daddr, flow->to.dport) && flow->target_incarnation &&
+	       endpoint__incarnation(endpoint__find(&flow->to.daddr)) == flow->target_incarnation;
+}
+
 /* No row holds: is this what it seems? CONTINUE with serving->packet as the backend gets it, or a drop. */
 __rare int dsr__judge(struct __sk_buff *skb, const struct packet *p, const struct config *config, __u32 node)
 {
 	struct serving *serving = serving__get();
 	struct dsr_search search = {};
 	const struct service *service;
+	struct opener_flows *mine;
 	const struct flow *flow;
+	int outcome;
 
 	if (!serving || !p || !config || !(config->flags & CONFIG_SERVICES))
 		return DROP_NOT_READY;
@@ -58,11 +69,18 @@ __rare int dsr__judge(struct __sk_buff *skb, const struct packet *p, const struc
 	if (!service__admits(service, &p->key.saddr))
 		return DROP_SOURCE_RANGE;
 	search.list = service->external;
-	if (!dsr__look_up(&search))
-		return DROP_NOT_BACKEND;
 	serving->client.service = 0;	/* who has which backend is the sender's to know */
 	serving->packet = *p;
 	flow = flow__find(&serving->packet.key);
+	if (!flow) {	/* before the list, which is long to look through */
+		outcome = opener__admit(&mine, &p->key.saddr, 0, 0, FLOW_SERVICE);
+		if (outcome != CONTINUE)
+			return outcome;
+	}
+	if (flow && dsr__was_just_found(flow, &search.wanted))
+		search.found = flow->to.daddr;
+	else if (!dsr__look_up(&search))
+		return DROP_NOT_BACKEND;
 	if (flow && !dsr__holds(skb, p, flow))	/* the sender decides: it has other rows */
 		flow__end_pair(&serving->packet.key);
 	serving->packet.key.daddr = search.found;

@@ -439,8 +439,9 @@ static __always_inline int service_flow__continue(struct __sk_buff *skb, const s
 
 	if (unlikely(outcome != CONTINUE))
 		return outcome;
-	/* Routes are asked again once a tick: they change with no agent, too. */
+	/* Routes are asked again once a tick: they change with no agent, too. A list is long to look through. */
 	return service_flow__go(skb, p, config, flow, false,
-				(way__kind(way) == WAY_OUT && READ_ONCE(flow->seen) != seen) ||
-					(way__kind(way) == WAY_DSR && p->tcp_flags & TCP_SYN));
+				READ_ONCE(flow->seen) != seen &&
+					(way__kind(way) == WAY_OUT ||
+					 (way__kind(way) == WAY_DSR && p->tcp_flags & TCP_SYN)));
 }

@@ -3,11 +3,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   CONFIG_DSR,
   DSR_VNI,
+  FLOW_RST,
+  OPENER_CLIENT,
   SERVICE_AFFINITY,
   SERVICE_HOST_PORT,
   SERVICE_SOURCE_RANGES,
 } from '../src/layouts.ts'
 import { type eth, ip, packet, payload, type Rows, tooBig, udp } from '../testing/index.ts'
+import { sweepOf } from './clock.ts'
 import {
   answers,
   asks,
@@ -17,10 +20,11 @@ import {
   naming,
   PROTOCOLS,
   peer,
+  TCP,
   UDP,
 } from './dsr-packets.ts'
 import { type Outside, openServing } from './outside.ts'
-import { firstFragment, laterFragment, links, udpPacket } from './packets.ts'
+import { firstFragment, laterFragment, links, tcpPacket, udpPacket } from './packets.ts'
 import { BACKEND_PORT, begun, NODE_PORT, type Served, served } from './service-outside-rows.ts'
 import { type Asked, SERVICES, serving } from './service-rows.ts'
 import {
@@ -34,6 +38,8 @@ import {
   VNI,
   type World,
 } from './world.ts'
+
+const TC_ACT_REDIRECT = 7
 
 let outside: Outside
 let world: World
@@ -151,6 +157,47 @@ describe.each(families)('IPv$family, the node that has the backend', (actors) =>
       expect(kept()).toBe(0)
     }
     expect(Array.from(world.map('sb_flows').keys())).toHaveLength(64)
+  })
+
+  test('the list is looked through for those who have room, in its beginning, and once a tick', async () => {
+    const others = rows(TCP, { backends: [{ address: b, port: BACKEND_PORT }] })
+    const packet = tcpPacket(naming(a), asking, asks, ['syn'])
+    const many = { flows: 400, recount: 0 }
+    const who = { kind: OPENER_CLIENT, incarnation: 0, addr: '::' }
+    const full: Rows<Shapes> = { ...others, sb_openers: [[who, many]], sb_opened: [[0, many]] }
+    const slot = (at: number, id: number) =>
+      [
+        { list: 1, slot: at },
+        { backend: id, weight: 0 },
+      ] as const
+    const long = { ...rows(TCP), sb_slots: [slot(0, 1025), slot(1, 999), slot(1025, 101)] }
+    const [[key, row], back] = served(actors, flow(TCP), { flags: FLOW_RST })
+    const ended = (now: number): Rows<Shapes> => ({
+      ...others,
+      sb_flows: [[key, { ...row, seen: now, created: now }], back],
+    })
+    for (const [what, maps, reason] of [
+      ['no room', full, 'DROP_FLOW_SHARE'],
+      ['the last of too many', long, 'DROP_NOT_BACKEND'],
+      ['again, later', ended(0), 'DROP_NOT_BACKEND'],
+    ] as const) {
+      const expect = {
+        verdict: 'shot',
+        maps: { sb_counters: counted('from_overlay', reason) },
+      } as const
+      world.check({ what, program, maps, packet, expect })
+    }
+    let verdict: number | undefined
+    // A tick may begin meanwhile: then the list is asked.
+    for (let tries = 0; verdict === undefined; tries++) {
+      expect(tries).toBeLessThan(10)
+      world.reset()
+      const { now } = await sweepOf(world)
+      world.put(ended(now))
+      const { retval } = world.program(program).testRun({ data: packet, netns: outside.netns })
+      if ((await sweepOf(world)).now === now) verdict = retval
+    }
+    expect(verdict).toBe(TC_ACT_REDIRECT)
   })
 
   test('pods of two nodes that end in the same bytes are told apart', () => {

@@ -1,7 +1,9 @@
 // Direct server return by packet vectors: what the node that is asked sends on.
-import { afterAll, beforeAll, describe, test } from 'vitest'
-import { CONFIG_DSR, FLOW_FIN, FLOW_SEEN } from '../src/layouts.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { CONFIG_DSR, FLOW_FIN, FLOW_SEEN, flow as flowCodec, flowKey } from '../src/layouts.ts'
+import { TypedMap } from '../src/typed-map.ts'
 import { type eth, ip, ip4, packet, payload, tooBig, udp } from '../testing/index.ts'
+import { sweepOf } from './clock.ts'
 import {
   asks,
   gets,
@@ -151,6 +153,42 @@ describe.each(families)('IPv$family, the node that is asked', (actors) => {
             added: [begun(actors, { where: 'here', proto: TCP, backend: a }, outside.uplink)[1]],
           },
           sb_counters: counted('from_uplink', 'PASS_LOCAL'),
+        },
+      },
+    })
+  })
+
+  test('a SYN again asks for its backend once a tick, and not in a list that is too long', async () => {
+    const [[key, row], back] = served(actors, flow(TCP))
+    const gone = rows(TCP, { backends: [{ address: a, port: BACKEND_PORT }] })
+    const packet = tcpPacket(links.wire, asking, asks, ['syn'])
+    const flows = new TypedMap(world.map('sb_flows'), flowKey, flowCodec)
+    let seen: number | undefined
+    let now: number | undefined
+    // A tick may begin between the two: then it is asked for.
+    for (let tries = 0; seen === undefined || seen !== now; tries++) {
+      expect(tries).toBeLessThan(10)
+      world.reset()
+      now = (await sweepOf(world)).now
+      world.put({ ...gone, sb_flows: [[key, { ...row, seen: now, created: now }], back] })
+      world.program(program).testRun({ data: packet, netns: outside.netns })
+      seen = flows.get(key)?.seen
+    }
+    expect(flows.get(key)?.way).toBe(row.way)
+    const long = [
+      { list: 1, slot: 0 },
+      { backend: 1025, weight: 0 },
+    ] as const
+    world.check({
+      what: 'too long',
+      program,
+      maps: { ...gone, sb_slots: [long], sb_flows: [[key, row], back] },
+      packet,
+      expect: {
+        ...sentOn(TCP),
+        maps: {
+          sb_flows: { changed: [[key, {}]] },
+          sb_counters: counted('from_uplink', 'PASS_NODE'),
         },
       },
     })
