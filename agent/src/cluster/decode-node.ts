@@ -1,5 +1,5 @@
 // A Kubernetes Node, v1, to the row that the node network reads of it.
-import { decodeName, Field } from './decode.ts'
+import { DecodeError, decodeName, Field } from './decode.ts'
 import type { NodeRow } from './rows.ts'
 
 /** Key of the taint by which the cluster autoscaler announces that it will delete a node. */
@@ -11,6 +11,12 @@ export function decodeNode(value: unknown): NodeRow {
   const metadata = node.at('metadata')
   const uid = metadata.at('uid').optionalString()
   const taints = node.at('spec').at('taints').list()
+  const addresses = node.at('status').at('addresses').list()
+  const ofType = (type: string): Field[] =>
+    addresses
+      .filter((address) => address.at('type').string() === type)
+      .map((address) => address.at('address'))
+  const externalIPs = ofType('ExternalIP').flatMap(addressIfAny)
   const isLeaving =
     !metadata.at('deletionTimestamp').isAbsent ||
     taints.some((taint) => taint.at('key').optionalString() === TO_BE_DELETED)
@@ -18,15 +24,21 @@ export function decodeNode(value: unknown): NodeRow {
     name: decodeName(metadata.at('name')),
     ...(uid === undefined ? {} : { uid }),
     podCIDRs: decodePodCIDRs(node.at('spec')),
-    internalIPs: node
-      .at('status')
-      .at('addresses')
-      .list()
-      .filter((address) => address.at('type').string() === 'InternalIP')
-      .map((address) => address.at('address').address()),
+    internalIPs: ofType('InternalIP').map((field) => field.address()),
+    ...(externalIPs.length === 0 ? {} : { externalIPs }),
     ...(isLeaving ? { isLeaving } : {}),
     labels: metadata.at('labels').stringMap(),
     annotations: metadata.at('annotations').stringMap(),
+  }
+}
+
+/** A cloud's word for what is outside: a node is one without it, too. */
+function addressIfAny(field: Field): string[] {
+  try {
+    return [field.address()]
+  } catch (error) {
+    if (error instanceof DecodeError) return []
+    throw error
   }
 }
 

@@ -7,6 +7,8 @@ export interface NodeRow {
   readonly podCIDRs: readonly string[]
   /** `status.addresses` of type InternalIP, canonical, in their order. */
   readonly internalIPs: readonly string[]
+  /** The same of type ExternalIP: nobody else may have them. Absent: none. */
+  readonly externalIPs?: readonly string[]
   /** Being deleted, or about to be: the autoscaler's taint says so. Load balancers are to look elsewhere. */
   readonly isLeaving?: true
   readonly labels: Readonly<Record<string, string>>

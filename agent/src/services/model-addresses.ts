@@ -14,7 +14,7 @@ export interface AddressSettings {
 }
 
 /** Of a node, what counts here. */
-type Claiming = Pick<NodeRow, 'internalIPs' | 'podCIDRs'>
+type Claiming = Pick<NodeRow, 'internalIPs' | 'externalIPs' | 'podCIDRs'>
 
 export class AddressRules {
   readonly #allowed = new Prefixes()
@@ -52,7 +52,7 @@ export class AddressRules {
     if (kind === 'ExternalIP' && this.#allowed.around(address) === undefined) {
       return 'it is outside of what --external-ip-cidrs allows'
     }
-    if (this.#nodes.around(address) !== undefined) return 'it is the InternalIP of a node'
+    if (this.#nodes.around(address) !== undefined) return 'it is an address of a node'
     const pods = this.#pods.around(address)
     if (pods !== undefined) return `it is in the pod range ${pods}`
     const services = this.#services.around(address)
@@ -61,9 +61,11 @@ export class AddressRules {
 }
 
 function claimsOf(node: Claiming | undefined): Set<string> {
-  const { internalIPs = [], podCIDRs = [] } = node ?? {}
+  const { internalIPs = [], externalIPs = [], podCIDRs = [] } = node ?? {}
   return new Set([
-    ...internalIPs.map((address) => `${address}/${familyOf(address) === 4 ? 32 : 128}`),
+    ...[...internalIPs, ...externalIPs].map(
+      (address) => `${address}/${familyOf(address) === 4 ? 32 : 128}`,
+    ),
     ...podCIDRs,
   ])
 }

@@ -10,7 +10,7 @@ import type { ServiceRows } from './rows.ts'
 import { service, slice } from './testing/objects.ts'
 
 const SETTINGS: ModelSettings = {
-  externalIPCIDRs: ['198.51.100.0/24'],
+  externalIPCIDRs: ['198.51.100.0/24', '2001:db8:51::/48'],
   clusterCIDRs: ['10.200.0.0/16'],
   serviceCIDRs: ['10.96.0.0/12'],
 }
@@ -196,7 +196,7 @@ const OUTSIDE: [string, string, string | undefined][] = [
   ['ExternalIP', '198.51.100.7', undefined],
   ['ExternalIP', '203.0.113.7', 'it is outside of what --external-ip-cidrs allows'],
   ['LoadBalancer', '203.0.113.7', undefined],
-  ['LoadBalancer', '192.0.2.1', 'it is the InternalIP of a node'],
+  ['LoadBalancer', '192.0.2.1', 'it is an address of a node'],
   ['LoadBalancer', '10.244.1.9', 'it is in the pod range 10.244.1.0/24'],
   ['LoadBalancer', '10.200.3.4', 'it is in the pod range 10.200.0.0/16'],
   ['LoadBalancer', '10.99.0.1', 'it is in the service range 10.96.0.0/12'],
@@ -269,13 +269,15 @@ test('an address is given back when the node that has it comes, and given when i
   expect(frontends('default/web')).toBe('ClusterIP 10.96.0.1')
   nodes.upsert(node('n8', 'a', '192.0.2.8', '203.0.113.0/24'))
   expect(frontends('default/api')).toBe('ClusterIP 10.96.0.2')
+  nodes.upsert({ ...node('n9'), externalIPs: ['203.0.113.7'] })
+  expect(model.computed).toBe(5)
   nodes.remove('n9')
   expect(frontends('default/web')).toBe('ClusterIP 10.96.0.1')
   nodes.remove('n8')
   expect(frontends('default/web')).toBe('ClusterIP 10.96.0.1, LoadBalancer 203.0.113.7')
   expect(said()).toEqual([])
   expect(events.map(({ message }) => message.replace(/.*: /, ''))).toEqual([
-    'it is the InternalIP of a node',
+    'it is an address of a node',
     'it is in the pod range 203.0.113.0/24',
     'it is in the pod range 203.0.113.0/24',
   ])
@@ -304,14 +306,23 @@ describe('two Services and one address', () => {
   const NEW = '2026-02-01T00:00:00Z'
   const shared = 'LoadBalancer 203.0.113.7'
 
-  test('the older has it, and the other when that goes, whatever came first', () => {
+  test.each([
+    ['LoadBalancer', '203.0.113.7', '10.96.0.'],
+    ['LoadBalancer', '2001:db8::7', 'fd96::'],
+    ['ExternalIP', '198.51.100.7', '10.96.0.'],
+    ['ExternalIP', '2001:db8:51::7', 'fd96::'],
+  ])('%s %s: the older has it, and the other when that goes, whatever came first', (...which) => {
+    const [kind, address, range] = which
+    const shared = `${kind} ${address}`
+    const spec = kind === 'ExternalIP' ? { externalIPs: [address] } : {}
+    const ingress = kind === 'ExternalIP' ? [] : [{ ip: address }]
     const { services, events, markReady } = all
     markReady()
-    services.upsert(claiming('a', '10.96.0.1', NEW))
+    services.upsert(service('a', `${range}1`, { createdAt: NEW, spec, ingress }))
     expect(frontends('default/a')).toContain(shared)
-    services.upsert(claiming('b', '10.96.0.2', OLD))
+    services.upsert(service('b', `${range}2`, { createdAt: OLD, spec, ingress }))
     expect(frontends('default/b')).toContain(shared)
-    expect(frontends('default/a')).toBe('ClusterIP 10.96.0.1')
+    expect(frontends('default/a')).toBe(`ClusterIP ${range}1`)
     expect(said()).toEqual([
       `taken Service/default/a: ${shared} port 80/TCP is not served: Service default/b has it`,
     ])

@@ -95,8 +95,11 @@ async function readBounded(path: string): Promise<string> {
 
 function objectOfNode({ row, createdAt }: Entry<NodeRow>): object[] {
   if (row === undefined) return []
-  const { podCIDRs, internalIPs } = row
-  const addresses = internalIPs.map((address) => ({ type: 'InternalIP', address }))
+  const { podCIDRs, internalIPs, externalIPs = [] } = row
+  const addresses = [
+    ...internalIPs.map((address) => ({ type: 'InternalIP', address })),
+    ...externalIPs.map((address) => ({ type: 'ExternalIP', address })),
+  ]
   const metadata = metadataOf(row, createdAt)
   return [{ apiVersion: 'v1', kind: 'Node', metadata, spec: { podCIDRs }, status: { addresses } }]
 }
