@@ -310,21 +310,33 @@ test('after a thousand random changes the maps are as if they were written afres
   expect(readAll(maps)).toEqual(await fresh([...rows.values()]))
 }, 60_000)
 
-test('a full map is named, old rows live on, and once there is room the rest is written', async () => {
-  const small = createMaps(20)
-  others.push(small)
-  const target = await started({ maps: small })
-  await target.update(serviceAt(1, many(10)))
-  await target.update(serviceAt(2, many(5, 20)))
-  const before = readAll(small)
-  const more = serviceAt(1, many(14))
-  await expect(target.update(more)).rejects.toMatchObject({ code: 'map-full', map: 'sb_slots' })
-  expect(readAll(small).headers).toEqual(before.headers)
-  expect(target.writer.refusals.get('sb_slots')).toBe(1)
-  await target.remove({ key: 'shop/s2', row: undefined })
-  await target.update(more)
-  expect(readAll(small)).toEqual(await fresh([more]))
-})
+const ranges = (count: number) => Array.from({ length: count }, (_, at) => `192.0.${at}.0/24`)
+test.each<[string, number, ServiceRows]>([
+  ['sb_slots', 20, serviceAt(1, many(14), { sourceRanges: ranges(2) })],
+  ['sb_backends', 16, serviceAt(1, many(14), { sourceRanges: ranges(2) })],
+  ['sb_src_ranges', 3, serviceAt(1, many(10), { sourceRanges: ranges(3) })],
+  [
+    'sb_services',
+    5,
+    serviceAt(1, many(10), { sourceRanges: ranges(2) }, [nodePort(30_001), nodePort(30_002)]),
+  ],
+])(
+  '%s is full: it is named, old rows live on, and once there is room the rest is written',
+  async (map, size, more) => {
+    const small = createMaps(4096, { [map]: size })
+    others.push(small)
+    const target = await started({ maps: small })
+    await target.update(serviceAt(1, many(10), { sourceRanges: ranges(2) }))
+    await target.update(serviceAt(2, many(5, 20), { sourceRanges: ranges(1) }))
+    const before = readAll(small)
+    await expect(target.update(more)).rejects.toMatchObject({ code: 'map-full', map })
+    expect(readAll(small).headers).toMatchObject(before.headers)
+    expect(target.writer.refusals).toEqual(new Map([[map, 1]]))
+    await target.remove({ key: 'shop/s2', row: undefined })
+    await target.update(more)
+    expect(readAll(small)).toEqual(await fresh([more]))
+  },
+)
 
 test('two Services that ask for one address: the first has it, the other is named and gets it when it is free', async () => {
   const target = await started()

@@ -21,11 +21,21 @@ export interface TestMaps extends ServiceMaps {
   close(): void
 }
 
-export function createMaps(max: number = 4096): TestMaps {
+export function createMaps(
+  max: number = 4096,
+  sizes: Readonly<Record<string, number>> = {},
+): TestMaps {
   const opened: BpfMap[] = []
   const make = (name: string, keySize: number, valueSize: number, type = 'hash'): BpfMap => {
     const map = BpfMap.create({
-      ...{ type, keySize, valueSize, maxEntries: max, name, flags: BPF_F_NO_PREALLOC },
+      ...{
+        type,
+        keySize,
+        valueSize,
+        maxEntries: sizes[name] ?? max,
+        name,
+        flags: BPF_F_NO_PREALLOC,
+      },
     } as Parameters<typeof BpfMap.create>[0])
     opened.push(map)
     return map
