@@ -1,5 +1,6 @@
 // The datapath on sockets: attached where it is told, replaced by the next process, taken off with services; who is in the way is named.
-import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BpfMap, BpfObject, CgroupAttachment, listCgroup, objectPath } from '@sinabro/libbpf-ts'
@@ -173,6 +174,27 @@ test('a root that is none is refused with what to do', async () => {
       message: expect.stringContaining('--cgroup-root'),
     })
   }
+})
+
+test('in a container that has its own cgroups only, the root that would be found is refused', async () => {
+  const hooks = new URL('./cgroup-hooks.ts', import.meta.url)
+  const script = `
+    const { CgroupHooks } = await import('${hooks}')
+    try {
+      new CgroupHooks({ linksDir: '/none' }).isAttached({})
+    } catch ({ code, message }) {
+      console.log(code + ': ' + message)
+    }`
+  const mountpoint = mkdtempSync(join(tmpdir(), 'sinabro-container-'))
+  const mount = 'umount --all --types cgroup2; mount -t cgroup2 cgroup2 "$0" && exec "$@"'
+  const inside = ['--input-type=module', '-e', script]
+  const container = ['unshare', '--cgroup', '--mount', 'sh', '-c', mount, mountpoint]
+  const enter = ['-c', 'echo $$ >"$0/cgroup.procs" && exec "$@"', cgroup.path]
+  const said = execFileSync('sh', [...enter, ...container, process.execPath, ...inside])
+  rmdirSync(mountpoint)
+  expect(`${said}`.trim()).toBe(
+    `cgroup: ${mountpoint} has the cgroups of this container only: mount the node's into it, and name where with --cgroup-root`,
+  )
 })
 
 test('hostNetnsCookie() is that of the node’s namespace', async () => {
