@@ -1,7 +1,6 @@
 // The latency from a slice's trigger time to the map: which changes count, and from when.
 import { expect, test } from 'vitest'
 import { createCluster } from '../cluster/cluster.ts'
-import type { Clock } from '../runtime/clock.ts'
 import { FakeClock } from '../runtime/testing/fake-clock.ts'
 import { ProgrammingLatency } from './programming-latency.ts'
 
@@ -40,25 +39,19 @@ test('a change that led to no write does not wait for the next that does', async
 test.each([3_600_000, -3_600_000])(
   'a clock of the node that is set by %i ms in between changes no latency',
   async (jumpMs) => {
-    const steady = new FakeClock()
-    let jumped = 0
-    const clock: Clock = {
-      now: () => steady.now() + jumped,
-      monotonicMs: () => steady.monotonicMs(),
-      sleep: (ms, signal) => steady.sleep(ms, signal),
-    }
+    const clock = new FakeClock()
     const { endpointSlices } = createCluster()
     const latency = new ProgrammingLatency(endpointSlices, clock)
     const hear = (triggeredAt: number): void => {
       endpointSlices.upsert({ ...SLICE, ports: [], endpoints: [], triggeredAt })
     }
-    await steady.advance(5_000)
+    await clock.advance(5_000)
     hear(clock.now())
-    jumped = jumpMs
-    await steady.advance(2_000)
+    clock.jump(jumpMs)
+    await clock.advance(2_000)
     latency.written('shop/web')
     hear(clock.now())
-    await steady.advance(1_000)
+    await clock.advance(1_000)
     latency.written('shop/web')
     expect(latency.histogram.samples()).toMatchObject([{ count: 2, sum: 3 }])
   },

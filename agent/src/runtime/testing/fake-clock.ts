@@ -8,6 +8,7 @@ interface Sleeper {
 
 export class FakeClock implements Clock {
   #now: number
+  #jumpedMs = 0
   #sleepers: Sleeper[] = []
 
   constructor(startMs = 1_700_000_000_000) {
@@ -15,7 +16,12 @@ export class FakeClock implements Clock {
   }
 
   now(): number {
-    return this.#now
+    return this.#now + this.#jumpedMs
+  }
+
+  /** The wall clock alone is set, as by a person: nothing that sleeps is due sooner or later. */
+  jump(ms: number): void {
+    this.#jumpedMs += ms
   }
 
   monotonicMs(): number {
