@@ -1,12 +1,16 @@
 // Services of both families as pods, nodes and hosts outside meet them, with and without programs at their sockets.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Lab, Pod } from '../lab/index.ts'
+import { Conversations } from '../lab/conversation.ts'
+import { eventually, type Lab, type Pod } from '../lab/index.ts'
 import { echoUdp, greet, type Place, serve } from '../lab/talk.ts'
+import { WHO_PORT } from '../lab/who.ts'
 import { grown } from './hostile-frames.ts'
 import { knock, nodePlace } from './masquerade-stage.ts'
 import {
   addServers,
   answerers,
+  BALANCED,
+  balanceTo,
   clusterIPs,
   dial,
   ECHO_PORT,
@@ -20,6 +24,7 @@ import {
   unhooked,
   untilAnsweredBy,
   WEB_PORT,
+  writeBalanced,
   writeService,
 } from './service-stage.ts'
 import { whatIsWrong } from './stage.ts'
@@ -33,6 +38,7 @@ const HOST = 14
 const NODE_PORTS = 15
 const LOCAL = 16
 const TERMINATING = 17
+const DATAGRAMS = 18
 const NOBODY = 99
 
 let lab: Lab
@@ -198,6 +204,41 @@ describe.each(FAMILIES)('IPv%i', (family) => {
     expect(await dial(outside, nodeAddress(1), NODE_PORT + 10, SILENCE_SEC)).toBe('silent')
   })
 })
+
+test.each(FAMILIES)(
+  'IPv%i: datagrams move when their backend leaves, a pod’s and those from outside',
+  async (family) => {
+    const ports = [{ name: 'who', port: WHO_PORT, targetPort: WHO_PORT, protocol: 'UDP' as const }]
+    writeBalanced(lab, DATAGRAMS, [endpointOf(a)], { ports })
+    await balanceTo(lab, 1)
+    const addresses = [clusterIPs(DATAGRAMS)[family], BALANCED[family]] as const
+    using inside = new Conversations(unhooked(client), 'udp', addresses[0])
+    using outside = new Conversations(
+      { machine: lab.outside, name: 'outside' },
+      'udp',
+      addresses[1],
+    )
+    for (const one of [inside, outside]) {
+      await eventually('a datagram to be answered', async () => (await one.open())[0] !== null)
+    }
+    const backends = async (): Promise<string> => {
+      // They go on all the time, so that nothing ends because it rests.
+      for (const one of [inside, outside]) await one.ask()
+      const found: string[] = []
+      for (const to of addresses) {
+        const { stdout } = await lab.node(1).exec(['sinabro', 'flows', '--to', to, '-o', 'json'])
+        const { flows } = JSON.parse(stdout) as { flows: { backend?: { address: string } }[] }
+        found.push([...new Set(flows.map(({ backend }) => backend?.address))].join('+'))
+      }
+      return found.join(' ')
+    }
+    const by = (pod: Pod): string => `${pod.address(family)} ${pod.address(family)}`
+    expect(await backends()).toBe(by(a))
+    writeBalanced(lab, DATAGRAMS, [endpointOf(b)], { ports })
+    await eventually('both to ask another', async () => (await backends()) === by(b), 10_000)
+    expect([await inside.ask(), await outside.ask()]).not.toContainEqual([null])
+  },
+)
 
 test('a node’s own processes reach node ports at 127.0.0.1', async () => {
   await untilAnsweredBy(nodePlace(lab, 1), '127.0.0.1', ['a', 'b'], NODE_PORT)
