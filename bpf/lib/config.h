@@ -31,3 +31,10 @@ static __always_inline bool config__has_tunnel(const struct config *config)
 {
 	return config->overlay_ifindex && !(config->flags & CONFIG_NATIVE);
 }
+
+/* A VXLAN device has the tunnel's port here: ours, the kernel's own, or one for direct server return. Others of the
+ * cluster may have one where this node has none. */
+static __always_inline bool config__has_vxlan(const struct config *config)
+{
+	return config->overlay_ifindex || !(config->flags & CONFIG_NATIVE);
+}

@@ -9,7 +9,9 @@
 
 /*
  * A packet for the tunnel's port may go to pods only. Masqueraded by this node it would come to another
- * node from a node's address, and what is inside would be believed. CONTINUE or DROP_TUNNEL_PORT.
+ * node from a node's address, and what is inside would be believed. A node that has no device at that port
+ * sends what it likes there, but not to other nodes in its own name: pods keep theirs towards them. CONTINUE or
+ * DROP_TUNNEL_PORT.
  */
 __rare int guard__tunnel_port(const struct packet *p, const struct config *config)
 {
@@ -19,6 +21,9 @@ __rare int guard__tunnel_port(const struct packet *p, const struct config *confi
 		return CONTINUE;
 	if (endpoint__is_pod(endpoint__find(&p->key.daddr)) ||
 	    ipcache__remote_node(&p->key.daddr, config->own_node))
+		return CONTINUE;
+	if (!config__has_vxlan(config) &&
+	    (!node__id_of(&p->key.daddr) || endpoint__is_pod(endpoint__find(&p->key.saddr))))
 		return CONTINUE;
 	return DROP_TUNNEL_PORT;
 }

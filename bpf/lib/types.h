@@ -50,7 +50,7 @@ struct config {
 	__u32 overlay_ifindex;		/* the VXLAN device; 0 = none. With CONFIG_NATIVE for direct return alone */
 	__u32 vni;
 	__u8 overlay_mac[6];		/* of the overlay device: inner source of what we send */
-	__be16 tunnel_port;		/* outer UDP port, forbidden to pods; 0 = no VXLAN device */
+	__be16 tunnel_port;		/* outer UDP port, here or of other nodes; 0 = not known yet */
 	__u32 uplink_ifindex;		/* the link that nodes with NODE_ON_UPLINK are on; 0 = none */
 	struct addr tunnel_local4;	/* outer source towards IPv4 peers; all zero = kernel's choice */
 	struct addr tunnel_local6;	/* outer source towards IPv6 peers; all zero = kernel's choice */

@@ -28,7 +28,8 @@
 
 static __always_inline bool xdp_tunnel__is(const struct packet *p, const struct config *config)
 {
-	return p->key.proto == IPPROTO_UDP && config->tunnel_port && p->key.dport == config->tunnel_port;
+	return p->key.proto == IPPROTO_UDP && config->tunnel_port && p->key.dport == config->tunnel_port &&
+	       config__has_vxlan(config);
 }
 
 /*

@@ -81,7 +81,8 @@ static __always_inline int to_uplink(struct __sk_buff *skb)
 		return PASS_FOREIGN;
 	if (unlikely(parse(skb, &p) != PARSED_IP))
 		return PASS_FOREIGN;
-	if (p.key.proto == IPPROTO_UDP && p.key.dport == config->tunnel_port && config->tunnel_port)
+	if (p.key.proto == IPPROTO_UDP && p.key.dport == config->tunnel_port && config->tunnel_port &&
+	    config__has_vxlan(config))
 		return PASS_TUNNEL;
 	if (unlikely(p.flags & PACKET_NEIGHBOUR))
 		return PASS_FOREIGN;

@@ -35,7 +35,7 @@ describe.each(families)('IPv$family', (actors) => {
   const here = { address: a, port: BACKEND_PORT }
   const native = {
     ...nativeRows,
-    sb_config: [[0, { ...readyConfig, flags: SERVICES | CONFIG_NATIVE, tunnelPort: 0 }]],
+    sb_config: [[0, { ...readyConfig, flags: SERVICES | CONFIG_NATIVE }]],
   } as const
   const ping = { source: a, target: stranger, proto: UDP, sport: 7, dport: 9 }
   const fromC = { source: c, target: a, proto: UDP, ...asks }

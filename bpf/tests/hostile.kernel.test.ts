@@ -2,13 +2,14 @@
 import { afterAll, beforeAll, describe, test } from 'vitest'
 import { ip, packet, timeExceeded } from '../testing/index.ts'
 import { links, udpPacket } from './packets.ts'
-import { local, localBack, opened, remote, remoteBack } from './rows.ts'
+import { local, localBack, opened, remote, remoteBack, stack, stackBack } from './rows.ts'
 import {
   counted,
   families,
   IFINDEX_B,
   IFINDEX_OVERLAY,
   loadWorld,
+  nativeRows,
   SB_DONE,
   TUNNEL_PORT,
   type World,
@@ -23,7 +24,7 @@ beforeAll(async () => {
 })
 afterAll(() => world?.close())
 
-describe.each(families)('IPv$family', ({ a, b, c, stranger }) => {
+describe.each(families)('IPv$family', ({ a, b, c, node2, stranger }) => {
   test("a pod's port of the tunnel's number is a port like any other", () => {
     const toB = { source: a, target: b, proto: UDP, ...ports }
     const toC = { source: a, target: c, proto: UDP, ...ports }
@@ -56,6 +57,25 @@ describe.each(families)('IPv$family', ({ a, b, c, stranger }) => {
         },
       },
     })
+  })
+
+  test('without a tunnel so it is towards nodes, who see the pod, and towards anybody else', () => {
+    for (const target of [node2, stranger]) {
+      const flow = { source: a, target, proto: UDP, ...ports }
+      world.check({
+        what: `to ${target}`,
+        program: 'sb_from_pod',
+        maps: nativeRows,
+        packet: udpPacket(links.fromA, { src: a, dst: target }, ports),
+        expect: {
+          verdict: 'next',
+          maps: {
+            sb_flows: { added: opened(flow, stack, stackBack) },
+            sb_counters: counted('from_pod', 'PASS_STACK'),
+          },
+        },
+      })
+    }
   })
 
   test('an ICMP error about what the pod was sent passes, whoever sent it', () => {

@@ -42,7 +42,6 @@ export const modes = {
           ...readyConfig,
           flags: TRANSLATED | CONFIG_NATIVE,
           overlayIfindex: 0,
-          tunnelPort: 0,
           uplinkIfindex: IFINDEX_UPLINK,
         },
       ],

@@ -103,7 +103,6 @@ export function kindsOf(actors: Actors, outside: Outside): readonly Served[] {
   const withoutTunnel = (generation?: number, flags = 0) => ({
     ...config({
       overlayIfindex: 0,
-      tunnelPort: 0,
       uplinkIfindex: IFINDEX_UPLINK,
     })(generation, flags | CONFIG_NATIVE),
     sb_nodes: nativeRows.sb_nodes ?? [],

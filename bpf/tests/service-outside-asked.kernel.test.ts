@@ -17,7 +17,7 @@ import {
 } from '../src/layouts.ts'
 import type { Rows } from '../testing/index.ts'
 import { type Clock, clockOf } from './clock.ts'
-import { type Outside, openServing } from './outside.ts'
+import { type Outside, openServing, UPLINK_MTU } from './outside.ts'
 import { laterFragment, links, pingPacket, tcpPacket, udpPacket } from './packets.ts'
 import { BACKEND_PORT, begun, CLIENT_PORT, NODE_PORT, served } from './service-outside-rows.ts'
 import { type Asked, SERVICES, serving } from './service-rows.ts'
@@ -58,7 +58,7 @@ const passes = (outcome: string) => ({
 const foreign = passes('PASS_FOREIGN')
 
 describe.each(families)('IPv$family', (actors) => {
-  const { family, a, b, c, node1, service, stranger } = actors
+  const { family, a, b, c, node1, node2, service, stranger } = actors
   const here = { address: a, port: BACKEND_PORT }
   const row = (more: Partial<Asked> = {}) =>
     serving({ family, proto: UDP, port: NODE_PORT, backends: [here], ...more })
@@ -191,14 +191,14 @@ describe.each(families)('IPv$family', (actors) => {
     }
   })
 
+  const native = {
+    ...readyConfig,
+    flags: SERVICES | CONFIG_NATIVE,
+    overlayIfindex: 0,
+    uplinkIfindex: IFINDEX_UPLINK,
+  }
+
   test('without a tunnel, pods of other nodes ask from outside, too', () => {
-    const native = {
-      ...readyConfig,
-      flags: SERVICES | CONFIG_NATIVE,
-      overlayIfindex: 0,
-      tunnelPort: 0,
-      uplinkIfindex: IFINDEX_UPLINK,
-    }
     world.check({
       what: 'c → node 1',
       program,
@@ -273,6 +273,51 @@ describe.each(families)('IPv$family', (actors) => {
         },
       })
     }
+  })
+
+  test('without a tunnel, nobody asks other nodes where they may have one; beyond the nodes it is a port like any', () => {
+    const rows = (address: string) =>
+      ({
+        ...nativeRows,
+        ...row({ backends: [{ address, port: TUNNEL_PORT }] }),
+        sb_config: [[0, native]],
+      }) as const
+    for (const src of [c, stranger]) {
+      world.check({
+        what: `${src} → node 2`,
+        program,
+        maps: rows(node2),
+        packet: ask(node1, src),
+        expect: {
+          verdict: 'shot',
+          maps: { sb_counters: counted('from_uplink', 'DROP_TUNNEL_PORT') },
+        },
+      })
+    }
+    const host = family === 4 ? '192.0.2.77' : '2001:db8::77'
+    const flow = {
+      ...({ where: 'out', proto: UDP, backend: host, backendPort: TUNNEL_PORT } as const),
+      ...{ name: node1, ifindex: outside.uplink, mtu: UPLINK_MTU },
+    }
+    world.check({
+      what: `${stranger} → ${host}`,
+      program,
+      maps: rows(host),
+      packet: ask(),
+      expect: {
+        verdict: 'redirect',
+        redirect: { kind: 'neighbour', ifindex: outside.uplink },
+        packetOut: udpPacket(
+          links.wire,
+          { src: node1, dst: host, ttl: 63 },
+          { sport: CLIENT_PORT, dport: TUNNEL_PORT },
+        ),
+        maps: {
+          sb_flows: { added: begun(actors, flow, outside.uplink) },
+          sb_counters: counted('from_uplink', 'PASS_OUT'),
+        },
+      },
+    })
   })
 
   test('those outside get the list that is for them', () => {

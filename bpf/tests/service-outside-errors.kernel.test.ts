@@ -57,7 +57,6 @@ const native = {
         ...readyConfig,
         flags: SERVICES | CONFIG_NATIVE,
         overlayIfindex: 0,
-        tunnelPort: 0,
         uplinkIfindex: IFINDEX_UPLINK,
       },
     ],

@@ -27,6 +27,7 @@ export interface Served {
   readonly service?: string
   readonly client?: string
   readonly backend: string
+  readonly backendPort?: number
   /** In whose name the backend is asked; default: the client's. */
   readonly name?: string
   readonly clientPort?: number
@@ -49,7 +50,7 @@ export interface Judged {
 function pair(actors: Actors, served: Served, changes: Judged = {}) {
   const { node1, stranger } = actors
   const { where, proto, service = node1, client = stranger, backend, name = client } = served
-  const { clientPort = CLIENT_PORT, port = clientPort } = served
+  const { clientPort = CLIENT_PORT, port = clientPort, backendPort = BACKEND_PORT } = served
   const { generation = GENERATION, flags = 0, answeredBy, incarnation = INCARNATION_A } = changes
   const all = FLOW_SEEN | FLOW_SERVICE | FLOW_TRANSLATED | flags
   const key: FlowSpec = {
@@ -63,7 +64,7 @@ function pair(actors: Actors, served: Served, changes: Judged = {}) {
     source: backend,
     target: name,
     proto,
-    sport: BACKEND_PORT,
+    sport: backendPort,
     dport: port,
   }
   const ways = {
@@ -79,7 +80,7 @@ function pair(actors: Actors, served: Served, changes: Judged = {}) {
     ...ways[where],
     generation,
     flags: all | FLOW_OPENER,
-    to: { saddr: name, daddr: backend, sport: port, dport: BACKEND_PORT },
+    to: { saddr: name, daddr: backend, sport: port, dport: backendPort },
   }
   const leaves: RowSpec =
     answeredBy === undefined || where === 'dsr'

@@ -53,7 +53,6 @@ const configs = {
     ...readyConfig,
     flags: SERVICES | CONFIG_NATIVE,
     overlayIfindex: 0,
-    tunnelPort: 0,
     uplinkIfindex: IFINDEX_UPLINK,
   },
 } as const

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, test } from 'vitest'
 import {
   CONFIG_MASQUERADE,
+  CONFIG_NATIVE,
   CONFIG_READY,
   CONFIG_TRANSLATED,
   FLOW_FIN,
@@ -407,6 +408,18 @@ describe.each(families)('IPv$family', ({ family, a, service, stranger, node1, no
       maps: { ...only(OTHER), sb_flows: outside.standing(spec, PORT) },
       packet: udpPacket(links.wire, { src: node1, dst: node2 }, ports),
       expect: { verdict: 'next', maps: { sb_counters: counted('to_uplink', 'PASS_TUNNEL') } },
+    })
+    const native = { ...readyConfig, flags: MASQUERADE | CONFIG_NATIVE, overlayIfindex: 0 }
+    world.check({
+      what: 'pod → stranger, without a tunnel: a port like any',
+      program: 'sb_to_uplink',
+      maps: { sb_config: [[0, native]] },
+      packet: udpPacket(links.wire, { src: a, dst: stranger }, ports),
+      ctx: { mark: SB_TO_TRANSLATE },
+      expect: {
+        verdict: 'shot',
+        maps: { sb_counters: counted('to_uplink', 'DROP_TRANSLATION_TAKEN') },
+      },
     })
   })
 

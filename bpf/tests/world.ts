@@ -300,7 +300,6 @@ export const nativeRows: Rows<Shapes> = {
         ...readyConfig,
         flags: CONFIG_READY | CONFIG_NATIVE,
         overlayIfindex: 0,
-        tunnelPort: 0,
         uplinkIfindex: IFINDEX_UPLINK,
       },
     ],

@@ -77,7 +77,6 @@ const nativeConfig = () =>
           ...readyConfig,
           flags: SERVICES | (nativeRows.sb_config?.[0]?.[1].flags ?? 0),
           overlayIfindex: 0,
-          tunnelPort: 0,
           uplinkIfindex: outside.uplink,
         },
       ],

@@ -139,7 +139,7 @@ export class DesiredOverlay {
     const { overlayMac: mac, tunnelAddress, tunnelFamily: dsrFamily, ownAddresses } = self
     const common = { mac, mtu: this.#mtuOver(underlay.mtu), addresses: ownAddresses }
     if (tunnel !== 'none') return [{ tunnel, ...common, port, vni, tunnelAddress }]
-    const own = { tunnel, ...common, uplink: underlay.index } as const
+    const own = { tunnel, ...common, port, uplink: underlay.index } as const
     if (!hasDsrDevice) return [own]
     const mtu = this.#mtuOver(underlay.mtu, 'bpf')
     const device = { tunnel: 'bpf', mac, mtu, addresses: [], port, vni, tunnelAddress } as const

@@ -24,6 +24,8 @@ export interface TunnelDeviceRow extends DeviceRow {
 
 export interface OwnDeviceRow extends DeviceRow {
   readonly tunnel: 'none'
+  /** Outer UDP port of nodes that have a device for direct server return. */
+  readonly port: number
   /** Index of the device that has the address this node is known by. */
   readonly uplink: number
   /** There is a device for direct server return besides, between outer addresses of this family. */
@@ -79,9 +81,10 @@ export function isUsable({ vxlan }: Link, row: OverlayDeviceRow): boolean {
 export function configOf(row: OverlayDeviceRow, index: number): WayConfig {
   const { mac: overlayMac } = row
   if (row.tunnel === 'none') {
-    const { uplink: uplinkIfindex, dsrFamily } = row
+    const { port: tunnelPort, uplink: uplinkIfindex, dsrFamily } = row
     const flags = CONFIG_NATIVE | (dsrFamily === 6 ? CONFIG_TUNNEL_IPV6 : 0)
-    return { flags, overlayMac, uplinkIfindex, ...(dsrFamily === undefined ? NO_VXLAN : {}) }
+    const way = { flags, overlayMac, tunnelPort, uplinkIfindex }
+    return { ...way, ...(dsrFamily === undefined ? NO_VXLAN : {}) }
   }
   const { vni, port: tunnelPort, tunnelAddress, isForDsr = false } = row
   const isIpv6 = tunnelAddress.includes(':')
@@ -102,7 +105,6 @@ type WayConfig = Pick<Config, 'flags'> &
 
 const NO_VXLAN = {
   overlayIfindex: 0,
-  tunnelPort: 0,
   vni: 0,
   tunnelLocal4: '::',
   tunnelLocal6: '::',

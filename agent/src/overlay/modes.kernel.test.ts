@@ -126,7 +126,7 @@ describe.each(['kernel', 'none'] as const)('mode %s', (tunnel) => {
     expect(config.value.flags & WAY_FLAGS).toBe(tunnel === 'none' ? CONFIG_NATIVE : 0)
     expect(config.value).toMatchObject(
       tunnel === 'none'
-        ? { overlayIfindex: 0, tunnelPort: 0, uplinkIfindex: await indexOf('eth0') }
+        ? { overlayIfindex: 0, tunnelPort: 8472, uplinkIfindex: await indexOf('eth0') }
         : { overlayIfindex: 0, tunnelPort: 8472, vni: 1, uplinkIfindex: 0 },
     )
     expect(agent.datapath.maps.nodes.get(1)).toMatchObject({
@@ -336,7 +336,11 @@ describe('mode none with a device for direct server return', () => {
     await expect.poll(async () => (await routes()).length, { timeout: 10_000 }).toBe(2)
     const third = await change('none')
     await expect.poll(whole, { timeout: 10_000 }).toEqual(expected.none)
-    expect(third.datapath.config.value).toMatchObject({ overlayIfindex: 0, tunnelPort: 0, vni: 0 })
+    expect(third.datapath.config.value).toMatchObject({
+      overlayIfindex: 0,
+      tunnelPort: 8472,
+      vni: 0,
+    })
     expect(third.overlay.takesDsr()).toBe(false)
     expect(third.datapath.pinnedDevices()).toEqual([])
   })
