@@ -1,9 +1,15 @@
 // Writes rows of maps in the order it is told, many in one call; says which map is full, and lets a test stop the world after each write.
 import { BpfError, type TypedMap } from '@sinabro/libbpf-ts'
+import { MAP_NAMES } from '@sinabro/libbpf-ts/layouts'
 import type { CrashPoint } from '../ipam/crash-point.ts'
 
 /** E2BIG of hashes, ENOSPC of tries; and the kernel may have no memory for one more. */
 const FULL: ReadonlySet<string> = new Set(['E2BIG', 'ENOSPC', 'ENOMEM'])
+
+/** For all others what was there stays. */
+const LEFT: Readonly<Record<string, string>> = {
+  [MAP_NAMES.sourceRanges]: 'clients in source ranges that did not fit are refused',
+}
 
 export class MapFullError extends Error {
   override readonly name = 'MapFullError'
@@ -11,8 +17,9 @@ export class MapFullError extends Error {
   readonly map: string
 
   constructor(map: string, rows: number, options: ErrorOptions) {
-    const advice = 'what was there stays; --services-max makes room, with the next boot'
-    super(`map ${map} has no room beyond ${rows} rows: ${advice}`, options)
+    const left = LEFT[map] ?? 'what was there stays'
+    const advice = '--services-max makes room, with the next boot'
+    super(`map ${map} has no room beyond ${rows} rows: ${left}; ${advice}`, options)
     this.map = map
   }
 }

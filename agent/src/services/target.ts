@@ -1,13 +1,13 @@
 // Services in the maps, as a reconciler's target: headers last when they come, first when they go; a change costs what changed (ADR 0085).
 import { setImmediate } from 'node:timers/promises'
-import type { Service } from '@sinabro/libbpf-ts/layouts'
+import { SERVICE_NOT_NODE, SERVICE_SOURCE_RANGES, type Service } from '@sinabro/libbpf-ts/layouts'
 import { type CrashPoint, noCrash } from '../ipam/crash-point.ts'
 import type { Target } from '../state/target.ts'
 import { computeAddresses, computePorts, type WantedHeader, type WantedPort } from './compute.ts'
 import { HOST_PORT_KEY } from './host-ports.ts'
 import { Ids } from './ids.ts'
 import type { TableRow } from './maglev/target.ts'
-import { MapWriter } from './map-writer.ts'
+import { MapFullError, MapWriter } from './map-writer.ts'
 import { type Mirror, readMirror, type ServiceMaps } from './mirror.ts'
 import { type Port, PortNumbers } from './port-numbers.ts'
 import { repair } from './repair.ts'
@@ -46,6 +46,8 @@ const LEFT_OVER: ActualService = { key: '', row: undefined }
 const API_SERVER = 'default/kubernetes'
 /** The loop has a turn after so long. */
 const TURN_MS = 10
+/** Flags that say who may not ask. */
+const REFUSING = SERVICE_SOURCE_RANGES | SERVICE_NOT_NODE
 const ADDRESS: Omit<Service, 'flags'> = { id: 0, internal: 0, external: 0, affinitySec: 0 }
 
 export class ServiceTarget implements Target<ServiceRows, ActualService> {
@@ -122,7 +124,7 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
     return owned === undefined ? undefined : { key, row: owned.row }
   }
 
-  /** @throws MapFullError; Error naming who else has one of its addresses, after writing all others */
+  /** @throws MapFullError, or Error naming who else has one of its addresses: after writing all others */
   async update(row: ServiceRows): Promise<void> {
     await this.#turn()
     const { mirror, rows, numbers } = this.#listed()
@@ -157,22 +159,41 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
     }
     const addresses = computeAddresses(row).filter(claim)
     owned.addresses = [...new Set([...owned.addresses, ...addresses.map(({ name }) => name)])]
+    let full: MapFullError | undefined
+    const hasRoom = async (write: Promise<void>): Promise<boolean> => {
+      try {
+        await write
+        return true
+      } catch (error) {
+        if (!(error instanceof MapFullError)) throw error
+        full ??= error
+        return false
+      }
+    }
     try {
       const later: [Port, WantedPort][] = []
+      let isWhole = true
       for (const port of ports) {
-        await this.#writePort(owned, ...port)
+        await hasRoom(this.#admit(owned, ...port))
+        const isWritten = await hasRoom(this.#writePort(owned, ...port))
+        isWhole &&= isWritten
         if (this.#hasLost(owned, ...port)) later.push(port)
-        else await this.#tidyPort(owned, ...port)
+        else if (isWritten) await this.#tidyPort(owned, ...port)
       }
-      // By now all that they had is where another of its ports leads.
-      for (const port of later) await this.#tidyPort(owned, ...port)
-      await rows.writeHeaders(row.key, addresses, ({ flags }) => ({ ...ADDRESS, flags }))
-      owned.addresses = await this.#keepHeaders(owned, owned.addresses, addresses)
-      const going = owned.ports.filter(({ key }) => !wanted.some((port) => port.key === key))
-      for (const port of going) await this.#removePort(owned, port)
+      const written = rows.writeHeaders(row.key, addresses, ({ flags }) => ({ ...ADDRESS, flags }))
+      if (await hasRoom(written)) {
+        owned.addresses = await this.#keepHeaders(owned, owned.addresses, addresses)
+      }
+      // Else packets are still led where another of its ports is to be.
+      if (isWhole) {
+        const going = owned.ports.filter(({ key }) => !wanted.some((port) => port.key === key))
+        for (const port of later) await this.#tidyPort(owned, ...port)
+        for (const port of going) await this.#removePort(owned, port)
+      }
     } finally {
       await rows.dropIdle()
     }
+    if (full !== undefined) throw full
     if (conflicts.length > 0) throw new Error(conflicts.join('; '))
     owned.row = row
     this.#deps.onWritten?.(row)
@@ -192,9 +213,26 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
     this.#owned.delete(key)
   }
 
+  /** Before all else, lest somebody who may not ask goes on because there is no room: sources in ranges that have none are refused. */
+  async #admit(owned: Owned, { id }: Port, { sourceRanges, headers }: WantedPort): Promise<void> {
+    const { mirror, rows } = this.#listed()
+    const refusing = headers.filter(({ flags }) => (flags & SERVICE_SOURCE_RANGES) !== 0)
+    if (refusing.length === 0) return
+    try {
+      await rows.addRanges(id, sourceRanges)
+    } finally {
+      const there = refusing.filter(({ name }) => mirror.headers.has(name))
+      await rows.writeHeaders(owned.key, there, ({ name, flags }) => {
+        const before = mirror.headers.get(name)?.row ?? { ...ADDRESS, flags: 0 }
+        return { ...before, flags: before.flags | (flags & REFUSING) }
+      })
+      await rows.dropRanges(id, sourceRanges)
+    }
+  }
+
   async #writePort(owned: Owned, port: Port, wanted: WantedPort): Promise<void> {
     const { mirror, rows, numbers } = this.#listed()
-    const { internal, external, proto, affinitySec, hasMembers, sourceRanges, headers } = wanted
+    const { internal, external, proto, affinitySec, hasMembers, headers } = wanted
     const write = async (list: number, backends: WantedPort['internal']): Promise<void> => {
       const isKept = owned.key === API_SERVER && backends.length === 0
       if (isKept && mirror.lists.has(list)) return
@@ -206,7 +244,6 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
       await write(port.external, external)
     }
     this.#wantTable(port.id, wanted)
-    await rows.addRanges(port.id, sourceRanges)
     const outside = external === undefined ? port.internal : port.external
     await rows.writeHeaders(owned.key, headers, ({ flags, isInternal }) => ({
       ...{ id: port.id, flags, affinitySec, internal: port.internal },
