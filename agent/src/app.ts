@@ -48,6 +48,7 @@ import { ServiceHealth } from './services/health.ts'
 import { HostPorts, rowKeyOf } from './services/host-ports.ts'
 import { leaveKubeProxy, leavePortmap } from './services/leave-kube-proxy.ts'
 import { ServiceModel } from './services/model.ts'
+import { TABLE_BYTES_OF_ROW } from './services/model-tables.ts'
 import type { ServiceRows } from './services/rows.ts'
 import { createServices } from './services/services.ts'
 import { StaleSockets } from './services/stale-sockets.ts'
@@ -190,6 +191,7 @@ async function start(
           externalIPCIDRs: config.externalIpCidrs,
           clusterCIDRs: config.clusterCidrs,
           backendChoice: config.backendChoice,
+          mostTableBytes: config.servicesMax * TABLE_BYTES_OF_ROW,
         },
       })
     : undefined

@@ -147,6 +147,8 @@ export interface ProblemRow {
     | 'taken'
     /** More than one object may have. */
     | 'excess'
+    /** No room for what it would have. */
+    | 'tables'
   /** `file:line` for manifests. */
   readonly where: string
   /** `Node/worker-1`, when that much could be read. */

@@ -3,7 +3,9 @@ import type { EndpointSliceRow, ServiceRow } from '../cluster/rows.ts'
 import { familiesOf } from './model-frontends.ts'
 
 /** Frontends of one Service, and endpoints of it over all of its ports. */
-export const MOST_OF_SERVICE = 65_536
+const MOST_OF_SERVICE = 65_536
+/** Source ranges, each as often as there are ports: an eighth of the rows that a node has for all Services, unless told otherwise. */
+const MOST_RANGES = 8192
 
 /** Ports times addresses; some may be there twice. */
 export function hasTooManyFrontends({
@@ -18,13 +20,20 @@ export function hasTooManyFrontends({
   return frontends > MOST_OF_SERVICE
 }
 
-/** What is too much of a Service, in words; undefined if nothing. */
+/** What it asks for too much of, and how many it may have, in words; undefined if nothing. */
 export function excessOf(
   service: ServiceRow,
   slices: readonly EndpointSliceRow[],
 ): string | undefined {
-  if (hasTooManyFrontends(service)) return 'frontends (ports times addresses)'
-  return hasTooManyEndpoints(service, slices) ? 'endpoints over all ports' : undefined
+  if (hasTooManyFrontends(service)) return `${MOST_OF_SERVICE} frontends (ports times addresses)`
+  if (hasTooManyRanges(service)) return `${MOST_RANGES} source ranges (ranges times ports)`
+  if (!hasTooManyEndpoints(service, slices)) return undefined
+  return `${MOST_OF_SERVICE} endpoints over all ports`
+}
+
+/** They are of load balancer addresses alone. */
+function hasTooManyRanges({ ports, ingress, loadBalancerSourceRanges = [] }: ServiceRow): boolean {
+  return ingress.length > 0 && loadBalancerSourceRanges.length * ports.length > MOST_RANGES
 }
 
 function hasTooManyEndpoints(service: ServiceRow, slices: readonly EndpointSliceRow[]): boolean {

@@ -2,7 +2,6 @@
 import { problem } from '../cluster/claims.ts'
 import type { EndpointSliceRow, ProblemRow, Protocol } from '../cluster/rows.ts'
 import type { ClusterEvent } from '../cluster/sink.ts'
-import { MOST_OF_SERVICE } from './model-bounds.ts'
 import type { Frontend } from './rows.ts'
 
 export type Refusal = {
@@ -44,11 +43,18 @@ export function computeProblems(
   return found
 }
 
-/** @param excess what it has too much of */
+/** @param excess what it has too much of, and how many it may have */
 export function problemOfExcess(key: string, excess: string): ProblemRow {
   const where = `Service/${key}`
-  const message = `it is not served: it asks for more than ${MOST_OF_SERVICE} ${excess}; make several Services of it`
+  const message = `it is not served: it asks for more than ${excess}; make several Services of it`
   return problem('excess', where, message, where)
+}
+
+/** @param shortage why it has no tables, in words */
+export function problemOfTables(key: string, shortage: string): ProblemRow {
+  const where = `Service/${key}`
+  const message = `its backends are chosen by chance: ${shortage}`
+  return problem('tables', where, message, where)
 }
 
 export function eventOf(key: string, { code, where, message }: ProblemRow): ClusterEvent {
@@ -60,6 +66,7 @@ export function eventOf(key: string, { code, where, message }: ProblemRow): Clus
 function reasonOf(code: ProblemRow['code'], where: string): string {
   if (code === 'excess') return 'TooLarge'
   if (code === 'taken') return 'AddressTaken'
+  if (code === 'tables') return 'NoRoomForTables'
   return where.startsWith('EndpointSlice/') ? 'EndpointRefused' : 'AddressRefused'
 }
 

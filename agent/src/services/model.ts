@@ -23,7 +23,14 @@ import { type Context, compute } from './model-compute.ts'
 import { type ExplainedPort, explain } from './model-explain.ts'
 import { claimOf, isOutside, isServed, wantedBy } from './model-frontends.ts'
 import { Outside } from './model-outside.ts'
-import { computeProblems, eventOf, problemOfExcess, type Refusal } from './model-problems.ts'
+import {
+  computeProblems,
+  eventOf,
+  problemOfExcess,
+  problemOfTables,
+  type Refusal,
+} from './model-problems.ts'
+import { TableBudget, tableBytesOf } from './model-tables.ts'
 import type { ServicePort, ServiceRows } from './rows.ts'
 
 export interface ModelDeps {
@@ -43,6 +50,8 @@ export interface ModelSettings extends AddressSettings {
   readonly serviceCIDRs: readonly string[]
   /** Where a Service does not say it; absent: by chance. */
   readonly backendChoice?: BackendChoice
+  /** Kernel memory of all Maglev tables; default: 64 MiB. */
+  readonly mostTableBytes?: number
 }
 
 const ZONE = 'topology.kubernetes.io/zone'
@@ -54,6 +63,7 @@ export class ServiceModel {
   readonly #deps: ModelDeps
   readonly #rules: AddressRules
   readonly #claims = new Claims()
+  readonly #tables: TableBudget
   /** By Service; in the order of their names. */
   readonly #slices = new Map<string, readonly EndpointSliceRow[]>()
   /** Addresses from outside that Services would have. */
@@ -69,6 +79,7 @@ export class ServiceModel {
     const { services, endpointSlices, serviceCIDRs, nodes, settings, nodeName } = deps
     this.#deps = deps
     this.#rules = new AddressRules(settings)
+    this.#tables = new TableBudget(settings.mostTableBytes)
     this.#place = { nodeName }
     services.subscribe((changes) => this.#follow(() => this.#onServices(changes)))
     endpointSlices.subscribe((changes) => this.#follow(() => this.#onSlices(changes)))
@@ -193,7 +204,8 @@ export class ServiceModel {
   #write(keys: ReadonlySet<string>): void {
     const { rows } = this.#deps
     const written: ServiceRows[] = []
-    for (const key of keys) {
+    for (const key of keys) this.#weigh(key)
+    for (const key of keys.union(this.#tables.settle())) {
       const asking = this.#askingService(key)
       const slices = this.#slices.get(key) ?? []
       const excess = asking && excessOf(asking, slices)
@@ -205,17 +217,31 @@ export class ServiceModel {
       }
       this.#computed++
       const refusals = this.#refusalsOf(key, service)
+      const shortage = this.#tables.shortage(key)
       const context: Context = {
         ...this.#place,
         backendChoice: this.#deps.settings.backendChoice ?? 'random',
         isRefused: (frontend, protocol) => refusals.has(claimOf(frontend, protocol)),
       }
-      const row = compute(service, slices, context)
+      const byChance = { ...service, backendChoice: 'random' } as const
+      const row = compute(shortage === undefined ? service : byChance, slices, context)
       written.push(key === KUBERNETES ? withLastKnown(row, rows.get(key)) : row)
       const { refused = [] } = service
-      this.#say(key, computeProblems(key, refused, refusals.values(), slices))
+      const problems = computeProblems(key, refused, refusals.values(), slices)
+      if (shortage !== undefined) problems.push(problemOfTables(key, shortage))
+      this.#say(key, problems)
     }
     rows.upsertAll(written)
+  }
+
+  /** What its tables would cost. */
+  #weigh(key: string): void {
+    const service = this.#askingService(key)
+    const slices = this.#slices.get(key) ?? []
+    const choice = service?.backendChoice ?? this.#deps.settings.backendChoice
+    const isHashed = service !== undefined && choice === 'maglev'
+    const isCounted = isHashed && excessOf(service, slices) === undefined
+    this.#tables.set(key, service?.createdAt ?? '', isCounted ? tableBytesOf(service, slices) : 0)
   }
 
   /** By claim. */

@@ -1,5 +1,7 @@
 // A Maglev table: backends take turns at claiming its entries, each in an order of its own, so that all have alike and few entries change when one comes or goes. Pure.
 import { createHash } from 'node:crypto'
+import { maglevRow } from '@sinabro/libbpf-ts/layouts'
+import { maglevSpec } from '@sinabro/libbpf-ts/maglev'
 
 export interface TableBackend {
   /** What nodes know it by: its address and port. */
@@ -23,6 +25,17 @@ const FREE = 0xffff_ffff
 /** The same on every node for so many. */
 export function sizeFor(backends: number): number {
   return TABLE_SIZES.find(([most]) => backends <= most)?.[1] ?? 0
+}
+
+/** The kernel gives up to 8 pages as a power of two, and more by the page. */
+const PAGE = 4096
+const LARGE = 8 * PAGE
+
+/** What the kernel takes for the table of so many. */
+export function tableBytes(backends: number): number {
+  if (backends === 0) return 0
+  const bytes = maglevSpec(sizeFor(backends)).maxEntries * maglevRow.size
+  return bytes <= LARGE ? 2 ** Math.ceil(Math.log2(bytes)) : Math.ceil(bytes / PAGE) * PAGE
 }
 
 interface Claimant {
