@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { compareLayout, readBtf } from '../testing/index.ts'
 import { OUTCOMES, OUTCOMES_MAX, PLACES, PLACES_MAX } from './drop-reasons.ts'
-import { decodeWay, encodeWay, LAYOUTS } from './layouts.ts'
+import { DSR_BACKENDS_MAX, decodeWay, encodeWay, LAYOUTS } from './layouts.ts'
 import { OBJECTS, objectPath } from './objects.ts'
 
 const typesHeader = readFileSync(new URL('../lib/types.h', import.meta.url), 'utf8')
@@ -48,6 +48,11 @@ test('outcomes.h and drop-reasons.ts have the same places', () => {
   const inC = enumerators(/^PLACE_/)
   expect(new Map(PLACES.map((place, i) => [`PLACE_${place.toUpperCase()}`, i]))).toEqual(inC)
   expect(enumerators(/^PLACES_MAX/).get('PLACES_MAX')).toBe(PLACES_MAX)
+})
+
+test('dsr.h and service-layouts.ts have the same bound of backends', () => {
+  const header = readFileSync(new URL('../lib/dsr.h', import.meta.url), 'utf8')
+  expect(header).toContain(`#define DSR_BACKENDS_MAX ${DSR_BACKENDS_MAX}\n`)
 })
 
 test('names of outcomes are unique and fit their counters', () => {

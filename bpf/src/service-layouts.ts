@@ -57,6 +57,9 @@ export const MAGLEV_ROW = 16
 /** Value of such a table, by row (u32): backend ids. Of row 0 the first is how many entries the table has. */
 export const maglevRow = array(u32, MAGLEV_ROW)
 
+/** Services with more backends are not forwarded by direct server return (bpf/lib/dsr.h). */
+export const DSR_BACKENDS_MAX = 1024
+
 export const BACKEND_TERMINATING = 1 << 0
 
 /** Value of sb_backends, whose key is the backend id (u32). */

@@ -1,10 +1,13 @@
 // In whose name a backend is asked by a client outside: judged of the maps as sb_from_uplink does with a first packet.
-import { CONFIG_DSR, CONFIG_NATIVE, NODE_TAKES_DSR } from '@sinabro/libbpf-ts/layouts'
+import {
+  CONFIG_DSR,
+  CONFIG_NATIVE,
+  DSR_BACKENDS_MAX,
+  NODE_TAKES_DSR,
+} from '@sinabro/libbpf-ts/layouts'
 import type { Forwarding } from '../api/views.ts'
 import type { DatapathMaps } from '../datapath/maps.ts'
 
-/** Longer lists are not looked through for each first packet (bpf/lib/dsr.h). */
-const DSR_BACKENDS_MAX = 1024
 const WHOLE_ADDRESS = 128
 
 export type ForwardingMaps = Pick<
