@@ -217,7 +217,6 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
   async #admit(owned: Owned, { id }: Port, { sourceRanges, headers }: WantedPort): Promise<void> {
     const { mirror, rows } = this.#listed()
     const refusing = headers.filter(({ flags }) => (flags & SERVICE_SOURCE_RANGES) !== 0)
-    if (refusing.length === 0) return
     try {
       await rows.addRanges(id, sourceRanges)
     } finally {
@@ -226,7 +225,7 @@ export class ServiceTarget implements Target<ServiceRows, ActualService> {
         const before = mirror.headers.get(name)?.row ?? { ...ADDRESS, flags: 0 }
         return { ...before, flags: before.flags | (flags & REFUSING) }
       })
-      await rows.dropRanges(id, sourceRanges)
+      if (refusing.length > 0) await rows.dropRanges(id, sourceRanges)
     }
   }
 
