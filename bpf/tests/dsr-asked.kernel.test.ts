@@ -1,6 +1,13 @@
 // Direct server return by packet vectors: what the node that is asked sends on.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { CONFIG_DSR, FLOW_FIN, FLOW_SEEN, flow as flowCodec, flowKey } from '../src/layouts.ts'
+import {
+  CONFIG_DSR,
+  DSR_BACKENDS_MAX,
+  FLOW_FIN,
+  FLOW_SEEN,
+  flow as flowCodec,
+  flowKey,
+} from '../src/layouts.ts'
 import { TypedMap } from '../src/typed-map.ts'
 import { type eth, ip, ip4, packet, payload, tooBig, udp } from '../testing/index.ts'
 import { sweepOf } from './clock.ts'
@@ -26,7 +33,10 @@ import { counted, families, MTU, SB_DONE, type World } from './world.ts'
 let outside: Outside
 let world: World
 beforeAll(async () => {
-  ;({ outside, world } = await openServing({ flags: SERVICES | CONFIG_DSR }))
+  ;({ outside, world } = await openServing(
+    { flags: SERVICES | CONFIG_DSR },
+    { maxSlots: 2 * DSR_BACKENDS_MAX },
+  ))
 })
 afterAll(() => {
   world?.close()
@@ -97,6 +107,59 @@ describe.each(families)('IPv$family, the node that is asked', (actors) => {
           sb_counters: counted('from_uplink', 'PASS_NODE'),
         },
       },
+    })
+  })
+
+  describe('of a service with as many backends as are looked through, and with one more', () => {
+    /** Of one backend, in each slot. */
+    const listOf = (count: number) => ({
+      ...rows(UDP),
+      sb_slots: [
+        [
+          { list: 1, slot: 0 },
+          { backend: count, weight: 0 },
+        ] as const,
+        ...Array.from({ length: count }, (_, i) => {
+          return [
+            { list: 1, slot: i + 1 },
+            { backend: 101, weight: 1 },
+          ] as const
+        }),
+      ],
+    })
+
+    test(`${DSR_BACKENDS_MAX}: it goes on as it is`, () => {
+      world.check({
+        what: 'stranger → node1',
+        program,
+        maps: listOf(DSR_BACKENDS_MAX),
+        packet: udpPacket(links.wire, asking, asks),
+        expect: {
+          ...sentOn(UDP),
+          maps: {
+            sb_flows: { added: begun(actors, flow(UDP), outside.uplink) },
+            sb_counters: counted('from_uplink', 'PASS_NODE'),
+          },
+        },
+      })
+    })
+
+    test(`${DSR_BACKENDS_MAX + 1}: the backend is asked in this node’s name`, () => {
+      const lent = { where: 'tunnel', proto: UDP, backend: c, name: own1 } as const
+      world.check({
+        what: 'stranger → node1',
+        program,
+        maps: listOf(DSR_BACKENDS_MAX + 1),
+        packet: udpPacket(links.wire, asking, asks),
+        expect: {
+          ...{ verdict: 'redirect', redirect: overlay, ctx: { mark: SB_DONE } },
+          packetOut: udpPacket(links.out, { src: own1, dst: c, ttl: 63 }, gets),
+          maps: {
+            sb_flows: { added: begun(actors, lent, outside.uplink) },
+            sb_counters: counted('from_uplink', 'PASS_NODE'),
+          },
+        },
+      })
     })
   })
 

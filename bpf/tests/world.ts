@@ -349,6 +349,7 @@ export interface WorldOptions {
   readonly rows?: Rows<Shapes>
   readonly maxFlows?: number
   readonly maxAffinity?: number
+  readonly maxSlots?: number
   /** Where there are routes; default: this process's. */
   readonly netns?: Namespace | undefined
 }
@@ -364,10 +365,11 @@ const SMALL: Readonly<Record<string, number>> = {
 
 /** Every program and the forms of them that vectors need; the caller closes it. */
 export async function loadWorld(options: WorldOptions = {}): Promise<World> {
-  const { rows = {}, maxFlows = 1024, maxAffinity, netns } = options
+  const { rows = {}, maxFlows = 1024, maxAffinity, maxSlots, netns } = options
   const sizes: Readonly<Record<string, number>> = {
     ...{ ...SMALL, sb_flows: maxFlows },
     ...(maxAffinity === undefined ? {} : { sb_affinity: maxAffinity }),
+    ...(maxSlots === undefined ? {} : { sb_slots: maxSlots }),
   }
   return await TestNode.load<Shapes, Redirect>({
     objects: [
