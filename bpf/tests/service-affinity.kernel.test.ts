@@ -88,39 +88,78 @@ describe.each(families)('IPv$family', (actors) => {
     })
   })
 
-  test.each(cases)('a client outside, $what', (one) => {
-    const here = { address: a, port: BACKEND_PORT }
-    const other = { address: b, port: 1 }
-    const { before, after } = remembered(stranger, one)
-    const rows = serving({
-      ...{ family, proto: UDP, port: NODE_PORT },
-      backends: one.isKept ? [other, here] : [here, other],
+  const here = { address: a, port: BACKEND_PORT }
+  const other = { address: b, port: 1 }
+  const outsideRows = (backends: readonly (typeof here)[]) =>
+    serving({
+      ...{ family, proto: UDP, port: NODE_PORT, backends },
       ...{ flags: SERVICE_AFFINITY, affinitySec: AFFINITY_SEC },
     })
-    const row = { where: 'here', proto: UDP, backend: a, service: node1 } as const
+  const outsideAsks = udpPacket(
+    links.wire,
+    { src: stranger, dst: node1 },
+    { sport: CLIENT_PORT, dport: NODE_PORT },
+  )
+  /** It gets pod a. */
+  const outsideGets = () =>
+    ({
+      verdict: 'redirect',
+      redirect: { kind: 'peer', ifindex: IFINDEX_HERE },
+      packetOut: udpPacket(
+        links.toA,
+        { src: stranger, dst: a, ttl: 63 },
+        { sport: CLIENT_PORT, dport: BACKEND_PORT },
+      ),
+      maps: {
+        sb_flows: {
+          added: begun(
+            actors,
+            { where: 'here', proto: UDP, backend: a, service: node1 },
+            outside.uplink,
+          ),
+        },
+        sb_counters: counted('from_uplink', 'PASS_LOCAL'),
+      },
+    }) as const
+
+  test.each(cases)('a client outside, $what', (one) => {
+    const { before, after } = remembered(stranger, one)
+    const rows = outsideRows(one.isKept ? [other, here] : [here, other])
     world.check({
       what: one.what,
       program: 'sb_from_uplink',
       maps: { ...drawnFirst(rows), ...before },
-      packet: udpPacket(
-        links.wire,
-        { src: stranger, dst: node1 },
-        { sport: CLIENT_PORT, dport: NODE_PORT },
-      ),
+      packet: outsideAsks,
+      expect: { ...outsideGets(), maps: { ...outsideGets().maps, ...after } },
+    })
+  })
+
+  test('a client outside keeps its backend, by its address', () => {
+    const program = 'sb_from_uplink'
+    const key = { client: stranger, kind: CLIENT_ADDRESS, service: 7 }
+    world.check({
+      what: 'the first time',
+      program,
+      maps: outsideRows([here]),
+      packet: outsideAsks,
       expect: {
-        verdict: 'redirect',
-        redirect: { kind: 'peer', ifindex: IFINDEX_HERE },
-        packetOut: udpPacket(
-          links.toA,
-          { src: stranger, dst: a, ttl: 63 },
-          { sport: CLIENT_PORT, dport: BACKEND_PORT },
-        ),
-        maps: {
-          ...after,
-          sb_flows: { added: begun(actors, row, outside.uplink) },
-          sb_counters: counted('from_uplink', 'PASS_LOCAL'),
-        },
+        ...outsideGets(),
+        maps: { ...outsideGets().maps, sb_affinity: { added: [[key, { backend: DRAWN }]] } },
       },
     })
+    // Of two, the one that is not there; its place in the list would be taken by chance.
+    const maps = {
+      ...outsideRows([other, here]),
+      sb_affinity: [[key, { backend: KEPT, seen: clock.now }]],
+    } as const
+    for (let i = 0; i < 8; i++) {
+      world.check({
+        what: `again, ${i}`,
+        program,
+        maps,
+        packet: outsideAsks,
+        expect: outsideGets(),
+      })
+    }
   })
 })

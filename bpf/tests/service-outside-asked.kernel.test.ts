@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
-  CLIENT_ADDRESS,
   CONFIG_NATIVE,
   IPCACHE_SERVICES,
   NODE_ADDR_HOST_PORTS,
@@ -16,7 +15,6 @@ import {
   SERVICE_SOURCE_RANGES,
 } from '../src/layouts.ts'
 import type { Rows } from '../testing/index.ts'
-import { type Clock, clockOf } from './clock.ts'
 import { type Outside, openServing, UPLINK_MTU } from './outside.ts'
 import { laterFragment, links, pingPacket, tcpPacket, udpPacket } from './packets.ts'
 import { BACKEND_PORT, begun, CLIENT_PORT, NODE_PORT, served } from './service-outside-rows.ts'
@@ -35,10 +33,8 @@ import {
 
 let outside: Outside
 let world: World
-let clock: Clock
 beforeAll(async () => {
   ;({ outside, world } = await openServing())
-  clock = await clockOf(world)
 })
 afterAll(() => {
   world?.close()
@@ -362,35 +358,6 @@ describe.each(families)('IPv$family', (actors) => {
       packet: ask(),
       expect: drops,
     })
-  })
-
-  test('a client keeps its backend, by its address', () => {
-    const key = { client: stranger, kind: CLIENT_ADDRESS, service: 7 }
-    const affinity = { flags: SERVICE_AFFINITY, affinitySec: 3600 }
-    world.check({
-      what: 'the first time',
-      program,
-      maps: row(affinity),
-      packet: ask(),
-      expect: {
-        ...arrives(),
-        maps: { ...arrives().maps, sb_affinity: { added: [[key, { backend: 101 }]] } },
-      },
-    })
-    // Of two, the one that is not there; its place in the list would be taken by chance.
-    const backends = [{ address: b, port: 1 }, here]
-    for (let i = 0; i < 8; i++) {
-      world.check({
-        what: `again, ${i}`,
-        program,
-        maps: {
-          ...row({ ...affinity, backends }),
-          sb_affinity: [[key, { backend: 102, seen: clock.now }]],
-        },
-        packet: ask(),
-        expect: arrives(),
-      })
-    }
   })
 
   test('clients that have enough flows take no other’s place', () => {
