@@ -93,59 +93,48 @@ describe.each(families)('IPv$family, the node that is asked', (actors) => {
     },
   )
 
+  /** What a datagram becomes that goes on by the link, under this node's address. */
+  const inOurName = (client = stranger) => {
+    const byLink = { where: 'uplink', proto: UDP, client, backend: c, name: own1 } as const
+    const [there, back] = begun(actors, byLink, outside.uplink)
+    return {
+      verdict: 'redirect',
+      redirect: { kind: 'neighbour', ifindex: IFINDEX_UPLINK },
+      packetOut: udpPacket(links.wire, { src: own1, dst: c, ttl: 63 }, gets),
+      ctx: { mark: SB_DONE },
+      maps: {
+        sb_flows: {
+          added: [
+            [there[0], {}],
+            [back[0], {}],
+          ],
+        },
+        sb_counters: counted('from_uplink', 'PASS_UPLINK'),
+      },
+    } as const
+  }
+
   test.each([
     ['the node has no device for it', nodes(NODE_VALID | NODE_ON_UPLINK)],
     ['this one has none', { sb_config: [[0, { ...config, overlayIfindex: 0 }]] }],
   ] as const)('%s: asked in this one’s name, by the link', (what, changed) => {
-    const byLink = { where: 'uplink', proto: UDP, backend: c, name: own1 } as const
-    const [there, back] = begun(actors, byLink, outside.uplink)
     world.check({
       what,
       program,
       maps: { ...rows(UDP), ...changed },
       packet: udpPacket(links.wire, asking, asks),
-      expect: {
-        verdict: 'redirect',
-        redirect: { kind: 'neighbour', ifindex: IFINDEX_UPLINK },
-        packetOut: udpPacket(links.wire, { src: own1, dst: c, ttl: 63 }, gets),
-        ctx: { mark: SB_DONE },
-        maps: {
-          sb_flows: {
-            added: [
-              [there[0], {}],
-              [back[0], {}],
-            ],
-          },
-          sb_counters: counted('from_uplink', 'PASS_UPLINK'),
-        },
-      },
+      expect: inOurName(),
     })
   })
 
   test('a pod of another node asks in this one’s name: its own node believes no pod behind the device', () => {
     const pod = family === 4 ? '10.244.2.11' : 'fd00:2::11'
-    const byLink = { where: 'uplink', proto: UDP, client: pod, backend: c, name: own1 } as const
-    const [there, back] = begun(actors, byLink, outside.uplink)
     world.check({
       what: 'a pod of node 2 → node 1, whose backend is on node 2',
       program,
       maps: rows(UDP),
       packet: udpPacket(links.wire, { src: pod, dst: node1 }, asks),
-      expect: {
-        verdict: 'redirect',
-        redirect: { kind: 'neighbour', ifindex: IFINDEX_UPLINK },
-        packetOut: udpPacket(links.wire, { src: own1, dst: c, ttl: 63 }, gets),
-        ctx: { mark: SB_DONE },
-        maps: {
-          sb_flows: {
-            added: [
-              [there[0], {}],
-              [back[0], {}],
-            ],
-          },
-          sb_counters: counted('from_uplink', 'PASS_UPLINK'),
-        },
-      },
+      expect: inOurName(pod),
     })
   })
 
