@@ -179,6 +179,17 @@ export const costCases: readonly Case[] = families.flatMap((actors) => {
       outside: masquerading,
     },
     {
+      path: 'node to outside, beside masqueraded pods and services',
+      object: 'to_uplink',
+      before: nodesOwn,
+      after: nodesOwn,
+      verdict: NEXT,
+      outside: (outside: Outside) => ({
+        ...masquerading(outside),
+        sb_config: [[0, { ...readyConfig, flags: MASQUERADE | SERVICES }]],
+      }),
+    },
+    {
       path: 'pod to stack',
       object: 'from_pod',
       before: from(stranger),
