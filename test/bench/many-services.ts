@@ -1,6 +1,7 @@
 // An API server that knows nothing but a node and many Services with one EndpointSlice each: for agents and kube-proxies that are measured.
 // `node many-services.ts PORT DIR NODE SPEC`, SPEC in JSON; prints `listening`, `listed NANOSECONDS` when a client has got all of
-// both kinds, and after a line `change` on its input `changed NANOSECONDS`: the first Service has another endpoint from then on.
+// both kinds. A line of its input is answered by one of its output: `change` by `changed NANOSECONDS`, the first Service has another
+// endpoint from then on; `grow TO` by `grown NANOSECONDS`, there are so many Services.
 import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
@@ -22,18 +23,21 @@ interface Kind {
   readonly items: (spec: ManyServices, node: string) => object[]
 }
 
+const SERVICES: Kind = {
+  kind: 'Service',
+  apiVersion: 'v1',
+  items: (spec) => numbers(spec.services).map((number) => serviceObject(spec, number)),
+}
+const SLICES: Kind = {
+  kind: 'EndpointSlice',
+  apiVersion: 'discovery.k8s.io/v1',
+  items: (spec) => numbers(spec.services).map((number) => sliceObject(spec, number)),
+}
+
 const KINDS: Readonly<Record<string, Kind>> = {
   '/api/v1/nodes': { kind: 'Node', apiVersion: 'v1', items: (_, node) => [nodeObject(node)] },
-  '/api/v1/services': {
-    kind: 'Service',
-    apiVersion: 'v1',
-    items: (spec) => numbers(spec.services).map((number) => serviceObject(spec, number)),
-  },
-  '/apis/discovery.k8s.io/v1/endpointslices': {
-    kind: 'EndpointSlice',
-    apiVersion: 'discovery.k8s.io/v1',
-    items: (spec) => numbers(spec.services).map((number) => sliceObject(spec, number)),
-  },
+  '/api/v1/services': SERVICES,
+  '/apis/discovery.k8s.io/v1/endpointslices': SLICES,
   '/api/v1/pods': { kind: 'Pod', apiVersion: 'v1', items: () => [] },
   '/api/v1/namespaces': { kind: 'Namespace', apiVersion: 'v1', items: () => [] },
   '/apis/networking.k8s.io/v1/servicecidrs': {
@@ -134,10 +138,10 @@ function nowNs(): bigint {
   return BigInt(Math.round((performance.timeOrigin + performance.now()) * 1e6))
 }
 
-const COUNTED = ['Service', 'EndpointSlice']
+const COUNTED = [SERVICES.kind, SLICES.kind]
 
 class Server {
-  readonly #spec: ManyServices
+  #spec: ManyServices
   readonly #items = new Map<string, string[]>()
   readonly #watches = new Map<string, Set<ServerResponse>>()
   #listed = new Set<string>()
@@ -198,16 +202,36 @@ class Server {
 
   change(): void {
     this.#turn++
-    const [kind, apiVersion] = ['EndpointSlice', 'discovery.k8s.io/v1']
-    const slice = {
-      kind,
-      apiVersion,
-      ...sliceObject({ ...this.#spec, backend: '' }, 0, this.#turn),
-    }
-    const event = `${JSON.stringify({ type: 'MODIFIED', object: slice })}\n`
+    const slice = sliceObject({ ...this.#spec, backend: '' }, 0, this.#turn)
     const at = nowNs()
-    for (const response of this.#watches.get(kind) ?? []) response.write(event)
+    this.#tell('MODIFIED', SLICES, [slice])
     console.log(`changed ${at}`)
+  }
+
+  grow(to: number): void {
+    const fresh = numbers(to).slice(this.#spec.services)
+    this.#spec = { ...this.#spec, services: to }
+    const at = nowNs()
+    for (const [of, make] of [
+      [SERVICES, serviceObject],
+      [SLICES, sliceObject],
+    ] as const) {
+      const texts = this.#tell(
+        'ADDED',
+        of,
+        fresh.map((number) => make(this.#spec, number)),
+      )
+      this.#items.get(of.kind)?.push(...texts)
+    }
+    console.log(`grown ${at}`)
+  }
+
+  /** The objects' texts. */
+  #tell(type: string, { kind, apiVersion }: Kind, objects: readonly object[]): string[] {
+    const texts = objects.map((object) => JSON.stringify({ kind, apiVersion, ...object }))
+    const events = texts.map((text) => `{"type":"${type}","object":${text}}\n`).join('')
+    for (const response of this.#watches.get(kind) ?? []) response.write(events)
+    return texts
   }
 }
 
@@ -223,6 +247,10 @@ if (import.meta.main) {
     server.answer(request, response),
   ).listen(Number(port), '127.0.0.1', () => console.log('listening'))
   createInterface({ input: process.stdin })
-    .on('line', () => server.change())
+    .on('line', (line) => {
+      const [word, to] = line.split(' ')
+      if (word === 'grow') server.grow(Number(to))
+      else server.change()
+    })
     .on('close', () => process.exit())
 }

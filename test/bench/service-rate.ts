@@ -25,7 +25,7 @@ export const serviceRate: Bench = {
       const backend = stand.server.address
       const ports = [RR_PORT, SHORT_PORT]
       await stand.start({ services: SERVICES, endpoints: 1, backend, ports })
-      await untilServed(stand, connects, SERVICES)
+      await untilServed(stand, connects, { from: 0, to: SERVICES })
     }
     // Else what is measured is how it looks for a free port among those that ended.
     await peer.node.exec(['sysctl', '-qw', `${TIME_WAIT}=1`])

@@ -95,9 +95,18 @@ export class ServiceStand implements AsyncDisposable {
   }
 
   /** One endpoint of the first service is another; when, in ns since 1970. */
-  async change(): Promise<bigint> {
+  change(): Promise<bigint> {
+    return this.#running.ask('change', 'changed')
+  }
+
+  /** The cluster has so many Services by now, more than before; when, in ns since 1970. */
+  grow(services: number): Promise<bigint> {
+    return this.#running.ask(`grow ${services}`, 'grown')
+  }
+
+  get #running(): ManyServicesServer {
     if (this.#api === undefined) throw new Error('not started')
-    return await this.#api.change()
+    return this.#api
   }
 
   pid(): number | undefined {
@@ -225,10 +234,10 @@ class ManyServicesServer implements Disposable {
     return new Promise((resolve) => this.#waiting.push({ word, resolve }))
   }
 
-  change(): Promise<bigint> {
-    const changed = this.next('changed')
-    this.#child.stdin?.write('change\n')
-    return changed
+  ask(line: string, answer: string): Promise<bigint> {
+    const answered = this.next(answer)
+    this.#child.stdin?.write(`${line}\n`)
+    return answered
   }
 
   [Symbol.dispose](): void {
