@@ -69,6 +69,12 @@ const lists = ({ source }: Agent, resource = 'nodes'): number =>
     .requests()
     .filter((row) => row.verb === 'list' && row.resource === resource && row.code === 200)
     .reduce((sum, { count }) => sum + count, 0)
+/** Of each kind that was listed the watch has begun: no request is under way. */
+const follows = ({ source }: Agent): boolean => {
+  const rows = source.api.traffic.requests().filter(({ code }) => code === 200)
+  const of = (verb: string) => rows.filter((row) => row.verb === verb).map((row) => row.resource)
+  return of('list').every((resource) => of('watch').includes(resource))
+}
 const complaint = ({ health }: Agent): string =>
   health
     .snapshot()
@@ -173,7 +179,7 @@ test.skipIf(why)('goes on after a cut where it was, without a full list', async 
 
 test.skipIf(why)('gives up a watch on which nothing comes any more', async () => {
   const agent = start([cable.url], { silentMs: 3000 })
-  await until('the list', () => names(agent) === 'n1,n2')
+  await until('the watches', () => names(agent) === 'n1,n2' && follows(agent))
   cable.freeze()
   await makeNode('n3', '10.0.3.0/24')
   await until('what it missed', () => names(agent) === 'n1,n2,n3')
