@@ -8,7 +8,7 @@ const OF_NODE = '/host/proc/sys/net'
 
 export class KernelSettings {
   readonly #namespace: NetworkNamespace
-  /** A foreign namespace costs a thread for each file, which is dear on a busy machine; our own costs nothing. */
+  /** A foreign namespace is entered for each file; our own is not. */
   readonly #isOwn: boolean
 
   constructor(namespace: NetworkNamespace) {

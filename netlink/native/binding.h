@@ -38,7 +38,7 @@ napi_value namespace__create(napi_env env, napi_callback_info info);
 napi_value namespace__type(napi_env env, napi_callback_info info);
 napi_value namespace__of_socket(napi_env env, napi_callback_info info);
 
-/* Runs on a thread of its own inside the namespace; returns a file descriptor or -errno. */
+/* Made inside the namespace; returns a file descriptor or -errno. */
 int namespace__socket(int netns_fd, int protocol);
 
 #endif

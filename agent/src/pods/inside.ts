@@ -16,7 +16,7 @@ export async function configurePodEnd(
 ): Promise<void> {
   let outcomes = await configure(inPod, row, index)
   if (outcomes.some((one) => one.status === 'rejected' && isCode(one.reason, 'EACCES'))) {
-    // Sandboxes may start with IPv6 off by their defaults. Asked for only then: it costs a thread in the pod's namespace.
+    // Sandboxes may start with IPv6 off by their defaults. Asked for only then: mostly it is on.
     new KernelSettings(netns).set(`ipv6/conf/${row.ifname}/disable_ipv6`, '0')
     outcomes = await configure(inPod, row, index)
   }
