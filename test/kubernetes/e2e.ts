@@ -33,7 +33,7 @@ export const WIDER = {
     ...['Networking-DNS', 'Provider:GCE', 'OffByDefault', 'PerformanceDNS'],
     ...['Feature:Ingress', 'NFAcct', 'IPerf2', 'should set TCP CLOSE_WAIT timeout'],
   ].join('|'),
-  count: 94,
+  count: 98,
 } as const
 
 export interface E2eOptions {

@@ -55,6 +55,8 @@ export class ClusterNode {
       join(BINARIES, 'kubelet'),
       ...['--config', this.#file('kubelet.json'), '--kubeconfig', kubeconfig(this.name)],
       ...['--hostname-override', this.name, '--node-ip', addresses.join(','), '--v=2'],
+      // A zone of its own: specs of what stays in a zone want three.
+      ...['--node-labels', `topology.kubernetes.io/zone=zone${this.settings.number}`],
     ])
   }
 
