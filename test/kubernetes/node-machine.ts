@@ -7,11 +7,13 @@ import { start } from '../lab/command.ts'
 import { eventually } from '../lab/eventually.ts'
 import { Machine, type MachineState } from '../lab/machine.ts'
 import { identify, machinePlaces } from '../lab/places.ts'
-import { type Cgroups, makeCgroups, passControllersOn } from './cgroups.ts'
+import { below, type Cgroups, makeCgroups, passControllersOn } from './cgroups.ts'
 import { CLUSTER_DIR } from './places.ts'
 
 /** In the node's cgroup2 directory; on pure cgroup2 the directory itself must stay empty. */
 const INIT = 'init'
+/** Of cgroup v1: a machine's daemons are beside its pods, not above them, or each of their threads would count as much as all pods. */
+const SYSTEM = 'system.slice'
 
 export class NodeMachine extends Machine {
   readonly cgroups: Cgroups
@@ -25,6 +27,7 @@ export class NodeMachine extends Machine {
     const { dir, runDir, initLog } = machinePlaces(CLUSTER_DIR, name)
     for (const path of [dir, runDir, join(dir, 'disk')]) mkdirSync(path, { recursive: true })
     makeCgroups(cgroups)
+    makeCgroups(below(cgroups, SYSTEM))
     const log = openSync(initLog, 'a')
     const join_ = 'for dir in $0; do echo 0 >"$dir/cgroup.procs" || exit 125; done; exec "$@"'
     const child = start(
@@ -51,7 +54,7 @@ export class NodeMachine extends Machine {
     mkdirSync(own, { recursive: true })
     const script = join(import.meta.dirname, 'enter-node.sh')
     const { pid } = this.state.init
-    return ['sh', script, String(pid), own, ...this.cgroups.v1, '--', ...argv]
+    return ['sh', script, String(pid), own, ...below(this.cgroups, SYSTEM).v1, '--', ...argv]
   }
 
   /** All its processes and with them its namespaces go at once, as when the power goes; its disk stays. */
