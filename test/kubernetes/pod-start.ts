@@ -53,7 +53,7 @@ export async function podStart({ pods, runs }: PodStartOptions, say: Say): Promi
   await timePlugin(peer, 'ptp')
   await cluster.kubectl('create', 'namespace', BENCH)
   say(
-    `${pods} pods at once on one node; plug-ins are timed from exec to exit, portmap behind them is not`,
+    `${pods} pods at once on one node; plug-ins are timed from exec to exit, portmap behind them is not; beside each call a program that does nothing`,
   )
   using watch = new PodWatch(cluster, BENCH)
   const side = (node: ClusterNode, name: string): Side => ({
@@ -65,6 +65,8 @@ export async function podStart({ pods, runs }: PodStartOptions, say: Say): Promi
     'scheduled to Ready p99': lower,
     'plug-in p50': lower,
     'plug-in p99': lower,
+    'a program that does nothing p50': lower,
+    'a program that does nothing p99': lower,
   }
   const sides = { ours: side(ours, 'sinabro'), peer: side(peer, 'ptp, host-local') }
   return await compare(BENCH, metrics, sides, runs)
@@ -77,7 +79,8 @@ async function round(cluster: Cluster, watch: PodWatch, node: ClusterNode, count
   const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: pods })
   await cluster.control.kubectl(['create', '-f', '-'], { input })
   const starts = await watch.starts(count, DEADLINE_MS)
-  const adds = pluginTimes(node, 'ADD')
+  const adds = clockTimes(node, 'ADD')
+  const empty = clockTimes(node, 'empty')
   await cluster.kubectl('-n', BENCH, 'delete', 'pods', '--all', '--wait=false')
   await watch.empty(DEADLINE_MS)
   return {
@@ -85,6 +88,8 @@ async function round(cluster: Cluster, watch: PodWatch, node: ClusterNode, count
     'scheduled to Ready p99': percentile(starts, 99),
     'plug-in p50': median(adds),
     'plug-in p99': percentile(adds, 99),
+    'a program that does nothing p50': median(empty),
+    'a program that does nothing p99': percentile(empty, 99),
   }
 }
 
@@ -102,7 +107,7 @@ function podOn(node: ClusterNode, name: string): object {
   }
 }
 
-/** From now on each call of it on this node leaves a line in CLOCK. */
+/** From now on each call of it on this node leaves its lines in CLOCK. */
 async function timePlugin({ machine }: ClusterNode, name: string): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'sinabro-clock-'))
   try {
@@ -121,11 +126,11 @@ async function timePlugin({ machine }: ClusterNode, name: string): Promise<void>
   }
 }
 
-/** Milliseconds of each call with this verb since the clock was removed. */
-function pluginTimes({ machine }: ClusterNode, verb: string): number[] {
+/** Milliseconds of each line with this word since the clock was removed. */
+function clockTimes({ machine }: ClusterNode, word: string): number[] {
   return readFileSync(machine.pathOnHost(CLOCK), 'utf8')
     .split('\n')
     .map((line) => line.split(' '))
-    .filter(([of]) => of === verb)
+    .filter(([of]) => of === word)
     .map(([, ns]) => Number(ns) / 1e6)
 }
