@@ -32,23 +32,37 @@ struct task {
 	int flags;
 };
 
+/* The caller's own namespace, which it may leave from now on: that it may return to it was tried. Or -errno. */
+static int home__open(void)
+{
+	int fd = open(OWN, O_RDONLY | O_CLOEXEC), error;
+
+	if (fd < 0 || setns(fd, CLONE_NEWNET) == 0)
+		return fd < 0 ? -errno : fd;
+	error = errno;
+	close(fd);
+	return -error;
+}
+
+/* No memory for one small object is all that can be in the way. */
+static void home__return(int fd)
+{
+	if (setns(fd, CLONE_NEWNET) < 0)
+		abort();
+	close(fd);
+}
+
 static int task__execute(const struct task *task)
 {
-	int own, result;
+	int home, result;
 
 	if (task->netns_fd < 0)
 		return task->run(task);
-	own = open(OWN, O_RDONLY | O_CLOEXEC);
-	if (own < 0)
-		return -errno;
-	if (setns(task->netns_fd, CLONE_NEWNET) < 0) {
-		result = -errno;
-	} else {
-		result = task->run(task);
-		if (setns(own, CLONE_NEWNET) < 0)
-			abort();
-	}
-	close(own);
+	home = home__open();
+	if (home < 0)
+		return home;
+	result = setns(task->netns_fd, CLONE_NEWNET) < 0 ? -errno : task->run(task);
+	home__return(home);
 	return result;
 }
 
@@ -97,22 +111,14 @@ napi_value namespace__open_file(napi_env env, napi_callback_info info)
 
 napi_value namespace__create(napi_env env, napi_callback_info info)
 {
-	int own, netns_fd;
+	const struct task open_own = { .path = OWN, .flags = O_RDONLY };
+	int home = home__open(), netns_fd;
 
 	(void)info;
-	own = open(OWN, O_RDONLY | O_CLOEXEC);
-	if (own < 0)
-		return binding__number(env, -errno);
-	if (unshare(CLONE_NEWNET) < 0) {
-		netns_fd = -errno;
-	} else {
-		netns_fd = open(OWN, O_RDONLY | O_CLOEXEC);
-		if (netns_fd < 0)
-			netns_fd = -errno;
-		if (setns(own, CLONE_NEWNET) < 0)
-			abort();
-	}
-	close(own);
+	if (home < 0)
+		return binding__number(env, home);
+	netns_fd = unshare(CLONE_NEWNET) < 0 ? -errno : task__open(&open_own);
+	home__return(home);
 	return binding__number(env, netns_fd);
 }
 

@@ -6,6 +6,9 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { inside, skipReason, testNamespace, testNetlink } from '../testing/namespace.ts'
 import { NetlinkError, NetworkNamespace } from './index.ts'
+import { addonPath } from './native.ts'
+
+const EPERM = 1
 
 describe.skipIf(skipReason)('NetworkNamespace', () => {
   test('create() makes one with only a loopback device', async () => {
@@ -66,6 +69,15 @@ describe.skipIf(skipReason)('NetworkNamespace', () => {
     expect(code(dir)).toBe('ENOTTY')
     expect(code('/proc/self/ns/uts')).toBe('EINVAL')
     expect(code('/proc/self/ns/net')).toBe('opened')
+  })
+
+  test('who could not return does not leave', () => {
+    // Root of a user namespace that owns no network namespace.
+    const program = `const it = { exports: {} }
+      process.dlopen(it, process.argv[1])
+      console.log(it.exports.createNamespace(), it.exports.open(0, -1) >= 0)`
+    const argv = ['--user', '--map-root-user', process.execPath, '-e', program, addonPath()]
+    expect(execFileSync('unshare', argv, { encoding: 'utf8' })).toBe(`${-EPERM} true\n`)
   })
 
   test('close() may be repeated; what comes after is EBADF', () => {

@@ -50,7 +50,8 @@ function load(): NetlinkNative {
   return module.exports as NetlinkNative
 }
 
-function addonPath(): string {
+/** Where it is, built or shipped. */
+export function addonPath(): string {
   const libDir = process.env.SINABRO_LIB_DIR
   const shipped = libDir === undefined ? undefined : join(libDir, 'netlink.node')
   if (shipped !== undefined && existsSync(shipped)) return shipped
