@@ -27,7 +27,7 @@ export class NodeMachine extends Machine {
     const { dir, runDir, initLog } = machinePlaces(CLUSTER_DIR, name)
     for (const path of [dir, runDir, join(dir, 'disk')]) mkdirSync(path, { recursive: true })
     makeCgroups(cgroups)
-    makeCgroups(below(cgroups, SYSTEM))
+    makeCgroups({ ...below(cgroups, SYSTEM), unified: cgroups.unified })
     const log = openSync(initLog, 'a')
     const join_ = 'for dir in $0; do echo 0 >"$dir/cgroup.procs" || exit 125; done; exec "$@"'
     const child = start(
