@@ -1,14 +1,16 @@
 // Namespaces: sockets and sysctls of one are not those of another, and this process never leaves its own.
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { inside, skipReason, testNamespace, testNetlink } from '../testing/namespace.ts'
 import { NetlinkError, NetworkNamespace } from './index.ts'
-import { addonPath } from './native.ts'
+import { addonPath, native } from './native.ts'
 
 const EPERM = 1
+const EPROTONOSUPPORT = 93
+const NO_PROTOCOL = 9999
 
 describe.skipIf(skipReason)('NetworkNamespace', () => {
   test('create() makes one with only a loopback device', async () => {
@@ -46,6 +48,21 @@ describe.skipIf(skipReason)('NetworkNamespace', () => {
     expect(() => netns.readFile('/proc/sys/net/none')).toThrow(
       expect.objectContaining({ code: 'ENOENT', op: 'open /proc/sys/net/none' }),
     )
+  })
+
+  test('the thread is at home again, whatever became of it', () => {
+    const here = () => readlinkSync('/proc/thread-self/ns/net')
+    const home = here()
+    const netns = testNamespace()
+    expect(here()).toBe(home)
+    netns.cookie()
+    expect(here()).toBe(home)
+    netns.readFile('/proc/sys/net/ipv4/ip_forward')
+    expect(here()).toBe(home)
+    expect(() => netns.readFile('/proc/sys/net/none')).toThrow()
+    expect(here()).toBe(home)
+    expect(native().open(NO_PROTOCOL, netns.fd)).toBe(-EPROTONOSUPPORT)
+    expect(here()).toBe(home)
   })
 
   test('open() refuses what is not a network namespace, and does not wait for a FIFO', () => {

@@ -1,4 +1,4 @@
-// A network namespace held open: sockets are opened in it, its sysctls read and written, all without this process entering it.
+// A network namespace held open: sockets are opened in it, its sysctls read and written, and no JavaScript runs in it.
 import { constants, fstatSync, readFileSync, writeSync } from 'node:fs'
 import { EINVAL, NetlinkError } from './error.ts'
 import { native } from './native.ts'
@@ -45,7 +45,7 @@ export class NetworkNamespace {
     return NetworkNamespace.open('/proc/self/ns/net')
   }
 
-  /** A new one with only a loopback device, which ends with the last fd, device or process that refers to it. */
+  /** A new one with only a loopback device, which ends with the last fd, device or process that refers to it. @throws NetlinkError EPERM where the caller could not return */
   static create(): NetworkNamespace {
     return new NetworkNamespace(checked('unshare', native().createNamespace()), 'new namespace')
   }

@@ -12,7 +12,7 @@ const CONNECTS = 3_000
 const SYNC_DEADLINE_MS = 120_000
 /**
  * New ones at a time: written at once, kube-proxy's 30,000 are one transaction that the kernel works on for more than eight minutes
- * with a CPU held (each rule that looks into a set walks all new sets, in `__nft_set_trans_bind`).
+ * with a CPU held (each rule that looks into a set walks the list of what the transaction makes, in `__nft_set_trans_bind`).
  */
 const STEP = 1_000
 
