@@ -9,6 +9,9 @@ export function isPodDevice({ kind }: Pick<Link, 'kind'>): boolean {
   return kind === 'veth' || kind === 'netkit'
 }
 
+/** Else the kernel makes one for each possible CPU, and takes all but one away with its configuration locked. ADR 0058. */
+const ONE_QUEUE = { txQueues: 1, rxQueues: 1 } as const
+
 /** The host end is down. On netkit the kernel holds back what the pod sends until a program judges it, and whenever none does. */
 export function pairSpec(kind: PodDevice, row: PodRow, netns: NetworkNamespace): LinkSpec {
   const host = {
@@ -20,7 +23,8 @@ export function pairSpec(kind: PodDevice, row: PodRow, netns: NetworkNamespace):
     isUp: false,
     alias: row.alias,
     addrGenMode: 'none',
-    peer: { name: row.ifname, netns, mac: row.podMac, mtu: row.mtu },
+    ...ONE_QUEUE,
+    peer: { name: row.ifname, netns, mac: row.podMac, mtu: row.mtu, ...ONE_QUEUE },
   } as const
   return kind === 'veth'
     ? { ...host, kind }
