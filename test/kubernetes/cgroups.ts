@@ -44,6 +44,14 @@ export function makeCgroups({ unified, v1 }: Cgroups): void {
   if (v1.length === 0) passControllersOn(dirname(unified))
 }
 
+/** What all processes in it have used till now. */
+export function cpuMs({ unified, v1 }: Cgroups): number {
+  const accounts = v1.map((path) => join(path, 'cpuacct.usage')).find(existsSync)
+  if (accounts !== undefined) return Number(readFileSync(accounts, 'utf8')) / 1e6
+  const stat = readFileSync(join(unified, 'cpu.stat'), 'utf8')
+  return Number(/^usage_usec (\d+)$/m.exec(stat)?.[1]) / 1e3
+}
+
 /** A fresh v1 cpuset is empty, and no process may enter an empty one. */
 function fillCpuset(path: string): void {
   for (const file of ['cpuset.cpus', 'cpuset.mems']) {
