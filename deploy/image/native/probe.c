@@ -1,4 +1,4 @@
-/* `sinabro-probe healthz|readyz`: asks the agent over its socket, for a kubelet that asks every few seconds; exit code 0 if it says yes. */
+/* `sinabro-probe healthz|readyz`: asks the agent over its socket, for a kubelet that asks again and again; exit code 0 if it says yes. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
