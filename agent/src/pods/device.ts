@@ -9,7 +9,7 @@ export function isPodDevice({ kind }: Pick<Link, 'kind'>): boolean {
   return kind === 'veth' || kind === 'netkit'
 }
 
-/** Else the kernel makes one for each possible CPU, and takes all but one away with its configuration locked. ADR 0058. */
+/** A veth that is not told gets one for each possible CPU, and the kernel takes all but one away, its configuration locked. ADR 0058. */
 const ONE_QUEUE = { txQueues: 1, rxQueues: 1 } as const
 
 /** The host end is down. On netkit the kernel holds back what the pod sends until a program judges it, and whenever none does. */

@@ -97,7 +97,7 @@ test('add() leaves a pod whole: both ends, addresses, routes, neighbours, progra
   const eth0 = await inPod.links.get({ name: 'eth0' })
   expect(eth0).toMatchObject({ mac: row.podMac, mtu: 1450, isUp: true, hasCarrier: true })
   const host = await stage.netlink.links.get({ name: row.hostDevice })
-  // Of as many as the machine may have CPUs the kernel would at once take all but one away, and everybody would wait for it.
+  // Not told, the kernel makes one for each possible CPU and takes all but one away, and everybody waits for that.
   for (const end of [eth0, host]) expect(end).toMatchObject({ txQueues: 1, rxQueues: 1 })
   expect((await inPod.links.get({ name: 'lo' }))?.isUp).toBe(true)
   const defaults = (await inPod.routes.list()).filter(({ dst }) => dst === 'default')
