@@ -48,8 +48,9 @@ export function makeCgroups({ unified, v1 }: Cgroups): void {
 export function cpuMs({ unified, v1 }: Cgroups): number {
   const accounts = v1.map((path) => join(path, 'cpuacct.usage')).find(existsSync)
   if (accounts !== undefined) return Number(readFileSync(accounts, 'utf8')) / 1e6
-  const stat = readFileSync(join(unified, 'cpu.stat'), 'utf8')
-  return Number(/^usage_usec (\d+)$/m.exec(stat)?.[1]) / 1e3
+  const [, usec] = /^usage_usec (\d+)$/m.exec(readFileSync(join(unified, 'cpu.stat'), 'utf8')) ?? []
+  if (usec === undefined) throw new Error(`${unified}/cpu.stat does not tell usage_usec`)
+  return Number(usec) / 1e3
 }
 
 /** A fresh v1 cpuset is empty, and no process may enter an empty one. */
